@@ -1,0 +1,314 @@
+"""The closed set of operations: for each its arity, its rule for shape and dtype, and its formula.
+
+How an operation is computed is in `backends/kernels.py`, how it is differentiated in `autodiff/rules.py`; this is what
+it *is*. Operands arrive already cast to one dtype and broadcast to one shape where an operation is elementwise, because
+`graph.functions` says both as nodes (`cast`, `broadcast_to`): so no derivative rule needs to undo a hidden broadcast.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from chainrule.errors import ShapeError
+
+Shape = tuple[int, ...]
+Signature = tuple[Shape, np.dtype[Any]]
+
+
+class Typed(Protocol):
+    """What a shape rule may ask of an operand."""
+
+    shape: Shape
+    dtype: np.dtype[Any]
+
+
+@dataclass(frozen=True)
+class Op:
+    """One row of the table of operations."""
+
+    name: str
+    formula: str
+    infer: Callable[..., Signature]
+    elementwise: bool = False
+    fused: bool = False
+
+
+OPS: dict[str, Op] = {}
+
+
+def _define(name: str, formula: str, infer: Callable[..., Signature], *, elementwise: bool = False, fused: bool = False) -> None:
+    OPS[name] = Op(name, formula, infer, elementwise, fused)
+
+
+@functools.cache
+def float_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype that NumPy gives a real function of `dtype`: floats keep theirs, int64 becomes float64."""
+    return np.exp(np.empty(0, dtype)).dtype
+
+
+@functools.cache
+def sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of NumPy's sum: small integers and booleans are summed in the platform's integer."""
+    return np.empty(0, dtype).sum().dtype
+
+
+BOOL = np.dtype(bool)
+INDEX = np.dtype(np.int64)
+
+
+# ---- elementwise, one operand
+
+
+def _same(x: Typed, **_: Any) -> Signature:
+    return x.shape, x.dtype
+
+
+def _to_bool(x: Typed, *_: Typed) -> Signature:
+    return x.shape, BOOL
+
+
+for _name, _formula in {
+    "negative": "y = −x",
+    "exp": "y = eˣ",
+    "expm1": "y = eˣ − 1",
+    "log": "y = ln x",
+    "log1p": "y = ln(1 + x)",
+    "sqrt": "y = √x",
+    "square": "y = x²",
+    "sin": "y = sin x",
+    "cos": "y = cos x",
+    "tanh": "y = tanh x",
+    "absolute": "y = |x|",
+    "sign": "y = sign x",
+    "floor": "y = ⌊x⌋",
+    "identity": "y = x",
+    "stop_gradient": "y = x, constant for derivatives",
+}.items():
+    _define(_name, _formula, _same, elementwise=True)
+for _name, _formula in {
+    "sigmoid": "y = σ(x) = 1/(1 + e⁻ˣ)",
+    "softplus": "y = ln(1 + eˣ)",
+    "relu": "y = (x)⁺",
+    "silu": "y = x·σ(x)",
+}.items():
+    _define(_name, _formula, _same, elementwise=True, fused=True)
+_define("isfinite", "y = x is finite", _to_bool, elementwise=True)
+_define("logical_not", "y = not x", _to_bool, elementwise=True)
+_define("cast", "y = x as dtype", lambda x, dtype: (x.shape, np.dtype(dtype)), elementwise=True)
+
+
+# ---- elementwise, more operands
+
+
+for _name, _formula in {
+    "add": "z = x + y",
+    "subtract": "z = x − y",
+    "multiply": "z = x·y",
+    "divide": "z = x/y",
+    "power": "z = xʸ",
+    "maximum": "z = max(x, y)",
+    "minimum": "z = min(x, y)",
+}.items():
+    _define(_name, _formula, lambda x, y: (x.shape, x.dtype), elementwise=True)
+for _name, _formula in {
+    "less": "z = x < y",
+    "less_equal": "z = x ≤ y",
+    "greater": "z = x > y",
+    "greater_equal": "z = x ≥ y",
+    "equal": "z = x = y",
+    "not_equal": "z = x ≠ y",
+    "logical_and": "z = x and y",
+    "logical_or": "z = x or y",
+}.items():
+    _define(_name, _formula, _to_bool, elementwise=True)
+_define("where", "y = a where condition, else b", lambda condition, a, b: (a.shape, a.dtype), elementwise=True)
+
+
+# ---- shape
+
+
+def _broadcast_to(x: Typed, shape: Shape) -> Signature:
+    padded = (1,) * (len(shape) - len(x.shape)) + x.shape
+    if len(padded) > len(shape) or any(have not in (1, want) for have, want in zip(padded, shape, strict=True)):
+        raise ShapeError("cannot broadcast", where="broadcast_to", expected=f"a shape that stretches to {shape}", got=x.shape)
+    return shape, x.dtype
+
+
+def _reshape(x: Typed, shape: Shape) -> Signature:
+    if math.prod(x.shape) != math.prod(shape):
+        raise ShapeError(
+            "the number of elements changes",
+            where="reshape",
+            expected=f"{math.prod(x.shape)} elements (from {x.shape})",
+            got=f"{math.prod(shape)} (for {shape})",
+        )
+    return shape, x.dtype
+
+
+def _concatenate(*xs: Typed, axis: int) -> Signature:
+    first = xs[0].shape
+    for x in xs:
+        if len(x.shape) != len(first) or any(
+            a != b for i, (a, b) in enumerate(zip(x.shape, first, strict=True)) if i != axis
+        ):
+            raise ShapeError(f"shapes differ outside axis {axis}", where="concatenate", expected=first, got=x.shape)
+    return (*first[:axis], sum(x.shape[axis] for x in xs), *first[axis + 1 :]), xs[0].dtype
+
+
+_define("broadcast_to", "y = x stretched to shape", _broadcast_to)
+_define("reshape", "y = x in another shape", _reshape)
+_define("transpose", "y = x with its axes permuted", lambda x, axes: (tuple(x.shape[a] for a in axes), x.dtype))
+_define("flip", "y = x with axes reversed", lambda x, axes: (x.shape, x.dtype))
+_define("concatenate", "y = [x₁, …, xₙ] along an axis", _concatenate)
+
+
+# ---- indexing: `index` holds ints, slices, None and Slot(i), the place of the i-th integer array among the operands
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The place in an index where the i-th index array goes."""
+
+    position: int
+
+
+Index = tuple[Any, ...]
+
+
+def fill(index: Index, arrays: tuple[Any, ...] | list[Any]) -> Index:
+    """The index with its slots replaced by arrays."""
+    filled = (arrays[entry.position] if isinstance(entry, Slot) else entry for entry in index)
+    return tuple(slice(*entry[1:]) if isinstance(entry, tuple) else entry for entry in filled)
+
+
+def freeze(index: Index) -> Index:
+    """The index with its slices as tuples, so that it can be hashed and compared."""
+    return tuple(("slice", e.start, e.stop, e.step) if isinstance(e, slice) else e for e in index)
+
+
+def _getitem(x: Typed, *arrays: Typed, index: Index) -> Signature:
+    # A zero-stride stand-in has the shape without the memory; NumPy itself then says the result's shape.
+    stand_in = np.broadcast_to(np.empty((), BOOL), x.shape)
+    places = [np.zeros(array.shape, INDEX) for array in arrays]
+    try:
+        return stand_in[fill(index, places)].shape, x.dtype
+    except IndexError as error:
+        raise ShapeError("the index does not fit", where="indexing", expected=f"an index into {x.shape}", got=str(error)) from None
+
+
+_define("getitem", "y = x[index]", _getitem)
+_define("put_add", "y = 0; y[index] += x", lambda x, *arrays, index, shape: (shape, x.dtype))
+
+
+# ---- reductions
+
+
+def _without(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
+    if keepdims:
+        return tuple(1 if i in axes else n for i, n in enumerate(shape))
+    return tuple(n for i, n in enumerate(shape) if i not in axes)
+
+
+def _sum(x: Typed, axes: tuple[int, ...], keepdims: bool) -> Signature:
+    return _without(x.shape, axes, keepdims), sum_dtype(x.dtype)
+
+
+def _max(x: Typed, axes: tuple[int, ...], keepdims: bool) -> Signature:
+    if any(x.shape[axis] == 0 for axis in axes):
+        raise ShapeError("the maximum of nothing", where="max", expected="at least one element", got=x.shape)
+    return _without(x.shape, axes, keepdims), x.dtype
+
+
+def _argmax(x: Typed, axis: int) -> Signature:
+    return _max(x, (axis,), False)[0], INDEX
+
+
+_define("sum", "y = Σ x over axes", _sum)
+_define("max", "y = max x over axes", _max)
+_define("argmax", "y = index of the largest x", _argmax)
+_define("cumsum", "yᵢ = x₁ + … + xᵢ", lambda x, axis: (x.shape, sum_dtype(x.dtype)))
+
+
+# ---- products
+
+
+def _matmul(x: Typed, y: Typed) -> Signature:
+    if len(x.shape) < 2 or len(y.shape) < 2 or x.shape[-1] != y.shape[-2] or x.shape[:-2] != y.shape[:-2]:
+        raise ShapeError(
+            "the inner sizes do not fit", where="matmul", expected=f"(…, {x.shape[-1] if x.shape else '?'}, n)", got=y.shape
+        )
+    return (*x.shape[:-1], y.shape[-1]), x.dtype
+
+
+def _linear(x: Typed, weight: Typed, bias: Typed | None = None) -> Signature:
+    if len(weight.shape) != 2 or not x.shape or x.shape[-1] != weight.shape[1]:
+        wide = weight.shape[1] if len(weight.shape) == 2 else "?"
+        raise ShapeError(
+            "the input's width does not fit the weight",
+            where="linear",
+            expected=f"(…, {wide})",
+            got=x.shape,
+            hint=_linear_hint(x.shape, wide),
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ShapeError("the bias does not fit the weight", where="linear", expected=weight.shape[:1], got=bias.shape)
+    return (*x.shape[:-1], weight.shape[0]), x.dtype
+
+
+def _linear_hint(shape: Shape, wide: int | str) -> str:
+    if len(shape) > 2 and math.prod(shape[1:]) == wide:
+        return "put a Flatten() before it"
+    if len(shape) == 1 and shape[0] == wide or len(shape) == 0:
+        return "give it a batch of rows"
+    return f"make it in_features={shape[-1]}, or give it {wide} columns"
+
+
+_define("matmul", "Z = X·Y", _matmul)
+_define("linear", "Y = X·Wᵀ + b", _linear, fused=True)
+
+
+# ---- soft maxima and losses
+
+
+def _cross_entropy(logits: Typed, labels: Typed, label_smoothing: float) -> Signature:
+    if not logits.shape or labels.shape != logits.shape[:-1]:
+        raise ShapeError(
+            "the labels do not fit the logits",
+            where="cross_entropy",
+            expected=f"labels {logits.shape[:-1]} for logits {logits.shape}",
+            got=labels.shape,
+            hint="labels are class indices, one a row" if len(labels.shape) else "give one label a row",
+        )
+    if labels.dtype.kind not in "iu":
+        raise ShapeError("labels are not whole numbers", where="cross_entropy", expected="int class indices", got=labels.dtype)
+    return labels.shape, logits.dtype
+
+
+_define("softmax", "yᵢ = eˣⁱ/Σⱼ eˣʲ", lambda x, axis: (x.shape, x.dtype), fused=True)
+_define("log_softmax", "yᵢ = xᵢ − ln Σⱼ eˣʲ", lambda x, axis: (x.shape, x.dtype), fused=True)
+_define("cross_entropy", "C = ln Σⱼ eˣʲ − x_label", _cross_entropy, fused=True)
+_define("binary_cross_entropy", "C = −t·ln p − (1−t)·ln(1−p)", lambda p, t: (p.shape, p.dtype), elementwise=True, fused=True)
+_define(
+    "binary_cross_entropy_with_logits", "C = ln(1 + eˣ) − t·x", lambda x, t: (x.shape, x.dtype), elementwise=True, fused=True
+)
+_define("squared_error", "C = (x − t)²", lambda x, t: (x.shape, x.dtype), elementwise=True, fused=True)
+
+
+# ---- random numbers and leaves
+
+
+_define("random_uniform", "u ~ U[0, 1) from key, stream", lambda key, shape, dtype, stream: (shape, np.dtype(dtype)))
+
+
+def _leaf(*_: Typed, **__: Any) -> Signature:
+    raise AssertionError("leaves are made by Tensor, not by apply")
+
+
+_define("input", "given when the graph is run", _leaf)
+_define("constant", "known when the graph is made", _leaf)
