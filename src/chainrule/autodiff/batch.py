@@ -1,0 +1,142 @@
+"""Give a computation a leading batch axis: one pass over many examples in place of a loop.
+
+For each operation one row says how it is made when some of its operands have a new axis 0 and others have not. A row
+gets the operands (all of them batched, unless it is listed under "some"), the batch size and the attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.errors import DerivativeError
+from chainrule.graph import functions as F
+from chainrule.graph.graph import ancestors, annotate, descendants
+from chainrule.graph.ops import OPS, Slot
+from chainrule.graph.tensor import Tensor, apply, constant
+
+
+def batched(outputs: Sequence[Tensor], examples: Sequence[Tensor], batches: Sequence[Tensor]) -> list[Tensor]:
+    """The outputs for a whole batch: each of `examples` replaced by its batch, which has one more, leading axis.
+
+    Nodes that do not depend on the examples are used as they are, so that they keep their history.
+    """
+    nodes = ancestors(outputs)
+    reached = descendants(nodes, examples)
+    size = batches[0].shape[0]
+    known = {example.id: batch for example, batch in zip(examples, batches, strict=True)}
+    for node in nodes:
+        if node.id in reached and node.id not in known:
+            operands = [known[x.id] if x.id in reached else x for x in node.inputs]
+            flags = [x.id in reached for x in node.inputs]
+            known[node.id] = annotate(_batched_node(node, operands, flags, size), node)
+    return [known[y.id] if y.id in reached else _repeat(y, size) for y in outputs]
+
+
+def _repeat(x: Tensor, size: int) -> Tensor:
+    return F.broadcast_to(x, (size, *x.shape))
+
+
+def _batched_node(node: Tensor, operands: list[Tensor], flags: list[bool], size: int) -> Tensor:
+    if node.op in _SOME:
+        return _SOME[node.op](node, operands, flags, size)
+    everything = [x if flag else _repeat(x, size) for x, flag in zip(operands, flags, strict=True)]
+    if OPS[node.op].elementwise:
+        return apply(node.op, *everything, **node.attrs)
+    if node.op not in _ALL:
+        raise DerivativeError(f"{node.op} cannot be batched", where=node.label(), hint="loop over the examples")
+    return _ALL[node.op](node, everything, size)
+
+
+Row = Callable[[Tensor, list[Tensor], int], Tensor]
+SomeRow = Callable[[Tensor, list[Tensor], list[bool], int], Tensor]
+
+
+def _shifted(axes: Sequence[int]) -> tuple[int, ...]:
+    return tuple(axis + 1 for axis in axes)
+
+
+def _axes_up(node: Tensor, xs: list[Tensor], size: int) -> Tensor:
+    attrs = dict(node.attrs)
+    if "axis" in attrs:
+        attrs["axis"] += 1
+    if "axes" in attrs:
+        attrs["axes"] = _shifted(attrs["axes"])
+    return apply(node.op, *xs, **attrs)
+
+
+def _broadcast_to(node: Tensor, xs: list[Tensor], size: int) -> Tensor:
+    x, shape = xs[0], node.attrs["shape"]
+    new = len(shape) - (x.ndim - 1)
+    return F.broadcast_to(F.reshape(x, (size, *(1,) * new, *x.shape[1:])), (size, *shape))
+
+
+def _own_rows(array: Tensor, size: int, ndim: int) -> Tensor:
+    """0…size−1 along the batch axis, shaped to broadcast with the index arrays."""
+    return constant(np.arange(size).reshape(size, *(1,) * (ndim - 1)))
+
+
+def _indexed(node: Tensor, xs: list[Tensor], size: int) -> Tensor:
+    """Indexing of every example by its own index arrays: the batch axis becomes one more index array."""
+    x, arrays = xs[0], xs[1:]
+    attrs = dict(node.attrs)
+    if "shape" in attrs:
+        attrs["shape"] = (size, *attrs["shape"])
+    if not arrays:
+        return apply(node.op, x, **{**attrs, "index": (("slice", None, None, None), *attrs["index"])})
+    ndim = max(a.ndim for a in arrays)
+    lifted = [F.reshape(a, (size, *(1,) * (ndim - a.ndim), *a.shape[1:])) for a in arrays]
+    index = tuple(Slot(e.position + 1) if isinstance(e, Slot) else e for e in attrs["index"])
+    places = [i for i, e in enumerate(index) if isinstance(e, (Slot, int)) and e is not None]
+    if places[-1] - places[0] != len(places) - 1 or any(e is None or isinstance(e, tuple) for e in index[: places[0]]):
+        raise DerivativeError("an index with arrays behind slices cannot be batched", where=node.label(), hint="index axis 0 by the array")
+    return apply(node.op, x, _own_rows(lifted[0], size, ndim), *lifted, **{**attrs, "index": (Slot(0), *index)})
+
+
+def _getitem(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
+    if flags[0] and not any(flags[1:]):
+        # The same places in every example.
+        return _same_places(node, xs[0], xs[1:], {}, size)
+    return _indexed(node, [x if flag else _repeat(x, size) for x, flag in zip(xs, flags, strict=True)], size)
+
+
+def _put_add(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
+    if flags[0] and not any(flags[1:]):
+        return _same_places(node, xs[0], xs[1:], {"shape": (size, *node.attrs["shape"])}, size)
+    return _indexed(node, [x if flag else _repeat(x, size) for x, flag in zip(xs, flags, strict=True)], size)
+
+
+def _same_places(node: Tensor, x: Tensor, arrays: list[Tensor], more: dict[str, Any], size: int) -> Tensor:
+    index = node.attrs["index"]
+    slots = [i for i, e in enumerate(index) if isinstance(e, (Slot, int)) and not isinstance(e, bool)]
+    apart = bool(slots) and slots[-1] - slots[0] != len(slots) - 1 and any(isinstance(e, Slot) for e in index)
+    if apart:
+        return _indexed(node, [x, *(_repeat(a, size) for a in arrays)], size)
+    return apply(node.op, x, *arrays, **{**node.attrs, **more, "index": (("slice", None, None, None), *index)})
+
+
+def _linear(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
+    x, weight = xs[:2]
+    if not any(flags[1:]):
+        return apply("linear", x, weight, *xs[2:])
+    x = x if flags[0] else _repeat(x, size)
+    weight = weight if flags[1] else _repeat(weight, size)
+    y = F.matmul(F.reshape(x, (size, -1, x.shape[-1])), F.swapaxes(weight, 1, 2))
+    y = F.reshape(y, (size, *node.shape))
+    if len(xs) < 3:
+        return y
+    bias = xs[2] if flags[2] else _repeat(xs[2], size)
+    return F.add(y, F.reshape(bias, (size, *(1,) * (len(node.shape) - 1), bias.shape[-1])))
+
+
+_SOME: dict[str, SomeRow] = {"getitem": _getitem, "put_add": _put_add, "linear": _linear}
+_ALL: dict[str, Row] = {
+    "broadcast_to": _broadcast_to,
+    "reshape": lambda node, xs, size: F.reshape(xs[0], (size, *node.shape)),
+    "transpose": lambda node, xs, size: F.transpose(xs[0], (0, *_shifted(node.attrs["axes"]))),
+    "matmul": lambda node, xs, size: apply("matmul", *xs),
+    "cross_entropy": lambda node, xs, size: apply("cross_entropy", *xs, **node.attrs),
+    **dict.fromkeys(("flip", "concatenate", "sum", "max", "argmax", "cumsum", "softmax", "log_softmax"), _axes_up),
+}

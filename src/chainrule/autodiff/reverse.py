@@ -1,0 +1,102 @@
+"""Reversal: a graph → its gradient graph.
+
+The adjoint of a node is ∂C/∂node. Walking the nodes from the outputs back, each node hands its adjoint, turned by its
+derivative rule, to its operands; a node used several times gets the sum (fan-out). Multiplying Jacobians from the left,
+1·∂C/∂ȳ·∂ȳ/∂w, is what this does, one factor at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule import tree
+from chainrule.autodiff.rules import RULES, NotDifferentiable, NotImplementedYet
+from chainrule.errors import DerivativeError, ShapeError
+from chainrule.graph import functions as F
+from chainrule.graph import seams
+from chainrule.graph.graph import Graph, ancestors, descendants
+from chainrule.graph.tensor import Tensor, constant, no_grad, placeholder, setting
+
+
+def adjoints(outputs: Sequence[Tensor], seeds: Sequence[Tensor], wrt: Sequence[Tensor]) -> list[Tensor]:
+    """∂C/∂w for each w, where C is such that ∂C/∂output is the seed; zeros where C does not depend on w."""
+    nodes = ancestors(outputs)
+    reached = descendants([n for n in nodes if not n.detached], wrt)
+    found: dict[int, Tensor] = {}
+    for output, seed in zip(outputs, seeds, strict=True):
+        if output.id in reached:
+            _collect(found, output, seed)
+    wanted = {w.id for w in wrt}
+    for node in reversed(nodes):
+        g = found.get(node.id) if node.id in wanted else found.pop(node.id, None)
+        if g is None or not node.inputs:
+            continue
+        with setting(modules=(node.module,)):
+            _hand_back(found, node, g, reached)
+    return [found[w.id] if w.id in found else _zeros(w) for w in wrt]
+
+
+def _hand_back(found: dict[int, Tensor], node: Tensor, g: Tensor, reached: set[int]) -> None:
+    rule = RULES[node.op]
+    if isinstance(rule, NotDifferentiable):
+        return
+    if isinstance(rule, NotImplementedYet):
+        raise DerivativeError(f"the derivative of {node.op} is not implemented", where=node.label(), hint=rule.reason)
+    for position, x in enumerate(node.inputs):
+        if x.id in reached and x.dtype.kind == "f":
+            adjoint = rule.adjoint(position)
+            if adjoint is not None:
+                _collect(found, x, adjoint(g, node, *node.inputs))
+
+
+def _collect(found: dict[int, Tensor], x: Tensor, g: Tensor) -> None:
+    """Add a contribution to the adjoint of x, and name the adjoint after its forward node."""
+    assert g.shape == x.shape, f"the adjoint of {x.label()} has shape {g.shape}"
+    g = F.add(found[x.id], g) if x.id in found else g
+    # A rule may hand back a node that already is somebody's adjoint (that of a sum's operands is the sum's own).
+    if g.adjoint_of is not None and g.adjoint_of is not x:
+        g = F.identity(g)
+    g.adjoint_of = x
+    found[x.id] = g
+
+
+def _zeros(like: Tensor) -> Tensor:
+    return constant(np.broadcast_to(np.zeros((), like.dtype), like.shape))
+
+
+def ones_seed(output: Tensor) -> Tensor:
+    """The 1 that a reversal starts from."""
+    return constant(np.ones(output.shape, output.dtype))
+
+
+def reverse(graph: Graph, wrt: Sequence[Tensor]) -> Graph:
+    """The gradient graph of a graph: the same inputs (and a seed an output, unless it has one scalar one), ∂C/∂wrt."""
+    scalar = len(graph.outputs) == 1 and graph.outputs[0].size == 1
+    seeds = [] if scalar else [placeholder(y.shape, y.dtype, f"gradient{i}") for i, y in enumerate(graph.outputs)]
+    found = adjoints(graph.outputs, seeds or [ones_seed(graph.outputs[0])], wrt)
+    gives = tree.Structure(tuple, (), (tree.LEAF,) * len(found))
+    return Graph([*graph.inputs, *seeds], found, None, gives)
+
+
+def backward(output: Tensor, gradient: Any = None) -> None:
+    """Add the gradients of every leaf that asks for one; what `Tensor.backward` does."""
+    if not output.requires_grad:
+        raise DerivativeError(
+            "nothing it depends on asks for a gradient", where=f"backward of {output.label()}", hint="make a leaf with requires_grad=True"
+        )
+    if gradient is None and output.size != 1:
+        raise ShapeError("an incoming gradient is needed", where="backward", expected="one element", got=output.shape, hint="sum() it first")
+    seed = ones_seed(output) if gradient is None else F.cast(F.as_tensor(gradient), output.dtype)
+    if seed.shape != output.shape:
+        raise ShapeError("the incoming gradient does not fit", where="backward", expected=output.shape, got=seed.shape)
+    leaves = [node for node in ancestors([output]) if node.requires_grad and not node.inputs]
+    with no_grad():
+        for leaf, g in zip(leaves, adjoints([output], [seed], leaves), strict=True):
+            leaf.grad = g if leaf.grad is None else F.add(leaf.grad, g)
+
+
+seams.provide("reverse", reverse)
+seams.provide("backward", backward)

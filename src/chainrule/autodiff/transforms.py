@@ -1,0 +1,264 @@
+"""Derivatives of functions: `grad`, `vjp`, `jvp`, `jacobian`, `hessian`, `per_example_grad`.
+
+All of them stand on the one reversal. They run define-by-run on values, emit nodes while traced, and nest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule import tree
+from chainrule.autodiff.batch import batched
+from chainrule.autodiff.reverse import adjoints, ones_seed
+from chainrule.errors import ArgumentError, DerivativeError, ShapeError
+from chainrule.graph import functions as F
+from chainrule.graph.graph import ancestors, is_static
+from chainrule.graph.tensor import Tensor, constant, placeholder, setting
+
+Function = Callable[..., Any]
+Argnums = int | Sequence[int]
+
+
+def _variable(leaf: Any, where: str) -> Tensor:
+    """A node of one's own for a leaf, still connected to it, so that derivatives nest."""
+    x = F.as_tensor(leaf)
+    if x.dtype.kind != "f":
+        raise DerivativeError("only real numbers have derivatives", where=where, expected="a float dtype", got=x.dtype)
+    if x.value is None or x.requires_grad:
+        return F.identity(x)
+    return Tensor("constant", (), {}, x.shape, x.dtype, x.value, requires_grad=True)
+
+
+def _selected(args: tuple[Any, ...], argnums: Argnums) -> tuple[list[Tensor], list[Any], tuple[Any, ...]]:
+    """Variables for the leaves of the chosen arguments, those arguments' structures, all arguments with them in."""
+    chosen = [argnums] if isinstance(argnums, int) else list(argnums)
+    filled, variables, structures = list(args), [], []
+    for argnum in chosen:
+        if not -len(args) <= argnum < len(args):
+            raise ArgumentError("no such argument", where="argnums", expected=f"a position below {len(args)}", got=argnum)
+        leaves, structure = tree.flatten(args[argnum])
+        own = [_variable(leaf, f"argument {argnum}") for leaf in leaves]
+        variables += own
+        structures.append(structure)
+        filled[argnum] = tree.unflatten(structure, list(own))
+    return variables, structures, tuple(filled)
+
+
+def _packed(found: list[Tensor], structures: list[Any], single: bool) -> Any:
+    results, start = [], 0
+    for structure in structures:
+        results.append(tree.unflatten(structure.plain(), found[start : start + structure.size]))
+        start += structure.size
+    return results[0] if single else tuple(results)
+
+
+def _results(y: Any) -> tuple[list[Tensor], Any]:
+    leaves, structure = tree.flatten(y)
+    return [F.as_tensor(leaf) for leaf in leaves], structure
+
+
+def _watched(outputs: Sequence[Tensor], variables: Sequence[Tensor]) -> bool:
+    """Whether somebody outside may ask for derivatives of what is made from the outputs."""
+    own = {v.id for v in variables if not v.inputs}
+    return any(not n.inputs and n.id not in own and (n.requires_grad or n.op == "input") for n in ancestors(outputs))
+
+
+def _reversed(outputs: Sequence[Tensor], seeds: Sequence[Tensor], variables: Sequence[Tensor]) -> list[Tensor]:
+    """The adjoints, with a history of their own only where somebody outside may ask for it."""
+    with setting(recording=_watched([*outputs, *seeds], variables)):
+        return adjoints(outputs, seeds, variables)
+
+
+def _released(variables: Sequence[Tensor], found: Sequence[Tensor]) -> list[Tensor]:
+    """Results, cut off from the variables where nobody outside can ask for their derivatives."""
+    return list(found) if _watched(found, variables) else [F.stop_gradient(y) for y in found]
+
+
+def _retire(variables: Sequence[Tensor]) -> None:
+    """Say of the stand-ins that nobody can ask for their derivatives any more."""
+    for v in variables:
+        if not v.inputs:
+            v.requires_grad = False
+
+
+def _called(f: Function, args: Sequence[Any]) -> tuple[list[Tensor], Any]:
+    with setting(recording=True):
+        return _results(f(*args))
+
+
+def value_and_grad(f: Function, argnums: Argnums = 0) -> Function:
+    """A function that gives (f(…), ∂f/∂argument), where f gives one number.
+
+    Args:
+        f: takes tensors or nests of them (a module counts as the dict of its parameters), gives one number.
+        argnums: which argument, or which ones (then the gradients are a tuple).
+
+    Raises:
+        ShapeError: f gives more than one number.
+        DerivativeError: an argument is not real-valued, or an operation has no derivative.
+
+    Example:
+        >>> import chainrule as cr
+        >>> y, g = cr.value_and_grad(lambda x: (x ** 3).sum())(cr.tensor([1.0, 2.0]))
+        >>> float(y), g.tolist()
+        (9.0, [3.0, 12.0])
+    """
+
+    def function(*args: Any) -> tuple[Any, Any]:
+        variables, structures, filled = _selected(args, argnums)
+        outputs, _ = _called(f, filled)
+        if len(outputs) != 1 or outputs[0].size != 1:
+            raise ShapeError("grad needs a function that gives one number", got=[y.shape for y in outputs], hint="sum() it, or use cr.jacobian")
+        found = _reversed(outputs, [ones_seed(outputs[0])], variables)
+        value = _released(variables, outputs)[0]
+        _retire(variables)
+        return value, _packed(found, structures, isinstance(argnums, int))
+
+    return function
+
+
+def grad(f: Function, argnums: Argnums = 0) -> Function:
+    """A function that gives ∂f/∂argument, in the structure of that argument, where f gives one number.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.grad(cr.grad(lambda x: x ** 3))(cr.tensor(2.0)).item()
+        12.0
+    """
+    both = value_and_grad(f, argnums)
+    return lambda *args: both(*args)[1]
+
+
+def vjp(f: Function, *xs: Any) -> tuple[Any, Function]:
+    """f(*xs) and the pullback: a function from ∂C/∂f (in f's structure) to the tuple of ∂C/∂x.
+
+    Example:
+        >>> import chainrule as cr
+        >>> y, pullback = cr.vjp(lambda x: x * x, cr.tensor([1.0, 2.0]))
+        >>> pullback(cr.tensor([1.0, 10.0]))[0].tolist()
+        [2.0, 40.0]
+    """
+    variables, structures, filled = _selected(xs, range(len(xs)))
+    outputs, structure = _called(f, filled)
+
+    def pullback(cotangent: Any) -> tuple[Any, ...]:
+        seeds = [F.cast(F.as_tensor(leaf), out.dtype) for leaf, out in zip(tree.flatten(cotangent)[0], outputs, strict=True)]
+        for seed, out in zip(seeds, outputs, strict=True):
+            if seed.shape != out.shape:
+                raise ShapeError("the cotangent does not fit", where="pullback", expected=out.shape, got=seed.shape)
+        return _packed(_reversed(outputs, seeds, variables), structures, False)
+
+    return tree.unflatten(structure.plain(), _released(variables, outputs)), pullback
+
+
+def jvp(f: Function, xs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    """f(*xs) and its derivative along the tangents.
+
+    The pullback u ↦ uᵀJ is linear in u, so its own reversal along t gives J·t: forward mode by reversing twice.
+
+    Example:
+        >>> import chainrule as cr
+        >>> y, dy = cr.jvp(lambda x: x * x, [cr.tensor([1.0, 2.0])], [cr.tensor([1.0, 0.5])])
+        >>> dy.tolist()
+        [2.0, 2.0]
+    """
+    variables, _, filled = _selected(tuple(xs), range(len(xs)))
+    outputs, structure = _called(f, filled)
+    seeds = [_variable(_zeros_like(y), "output") for y in outputs]
+    with setting(recording=True):
+        pulled = adjoints(outputs, seeds, variables)
+    directions = [F.cast(F.as_tensor(t), v.dtype) for t, v in zip(tree.flatten(tuple(tangents))[0], variables, strict=True)]
+    for direction, v in zip(directions, variables, strict=True):
+        if direction.shape != v.shape:
+            raise ShapeError("the tangent does not fit its argument", where="jvp", expected=v.shape, got=direction.shape)
+    pushed = _reversed(pulled, directions, [*seeds, *variables])[: len(seeds)]
+    released = [*_released(variables, outputs), *pushed]
+    _retire([*seeds, *variables])
+    return tree.unflatten(structure.plain(), released[: len(outputs)]), tree.unflatten(structure.plain(), released[len(outputs) :])
+
+
+def _zeros_like(y: Tensor) -> Tensor:
+    return constant(np.zeros(y.shape, y.dtype))
+
+
+def jacobian(f: Function, argnums: Argnums = 0) -> Function:
+    """A function that gives ∂f/∂argument as one array of shape output.shape + argument.shape for each leaf.
+
+    Every row of the Jacobian is a pullback; all rows are pulled back as one batch.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.jacobian(lambda x: x * x)(cr.tensor([1.0, 2.0])).tolist()
+        [[2.0, 0.0], [0.0, 4.0]]
+    """
+
+    def function(*args: Any) -> Any:
+        variables, structures, filled = _selected(args, argnums)
+        outputs, gives = _called(f, filled)
+        rows = [_jacobian_rows(y, variables) for y in outputs]
+        _retire(variables)
+        single = isinstance(argnums, int)
+        return tree.unflatten(gives.plain(), [_packed(row, structures, single) for row in rows])
+
+    return function
+
+
+def _jacobian_rows(y: Tensor, variables: list[Tensor]) -> list[Tensor]:
+    seed = placeholder(y.shape, y.dtype)
+    with setting(recording=True):
+        pulled = adjoints([y], [seed], variables)
+    basis = constant(np.eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape))
+    rows = _released(variables, batched(pulled, [seed], [basis]))
+    return [F.reshape(row, (*y.shape, *v.shape)) for row, v in zip(rows, variables, strict=True)]
+
+
+def hessian(f: Function, argnums: int = 0) -> Function:
+    """A function that gives ∂²f/∂x∂x of shape x.shape + x.shape, for a single-array argument x and one number f.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.hessian(lambda x: (x ** 3).sum())(cr.tensor([1.0, 2.0])).tolist()
+        [[6.0, 0.0], [0.0, 12.0]]
+    """
+    return jacobian(grad(f, argnums), argnums)
+
+
+def per_example_grad(f: Function, argnums: Argnums = 0, batch: Sequence[int] = (1, 2)) -> Function:
+    """A function that gives ∂f/∂argument for each example of a batch, along a new leading axis; no loop over examples.
+
+    Args:
+        f: one number for *one* example, e.g. `lambda w, x, y: loss(model(w, x), y)`.
+        argnums: which argument to differentiate.
+        batch: which arguments have a leading axis of examples that f itself does not see.
+
+    Raises:
+        ArgumentError: no batched argument, or batches of different lengths.
+        TraceError: f chooses by values (`if x > 0`), which may differ between examples.
+
+    Example:
+        >>> import chainrule as cr
+        >>> g = cr.per_example_grad(lambda w, x: (w * x).sum(), batch=(1,))
+        >>> g(cr.tensor([1.0, 1.0]), cr.tensor([[1.0, 2.0], [3.0, 4.0]])).tolist()
+        [[1.0, 2.0], [3.0, 4.0]]
+    """
+
+    def function(*args: Any) -> Any:
+        filled, examples, batches = list(args), [], []
+        for position in batch:
+            leaves, structure = tree.flatten(args[position])
+            full = [leaf if is_static(leaf) else F.as_tensor(leaf) for leaf in leaves]
+            ones = [placeholder(x.shape[1:], x.dtype) if isinstance(x, Tensor) else x for x in full]
+            examples += [x for x in ones if isinstance(x, Tensor)]
+            batches += [x for x in full if isinstance(x, Tensor)]
+            filled[position] = tree.unflatten(structure, ones)
+        if len({x.shape[0] for x in batches}) != 1:
+            raise ArgumentError("not one batch", where="per_example_grad", expected="equal leading axes", got=[x.shape for x in batches])
+        with setting(recording=True):
+            gradient = grad(f, argnums)(*filled)
+        leaves, structure = tree.flatten(gradient)
+        return tree.unflatten(structure, batched(leaves, examples, batches))
+
+    return function
