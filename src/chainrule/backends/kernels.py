@@ -1,0 +1,178 @@
+"""How each operation is computed, once, over an array namespace: NumPy's, or JAX's of the same names.
+
+A row takes the namespace and the node's attributes and gives a function of arrays; what can be settled before the
+arrays are known is settled then. Where a backend can do better than these it has its own row (see `numpy.py`,
+`xla.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from chainrule.graph.ops import fill
+
+Kernel = Callable[..., Any]
+Row = Callable[[Any, dict[str, Any]], Kernel]
+
+KERNELS: dict[str, Row] = {}
+
+
+def _same_name(*names: str) -> None:
+    for name in names:
+        KERNELS[name] = lambda xp, attrs, name=name: getattr(xp, name)  # type: ignore[misc]  # binds the loop's name
+
+
+_same_name("negative", "exp", "expm1", "log", "log1p", "sqrt", "square", "sin", "cos", "tanh", "absolute", "sign", "floor")
+_same_name("add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "where", "matmul", "isfinite")
+_same_name("less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not")
+
+
+def row(name: str) -> Callable[[Row], Row]:
+    """Enter a row of the table."""
+
+    def enter(build: Row) -> Row:
+        KERNELS[name] = build
+        return build
+
+    return enter
+
+
+def _simple(name: str, build: Row) -> None:
+    KERNELS[name] = build
+
+
+_simple("identity", lambda xp, a: lambda x: x)
+_simple("stop_gradient", lambda xp, a: lambda x: x)
+_simple("cast", lambda xp, a: lambda x: x.astype(a["dtype"]))
+_simple("broadcast_to", lambda xp, a: lambda x: xp.broadcast_to(x, a["shape"]))
+_simple("reshape", lambda xp, a: lambda x: xp.reshape(x, a["shape"]))
+_simple("transpose", lambda xp, a: lambda x: xp.transpose(x, a["axes"]))
+_simple("flip", lambda xp, a: lambda x: xp.flip(x, a["axes"]))
+_simple("concatenate", lambda xp, a: lambda *xs: xp.concatenate(xs, axis=a["axis"]))
+_simple("getitem", lambda xp, a: lambda x, *arrays: x[fill(a["index"], arrays)])
+_simple("sum", lambda xp, a: lambda x: xp.sum(x, axis=a["axes"], keepdims=a["keepdims"]))
+_simple("max", lambda xp, a: lambda x: xp.max(x, axis=a["axes"], keepdims=a["keepdims"]))
+_simple("argmax", lambda xp, a: lambda x: xp.argmax(x, axis=a["axis"]))
+_simple("cumsum", lambda xp, a: lambda x: xp.cumsum(x, axis=a["axis"]))
+_simple("relu", lambda xp, a: lambda x: xp.maximum(x, 0))
+_simple("squared_error", lambda xp, a: lambda x, t: xp.square(x - t))
+
+
+@row("sigmoid")
+def _sigmoid(xp: Any, attrs: dict[str, Any]) -> Kernel:
+    # σ(x) = (1 + tanh(x/2))/2 never overflows and needs no choice between two branches.
+    return lambda x: 0.5 * xp.tanh(0.5 * x) + 0.5
+
+
+@row("softplus")
+def _softplus(xp: Any, attrs: dict[str, Any]) -> Kernel:
+    return lambda x: xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.absolute(x)))
+
+
+@row("silu")
+def _silu(xp: Any, attrs: dict[str, Any]) -> Kernel:
+    return lambda x: x * (0.5 * xp.tanh(0.5 * x) + 0.5)
+
+
+@row("linear")
+def _linear(xp: Any, attrs: dict[str, Any]) -> Kernel:
+    def kernel(x: Any, weight: Any, bias: Any = None) -> Any:
+        y = xp.matmul(x, weight.T)
+        return y if bias is None else y + bias
+
+    return kernel
+
+
+def _shifted(xp: Any, x: Any, axis: int) -> Any:
+    """x less its maximum, so that no exponential overflows."""
+    return x - xp.max(x, axis=axis, keepdims=True)
+
+
+@row("softmax")
+def _softmax(xp: Any, attrs: dict[str, Any]) -> Kernel:
+    axis = attrs["axis"]
+
+    def kernel(x: Any) -> Any:
+        e = xp.exp(_shifted(xp, x, axis))
+        return e / xp.sum(e, axis=axis, keepdims=True)
+
+    return kernel
+
+
+@row("log_softmax")
+def _log_softmax(xp: Any, attrs: dict[str, Any]) -> Kernel:
+    axis = attrs["axis"]
+
+    def kernel(x: Any) -> Any:
+        z = _shifted(xp, x, axis)
+        return z - xp.log(xp.sum(xp.exp(z), axis=axis, keepdims=True))
+
+    return kernel
+
+
+@row("cross_entropy")
+def _cross_entropy(xp: Any, attrs: dict[str, Any]) -> Kernel:
+    smoothing = attrs["label_smoothing"]
+
+    def kernel(x: Any, labels: Any) -> Any:
+        z = _shifted(xp, x, -1)
+        total = xp.log(xp.sum(xp.exp(z), axis=-1))
+        # A comparison in place of a gather: labels outside 0…K−1 then give no wrong memory, and XLA fuses it.
+        hit = labels[..., None] == xp.arange(x.shape[-1], dtype=labels.dtype)
+        loss = total - xp.sum(xp.where(hit, z, 0), axis=-1)
+        return loss if not smoothing else (1 - smoothing) * loss + smoothing * (total - xp.mean(z, axis=-1))
+
+    return kernel
+
+
+@row("binary_cross_entropy")
+def _binary_cross_entropy(xp: Any, attrs: dict[str, Any]) -> Kernel:
+    def kernel(p: Any, t: Any) -> Any:
+        return -(t * xp.maximum(xp.log(p), -100) + (1 - t) * xp.maximum(xp.log1p(-p), -100))
+
+    return kernel
+
+
+@row("binary_cross_entropy_with_logits")
+def _binary_cross_entropy_with_logits(xp: Any, attrs: dict[str, Any]) -> Kernel:
+    return lambda x, t: xp.maximum(x, 0) - t * x + xp.log1p(xp.exp(-xp.absolute(x)))
+
+
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_PARITY = 0x1BD11BDA
+
+
+def threefry(xp: Any, key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Threefry-2x32 with 20 rounds: two random words for each counter.
+
+    Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3". Everything is uint32 and wraps.
+    """
+    keys = (key[0], key[1], key[0] ^ key[1] ^ xp.uint32(_PARITY))
+    x, y = counter[0] + keys[0], counter[1] + keys[1]
+    for block in range(5):
+        for rotation in _ROTATIONS[block % 2]:
+            x = x + y
+            y = (y << xp.uint32(rotation)) | (y >> xp.uint32(32 - rotation))
+            y = x ^ y
+        x = x + keys[(block + 1) % 3]
+        y = y + keys[(block + 2) % 3] + xp.uint32(block + 1)
+    return x, y
+
+
+@row("random_uniform")
+def _random_uniform(xp: Any, attrs: dict[str, Any]) -> Kernel:
+    shape, stream = attrs["shape"], attrs["stream"]
+    size = 1
+    for n in shape:
+        size *= n
+    half = (size + 1) // 2
+
+    def kernel(key: Any) -> Any:
+        counter = (xp.arange(half, dtype=xp.uint32), xp.full((half,), stream, dtype=xp.uint32))
+        words = xp.concatenate(threefry(xp, (key[0:1], key[1:2]), counter))[:size]
+        # The upper 24 bits are exact in float32, so both precisions draw the same numbers.
+        uniform = (words >> xp.uint32(8)).astype(attrs["dtype"]) * 2.0**-24
+        return xp.reshape(uniform.astype(attrs["dtype"]), shape)
+
+    return kernel

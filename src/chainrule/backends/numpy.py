@@ -1,0 +1,183 @@
+"""The reference interpreter: a graph run node by node with NumPy, each value freed after its last use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.backends.kernels import KERNELS, Kernel
+from chainrule.backends.loop import LoopProgram, Outcome, Phase, Schedule, Span
+from chainrule.graph import seams
+from chainrule.graph.graph import LEAVES, Graph
+from chainrule.graph.ops import OPS, fill
+from chainrule.graph.tensor import Tensor
+
+Arrays = Sequence[Any]
+Program = Callable[[Arrays], list[Any]]
+
+
+def _put_add(attrs: dict[str, Any]) -> Kernel:
+    def kernel(x: Any, *arrays: Any) -> Any:
+        y = np.zeros(attrs["shape"], x.dtype)
+        if arrays:
+            np.add.at(y, fill(attrs["index"], arrays), x)
+        else:
+            y[fill(attrs["index"], ())] = x
+        return y
+
+    return kernel
+
+
+def _reduction(reduce: Callable[..., Any]) -> Callable[[dict[str, Any]], Kernel]:
+    # The ufunc's own reduction spares NumPy's wrapper, a third of the time on a small array.
+    return lambda a: lambda x: reduce(x, axis=a["axes"], keepdims=a["keepdims"])
+
+
+def _linear(attrs: dict[str, Any]) -> Kernel:
+    def kernel(x: Any, weight: Any, bias: Any = None) -> Any:
+        y = x @ weight.T
+        if bias is not None:
+            y += bias
+        return y
+
+    return kernel
+
+
+_OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {
+    "put_add": _put_add,
+    "sum": _reduction(np.add.reduce),
+    "max": _reduction(np.maximum.reduce),
+    "linear": _linear,
+    "reshape": lambda a: lambda x: x.reshape(a["shape"]),
+    "transpose": lambda a: lambda x: x.transpose(a["axes"]),
+}
+
+
+def kernel(op: str, attrs: dict[str, Any]) -> Kernel:
+    """The NumPy function of one operation."""
+    return _OWN[op](attrs) if op in _OWN else KERNELS[op](np, attrs)
+
+
+def evaluate(op: str, values: Sequence[Any], attrs: dict[str, Any], dtype: Any) -> np.ndarray[Any, Any]:
+    """One operation on arrays, now: what define-by-run does. Floating-point warnings are left to the results."""
+    with np.errstate(all="ignore"):
+        return np.asarray(kernel(op, attrs)(*values), dtype=dtype)
+
+
+def compile_graph(graph: Graph) -> Program:
+    """A function from the arrays of `graph.arrays` to the arrays of its outputs."""
+    steps, slots = _plan(graph)
+    constants = [(slots[n.id], n.value) for n in graph.nodes if n.op == "constant" and not n.requires_grad]
+    given = [slots[x.id] for x in (*graph.inputs, *graph.captured)]
+    wanted = [(slots[y.id], y.dtype) for y in graph.outputs]
+    size = len(slots)
+
+    def program(values: Arrays) -> list[Any]:
+        held: list[Any] = [None] * size
+        for slot, value in constants:
+            held[slot] = value
+        for slot, value in zip(given, values, strict=True):
+            held[slot] = value
+        with np.errstate(all="ignore"):
+            for function, sources, target, dead in steps:
+                held[target] = function(*[held[s] for s in sources])
+                for slot in dead:
+                    held[slot] = None
+        return [np.asarray(held[slot], dtype=dtype) for slot, dtype in wanted]
+
+    return program
+
+
+Step = tuple[Kernel, tuple[int, ...], int, tuple[int, ...]]
+
+
+def _plan(graph: Graph) -> tuple[list[Step], dict[int, int]]:
+    slots = {node.id: i for i, node in enumerate(graph.nodes)}
+    last = {x.id: node.id for node in graph.nodes for x in node.inputs}
+    kept = {y.id for y in graph.outputs}
+    free = _stretched_by_numpy(graph)
+    steps = []
+    for node in graph.nodes:
+        if node.op in LEAVES:
+            continue
+        dead = {slots[x.id] for x in node.inputs if last[x.id] == node.id and x.id not in kept}
+        function = (lambda x: x) if node.id in free else kernel(node.op, node.attrs)
+        steps.append((function, tuple(slots[x.id] for x in node.inputs), slots[node.id], tuple(dead)))
+    return steps, slots
+
+
+def _stretched_by_numpy(graph: Graph) -> set[int]:
+    """The broadcasts that need not be made, since every user is elementwise beside an operand of full shape."""
+    stretches = {n.id for n in graph.nodes if n.op == "broadcast_to"} - {y.id for y in graph.outputs}
+    for node in graph.nodes:
+        if not OPS[node.op].elementwise or all(x.id in stretches for x in node.inputs):
+            stretches -= {x.id for x in node.inputs}
+    return stretches
+
+
+def compile_schedule(schedule: Schedule) -> LoopProgram:
+    """All epochs of a schedule as a Python loop over interpreted steps; the same meaning as the compiled one."""
+    train = _phase(schedule.train)
+    evaluations = [(phase, _phase(phase)) for phase in schedule.evaluate]
+
+    def run(state: list[Any], data: Sequence[Any], orders: Any, span: Span) -> Outcome:
+        records = [np.full((schedule.epochs, p.steps, p.record), np.nan) for p in (schedule.train, *schedule.evaluate)]
+        for epoch in range(span.first, span.last):
+            fine, state = train(state, data, orders[epoch], span.start, span.stop, records[0][epoch])
+            if not fine:
+                break
+            if span.stop == schedule.train.steps:
+                for (phase, evaluation), record in zip(evaluations, records[1:], strict=True):
+                    evaluation(state, data, np.arange(phase.rows), 0, phase.steps, record[epoch])
+        return Outcome(state, records[0], tuple(records[1:]))
+
+    return run
+
+
+def _phase(phase: Phase) -> Callable[..., tuple[bool, list[Any]]]:
+    full = compile_graph(phase.step) if phase.step else None
+    last = compile_graph(phase.last) if phase.last else None
+
+    def run(
+        state: list[Any], everything: Sequence[Any], order: Any, start: int, stop: int, records: Any
+    ) -> tuple[bool, list[Any]]:
+        data = [everything[i] for i in phase.data]
+        for i in range(start, stop):
+            program = full if i < phase.full else last
+            assert program is not None
+            *new, record = program([*state, *data, order[i * phase.batch : (i + 1) * phase.batch]])
+            records[i] = record
+            if phase.changes_state:
+                if not np.isfinite(record[0]):
+                    return False, state
+                state = new
+        return True, state
+
+    return run
+
+
+def put(arrays: Sequence[Any]) -> list[Any]:
+    """Arrays copied to where the programs run."""
+    return [np.array(a) for a in arrays]
+
+
+get = put
+
+
+def first_not_finite(graph: Graph, values: Arrays) -> Tensor | None:
+    """The first node in order whose value is not finite, for these inputs; None where all are."""
+    held = {x.id: np.asarray(v) for x, v in zip((*graph.inputs, *graph.captured), values, strict=True)}
+    with np.errstate(all="ignore"):
+        for node in graph.nodes:
+            if node.op == "constant":
+                held.setdefault(node.id, np.asarray(node.value))
+            elif node.op != "input":
+                held[node.id] = np.asarray(kernel(node.op, node.attrs)(*(held[x.id] for x in node.inputs)))
+            if node.dtype.kind == "f" and not np.isfinite(held[node.id]).all():
+                return node
+    return None
+
+
+seams.provide("evaluate", evaluate)

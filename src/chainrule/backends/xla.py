@@ -1,0 +1,219 @@
+"""The compiled backend: a graph, or a whole schedule of epochs, as one XLA program.
+
+JAX serves as array namespace and compiler (`jit`, `lax` control flow); nothing here differentiates. It is imported
+when the first program is compiled. Double precision is switched on around our own calls only, so that a user's own
+JAX code keeps its setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.backends.kernels import KERNELS, Kernel
+from chainrule.backends.loop import LoopProgram, Outcome, Phase, Schedule, Span
+from chainrule.graph.graph import Graph
+from chainrule.graph.ops import Slot, fill
+
+Program = Callable[[Sequence[Any]], list[Any]]
+
+
+def _getitem(attrs: dict[str, Any]) -> Kernel:
+    import jax.numpy as jnp
+
+    index = attrs["index"]
+
+    def rows(x: Any, places: Any) -> Any:
+        # Negative places count from the end as in NumPy; JAX's own check for each place costs more than the gather.
+        return jnp.take(x, jnp.where(places < 0, places + x.shape[0], places), axis=0, mode="clip")
+
+    if index and index[0] == Slot(0) and all(entry == ("slice", None, None, None) for entry in index[1:]):
+        return rows
+    return lambda x, *arrays: x[fill(index, arrays)]
+
+
+def _put_add(attrs: dict[str, Any]) -> Kernel:
+    import jax.numpy as jnp
+
+    def kernel(x: Any, *arrays: Any) -> Any:
+        place = jnp.zeros(attrs["shape"], x.dtype).at[fill(attrs["index"], arrays)]
+        return place.add(x) if arrays else place.set(x)
+
+    return kernel
+
+
+def _linear(attrs: dict[str, Any]) -> Kernel:
+    from jax import lax
+
+    def kernel(x: Any, weight: Any, bias: Any = None) -> Any:
+        y = lax.dot_general(x, weight, (((x.ndim - 1,), (1,)), ((), ())))
+        return y if bias is None else y + bias
+
+    return kernel
+
+
+_OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {"getitem": _getitem, "put_add": _put_add, "linear": _linear}
+
+
+def _kernel(op: str, attrs: dict[str, Any]) -> Kernel:
+    import jax.numpy as jnp
+
+    return _OWN[op](attrs) if op in _OWN else KERNELS[op](jnp, attrs)
+
+
+def _literal(value: np.ndarray[Any, Any]) -> Any:
+    """A constant of the program; where one number was stretched over axes, the number and the stretching."""
+    import jax.numpy as jnp
+
+    core = value[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in value.strides)]
+    return jnp.broadcast_to(jnp.asarray(core, dtype=value.dtype), value.shape)
+
+
+def _function(graph: Graph) -> Callable[[Sequence[Any]], list[Any]]:
+    """The graph as a function of JAX arrays, to be traced by `jit`."""
+
+    def run(values: Sequence[Any]) -> list[Any]:
+        held = {x.id: v for x, v in zip((*graph.inputs, *graph.captured), values, strict=True)}
+        for node in graph.nodes:
+            if node.id in held:
+                continue
+            if node.op == "constant":
+                assert node.value is not None
+                held[node.id] = _literal(node.value)
+                continue
+            value = _kernel(node.op, node.attrs)(*(held[x.id] for x in node.inputs))
+            held[node.id] = value.astype(node.dtype)
+        return [held[y.id] for y in graph.outputs]
+
+    return run
+
+
+def compile_graph(graph: Graph) -> Program:
+    """A function from the arrays of `graph.arrays` to the arrays of its outputs, compiled at its first call."""
+    import jax
+
+    program = jax.jit(_function(graph))
+
+    def run(values: Sequence[Any]) -> list[Any]:
+        with jax.enable_x64(True):
+            return [np.asarray(y) for y in program(list(values))]
+
+    return run
+
+
+def compile_schedule(schedule: Schedule) -> LoopProgram:
+    """All epochs of a schedule as one compiled program; the state's buffers are donated from call to call."""
+    import jax
+
+    program = jax.jit(_epochs(schedule), donate_argnums=0)
+
+    def run(state: list[Any], data: Sequence[Any], orders: Any, span: Span) -> Outcome:
+        with jax.enable_x64(True):
+            state, train, evaluate = program(list(state), list(data), orders, np.asarray(span, np.int32))
+            return Outcome(state, np.asarray(train), tuple(np.asarray(records) for records in evaluate))
+
+    return run
+
+
+def put(arrays: Sequence[Any]) -> list[Any]:
+    """Arrays copied to where the programs run."""
+    import jax
+    import jax.numpy as jnp
+
+    with jax.enable_x64(True):
+        return [jnp.array(a) for a in arrays]
+
+
+def get(arrays: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
+    """Arrays copied back, each one's own."""
+    return [np.array(a) for a in arrays]
+
+
+def _epochs(schedule: Schedule) -> Callable[..., Any]:
+    import jax.numpy as jnp
+    from jax import lax
+
+    train = _phase(schedule.train)
+    evaluations = [_phase(phase) for phase in schedule.evaluate]
+    counts = [jnp.arange(phase.rows, dtype=jnp.int32) for phase in schedule.evaluate]
+
+    def run(state: list[Any], data: list[Any], orders: Any, span: Any) -> Any:
+        first, last, start, stop = (span[i] for i in range(4))
+        records = [_blank(schedule.epochs, phase) for phase in (schedule.train, *schedule.evaluate)]
+
+        def going_on(carry: Any) -> Any:
+            epoch, alive, _, _ = carry
+            return (epoch < last) & alive
+
+        def one_epoch(carry: Any) -> Any:
+            epoch, alive, state, records = carry
+            order = lax.dynamic_index_in_dim(orders, epoch, keepdims=False)
+            alive, state, row = train(state, data, order, start, stop)
+            written = [_write(records[0], row, epoch)]
+            for phase, evaluation, count, record in zip(schedule.evaluate, evaluations, counts, records[1:], strict=True):
+                # The evaluation is skipped where the span ends in the midst of an epoch.
+                end = jnp.where(alive & (stop == schedule.train.steps), phase.steps, 0)
+                written.append(_write(record, evaluation(state, data, count, 0, end)[2], epoch))
+            return epoch + 1, alive, state, written
+
+        carry = (first, jnp.asarray(True), state, records)
+        _, _, state, records = lax.while_loop(going_on, one_epoch, carry)
+        return state, records[0], records[1:]
+
+    return run
+
+
+def _blank(epochs: int, phase: Phase) -> Any:
+    import jax.numpy as jnp
+
+    return jnp.full((epochs, phase.steps, phase.record), jnp.nan, phase.graph.outputs[-1].dtype)
+
+
+def _write(records: Any, row: Any, position: Any) -> Any:
+    from jax import lax
+
+    return lax.dynamic_update_index_in_dim(records, row, position, 0)
+
+
+def _phase(phase: Phase) -> Callable[..., Any]:
+    """One pass over the batches [start, stop) of an order: (state, data, order, start, stop) → (alive, state, records)."""
+    import jax.numpy as jnp
+    from jax import lax
+
+    def advance(graph: Graph, size: int, state: list[Any], data: list[Any], order: Any, at: Any) -> Any:
+        rows = lax.dynamic_slice_in_dim(order, at, size)
+        *new, record = _function(graph)([*state, *data, rows])
+        if not phase.changes_state:
+            return jnp.asarray(True), state, record
+        fine = jnp.isfinite(record[0])
+        # Selected inside the update's own fused loop, so that keeping the state before a bad step costs nothing.
+        return fine, [jnp.where(fine, n, o) for n, o in zip(new, state, strict=True)], record
+
+    def run(state: list[Any], everything: list[Any], order: Any, start: Any, stop: Any) -> Any:
+        data = [everything[i] for i in phase.data]
+
+        def going_on(carry: Any) -> Any:
+            i, alive, _, _ = carry
+            return (i < jnp.minimum(stop, phase.full)) & alive
+
+        def one_step(carry: Any) -> Any:
+            i, _, state, records = carry
+            alive, state, record = advance(phase.step, phase.batch, state, data, order, i * phase.batch)
+            return i + 1, alive, state, _write(records, record, i)
+
+        carry = (jnp.asarray(start, jnp.int32), jnp.asarray(True), state, _blank(1, phase)[0])
+        if phase.step is not None:
+            carry = lax.while_loop(going_on, one_step, carry)
+        if phase.last is None:
+            return carry[1:]
+        size, at = phase.rows - phase.full * phase.batch, phase.full * phase.batch
+
+        def last_step(alive: Any, state: list[Any], records: Any) -> Any:
+            fine, state, record = advance(phase.last, size, state, data, order, at)
+            return fine, state, _write(records, record, phase.full)
+
+        return lax.cond(carry[1] & (stop > phase.full), last_step, lambda *kept: kept, *carry[1:])
+
+    return run
