@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
+from chainrule.backends import numpy
 from chainrule.errors import check_choice
 
 
@@ -14,6 +15,4 @@ def get(name: str) -> ModuleType:
         from chainrule.backends import xla
 
         return xla
-    from chainrule.backends import numpy
-
     return numpy
