@@ -1,0 +1,88 @@
+"""Initial weights: each function gives an array of a shape (out, in); fan_in is `in`, fan_out is `out`.
+
+Sources: He et al. (2015), "Delving deep into rectifiers" (Kaiming); Glorot & Bengio (2010), "Understanding the
+difficulty of training deep feedforward neural networks" (Xavier). All keep the variance of a layer's output near that
+of its input: Var(w) = gain²/fan_in, or gain²·2/(fan_in + fan_out).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from chainrule.errors import check_choice
+from chainrule.nn.random import generator
+
+Array = np.ndarray[Any, Any]
+Shape = tuple[int, ...]
+
+
+def _fans(shape: Shape) -> tuple[int, int]:
+    inner = math.prod(shape[2:])
+    return (shape[1] if len(shape) > 1 else shape[0]) * inner, shape[0] * inner
+
+
+def uniform(shape: Shape, bound: float, dtype: Any = np.float32) -> Array:
+    """w ~ U(−bound, bound)."""
+    return generator().uniform(-bound, bound, shape).astype(dtype)
+
+
+def normal(shape: Shape, std: float, dtype: Any = np.float32) -> Array:
+    """w ~ N(0, std²)."""
+    return (generator().standard_normal(shape) * std).astype(dtype)
+
+
+def constant(shape: Shape, value: float, dtype: Any = np.float32) -> Array:
+    """w = value."""
+    return np.full(shape, value, dtype)
+
+
+def zeros(shape: Shape, dtype: Any = np.float32) -> Array:
+    """w = 0."""
+    return np.zeros(shape, dtype)
+
+
+def kaiming_uniform(shape: Shape, gain: float = math.sqrt(2.0), dtype: Any = np.float32) -> Array:
+    """w ~ U(−b, b) with b = gain·√(3/fan_in): for ReLU, whose gain is √2.
+
+    Example:
+        >>> float(abs(kaiming_uniform((100, 6))).max()) <= 1.0
+        True
+    """
+    return uniform(shape, gain * math.sqrt(3.0 / _fans(shape)[0]), dtype)
+
+
+def kaiming_normal(shape: Shape, gain: float = math.sqrt(2.0), dtype: Any = np.float32) -> Array:
+    """w ~ N(0, gain²/fan_in): for ReLU, whose gain is √2."""
+    return normal(shape, gain / math.sqrt(_fans(shape)[0]), dtype)
+
+
+def xavier_uniform(shape: Shape, gain: float = 1.0, dtype: Any = np.float32) -> Array:
+    """w ~ U(−b, b) with b = gain·√(6/(fan_in + fan_out)): for tanh and sigmoid layers."""
+    return uniform(shape, gain * math.sqrt(6.0 / sum(_fans(shape))), dtype)
+
+
+def xavier_normal(shape: Shape, gain: float = 1.0, dtype: Any = np.float32) -> Array:
+    """w ~ N(0, gain²·2/(fan_in + fan_out)): for tanh and sigmoid layers."""
+    return normal(shape, gain * math.sqrt(2.0 / sum(_fans(shape))), dtype)
+
+
+INITIALIZERS: dict[str, Callable[..., Array]] = {
+    "kaiming_uniform": kaiming_uniform,
+    "kaiming_normal": kaiming_normal,
+    "xavier_uniform": xavier_uniform,
+    "xavier_normal": xavier_normal,
+    "zeros": zeros,
+}
+
+
+def initializer(name: str) -> Callable[..., Array]:
+    """The initializer of this name.
+
+    Raises:
+        ArgumentError: there is none; the message lists them, nearest first.
+    """
+    return INITIALIZERS[check_choice("init", name, INITIALIZERS)]

@@ -1,0 +1,105 @@
+"""Losses: modules of (output, target) that give one number, or one a row where `reduction="none"`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chainrule.errors import ShapeError, check_choice, check_number
+from chainrule.graph import functions as F
+from chainrule.graph.tensor import Tensor
+from chainrule.nn.module import Module
+
+
+class Loss(Module):
+    """What the losses have in common.
+
+    Args:
+        reduction: "mean" over rows (or elements), "sum", or "none".
+    """
+
+    def __init__(self, reduction: str = "mean") -> None:
+        self.reduction = check_choice("reduction", reduction, ("mean", "sum", "none"))
+
+    def reduced(self, values: Tensor) -> Tensor:
+        """The values as `reduction` says."""
+        return {"mean": F.mean, "sum": F.sum, "none": F.identity}[self.reduction](values)
+
+    def extra(self) -> str:
+        """The reduction, where it is not the mean."""
+        return "" if self.reduction == "mean" else f"reduction={self.reduction!r}"
+
+
+def _same_shape(name: str, output: Any, target: Any) -> tuple[Tensor, Tensor]:
+    output, target = F.as_tensor(output), F.as_tensor(target)
+    if output.shape != target.shape:
+        fits = output.size == target.size
+        raise ShapeError(
+            "the target does not fit the output",
+            where=name,
+            expected=f"a target of shape {output.shape}",
+            got=target.shape,
+            hint=f"reshape it: y.reshape({', '.join(['-1', *map(str, output.shape[1:])])})"
+            if fits
+            else "check the width of the last layer",
+        )
+    return output, target
+
+
+class CrossEntropyLoss(Loss):
+    """C = −log softmax(logits)[label], from logits (N, K) and labels (N,) in 0…K−1.
+
+    The gradient is fused: softmax(logits) − onehot(label). Smoothing spreads ε of the label's weight over all classes
+    (Szegedy et al. 2016).
+
+    Args:
+        reduction: "mean", "sum" or "none".
+        label_smoothing: ε in [0, 1].
+
+    Example:
+        >>> import chainrule as cr
+        >>> round(cr.nn.CrossEntropyLoss()(cr.tensor([[0.0, 0.0]]), [1]).item(), 4)
+        0.6931
+    """
+
+    def __init__(self, reduction: str = "mean", label_smoothing: float = 0.0) -> None:
+        super().__init__(reduction)
+        self.label_smoothing = check_number("label_smoothing", label_smoothing, low=0, high=1)
+
+    def forward(self, logits: Any, labels: Any) -> Tensor:
+        """The loss."""
+        return self.reduced(F.cross_entropy(logits, labels, self.label_smoothing))
+
+
+class NLLLoss(Loss):
+    """C = −x[label], from log-probabilities (N, K), as LogSoftmax gives them, and labels (N,)."""
+
+    def forward(self, log_probabilities: Any, labels: Any) -> Tensor:
+        """The loss."""
+        x, labels = F.as_tensor(log_probabilities), F.as_tensor(labels)
+        if labels.shape != x.shape[:-1]:
+            raise ShapeError("the labels do not fit", where="NLLLoss", expected=x.shape[:-1], got=labels.shape)
+        return self.reduced(-F.sum(F.one_hot(labels, x.shape[-1], x.dtype) * x, -1))
+
+
+class BCELoss(Loss):
+    """C = −t·ln p − (1−t)·ln(1−p), from probabilities p and targets t of one shape; logarithms are held at −100."""
+
+    def forward(self, probabilities: Any, target: Any) -> Tensor:
+        """The loss."""
+        return self.reduced(F.binary_cross_entropy(*_same_shape("BCELoss", probabilities, target)))
+
+
+class BCEWithLogitsLoss(Loss):
+    """C = log(1 + eˣ) − t·x, the binary cross-entropy of σ(x), from logits and targets of one shape."""
+
+    def forward(self, logits: Any, target: Any) -> Tensor:
+        """The loss."""
+        return self.reduced(F.binary_cross_entropy_with_logits(*_same_shape("BCEWithLogitsLoss", logits, target)))
+
+
+class MSELoss(Loss):
+    """C = (x − t)², from outputs and targets of one shape."""
+
+    def forward(self, output: Any, target: Any) -> Tensor:
+        """The loss."""
+        return self.reduced(F.squared_error(*_same_shape("MSELoss", output, target)))

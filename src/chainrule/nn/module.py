@@ -1,0 +1,234 @@
+"""Module: a part of a network that holds its parameters, with PyTorch's habits.
+
+A module's parameters, buffers and parts are found by looking at its attributes; lists, tuples and dicts of modules
+count too. Nothing is registered.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from chainrule.errors import ArgumentError, ShapeError, nearest
+from chainrule.graph.tensor import Tensor, mode, setting
+
+
+class Parameter(Tensor):
+    """A tensor that training changes.
+
+    Example:
+        >>> Parameter([1.0, 2.0]).requires_grad
+        True
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, dtype: Any = None) -> None:
+        array = np.array(data, dtype=dtype)
+        super().__init__("constant", (), {}, array.shape, array.dtype, array, requires_grad=True)
+
+
+class Buffer(Tensor):
+    """A tensor that belongs to a module's state and is not trained: running statistics."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, dtype: Any = None) -> None:
+        array = np.array(data, dtype=dtype)
+        super().__init__("constant", (), {}, array.shape, array.dtype, array)
+
+
+class Module:
+    """A part of a network. Subclasses make parameters and parts in `__init__` and say `forward`.
+
+    Attributes:
+        training: whether dropout drops and statistics are of the batch; set by `train()` and `eval()`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> class Residual(cr.nn.Module):
+        ...     def __init__(self, width):
+        ...         self.inner = cr.nn.Linear(width, width)
+        ...     def forward(self, x):
+        ...         return x + cr.relu(self.inner(x))
+        >>> [name for name, _ in Residual(3).named_parameters()]
+        ['inner.weight', 'inner.bias']
+    """
+
+    training = True
+
+    def forward(self, *args: Any) -> Any:
+        """What the module computes."""
+        raise NotImplementedError(f"{type(self).__name__} does not say its forward")
+
+    def __call__(self, *args: Any) -> Any:
+        if mode.modules and _Paths.known:
+            path = _Paths.known.get(id(self), mode.modules[-1])
+            with setting(modules=(path,)):
+                return self._run(args, path)
+        before, _Paths.known = _Paths.known, {id(module): name for name, module in self.named_modules()}
+        try:
+            with setting(modules=("",)):
+                return self._run(args, "")
+        finally:
+            _Paths.known = before
+
+    def _run(self, args: tuple[Any, ...], path: str) -> Any:
+        result = self.forward(*args)
+        if _Paths.calls is not None:
+            _Paths.calls.append((path, self, result))
+        return result
+
+    # ---- parts, parameters and buffers by path
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules directly inside this one."""
+        for name, value in vars(self).items():
+            yield from _members(name, value, Module)
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all inside it, each once."""
+        seen: set[int] = set()
+        pending = [(prefix, self)]
+        while pending:
+            path, module = pending.pop()
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield path, module
+                inside = [(f"{path}.{name}" if path else name, child) for name, child in module.named_children()]
+                pending += reversed(inside)
+
+    def _named(self, kind: type) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        for path, module in self.named_modules():
+            for attribute, value in vars(module).items():
+                for name, member in _members(attribute, value, kind):
+                    if id(member) not in seen:
+                        seen.add(id(member))
+                        yield f"{path}.{name}" if path else name, member
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """(path, parameter) pairs, each parameter once."""
+        return self._named(Parameter)
+
+    def parameters(self) -> Iterator[Parameter]:
+        """The parameters, each once."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """(path, buffer) pairs."""
+        return self._named(Buffer)
+
+    def buffers(self) -> Iterator[Buffer]:
+        """The buffers: state that is not trained."""
+        return (buffer for _, buffer in self.named_buffers())
+
+    # ---- a module as the dict of its parameters
+
+    def tree_children(self) -> dict[str, Tensor]:
+        """The parameters by path: how `chainrule.tree` sees a module."""
+        return dict(self.named_parameters())
+
+    def tree_rebuild(self, children: Mapping[str, Tensor]) -> Module:
+        """A stand-in for this module that computes with other parameters; this one stays as it is."""
+        own = dict(self.named_parameters()) | dict(self.named_buffers())
+        return _stand_in(self, {id(own[path]): tensor for path, tensor in children.items()}, {})
+
+    # ---- state
+
+    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Parameters and buffers by path, as arrays of one's own."""
+        return {path: tensor.numpy() for path, tensor in [*self.named_parameters(), *self.named_buffers()]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Set parameters and buffers by path.
+
+        Raises:
+            ArgumentError: a path is missing or unknown.
+            ShapeError: an array has another shape.
+        """
+        own: dict[str, Tensor] = dict(self.named_parameters()) | dict(self.named_buffers())
+        for path in state:
+            if path not in own:
+                raise ArgumentError("no such parameter", where=path, expected=", ".join(nearest(path, own)[:3]))
+        missing = [path for path in own if path not in state]
+        if missing:
+            raise ArgumentError("parameters are missing", where="state_dict", expected=", ".join(missing))
+        arrays = {path: np.array(value) for path, value in state.items()}
+        for path, array in arrays.items():
+            if array.shape != own[path].shape:
+                raise ShapeError("a parameter has another shape", where=path, expected=own[path].shape, got=array.shape)
+        for path, array in arrays.items():
+            own[path].value = array.astype(own[path].dtype)
+
+    def train(self, on: bool = True) -> Module:
+        """Set training mode here and inside; returns itself."""
+        for _, module in self.named_modules():
+            module.training = on
+        return self
+
+    def eval(self) -> Module:
+        """Set inference mode here and inside; returns itself."""
+        return self.train(False)
+
+    def summary(self, input_shape: tuple[int, ...], dtype: Any = np.float32) -> Summary:
+        """A table with a row a module: path, kind, output shape, parameters; `.total` counts all parameters.
+
+        Args:
+            input_shape: the shape of one input, batch axis included.
+            dtype: its dtype.
+        """
+        from chainrule.nn.summary import summarize
+
+        return summarize(self, input_shape, dtype)
+
+    def __repr__(self) -> str:
+        inside = "".join(f"\n  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.named_children())
+        return f"{type(self).__name__}({self.extra()}{inside + chr(10) if inside else ''})"
+
+    def extra(self) -> str:
+        """What `repr` says between the brackets."""
+        return ""
+
+
+class Summary(str):
+    """A summary's text, with the number of all parameters."""
+
+    total: int = 0
+
+
+class _Paths:
+    """Where each module of the model now running is, and the log of calls where one is kept."""
+
+    known: dict[int, str] = {}  # noqa: RUF012  # replaced, never changed
+    calls: list[tuple[str, Module, Any]] | None = None
+
+
+def _members(name: str, value: Any, kind: type) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, kind):
+        yield name, value
+    elif isinstance(value, (list, tuple)):
+        for i, member in enumerate(value):
+            yield from _members(f"{name}.{i}", member, kind)
+    elif isinstance(value, dict):
+        for key, member in value.items():
+            yield from _members(f"{name}.{key}", member, kind)
+
+
+def _stand_in(value: Any, replaced: Mapping[int, Tensor], seen: dict[int, Any]) -> Any:
+    if isinstance(value, Tensor):
+        return replaced.get(id(value), value)
+    if isinstance(value, (list, tuple)) and any(isinstance(v, (Module, Tensor, list, tuple, dict)) for v in value):
+        return type(value)(_stand_in(v, replaced, seen) for v in value)
+    if isinstance(value, dict):
+        return {key: _stand_in(v, replaced, seen) for key, v in value.items()}
+    if not isinstance(value, Module):
+        return value
+    if id(value) not in seen:
+        seen[id(value)] = twin = copy.copy(value)
+        for name, member in vars(value).items():
+            twin.__dict__[name] = _stand_in(member, replaced, seen)
+    return seen[id(value)]
