@@ -61,7 +61,9 @@ def _neutral(op: str, inputs: tuple[Tensor, ...], attrs: dict[str, Any]) -> Tens
     if op in ("negative", "logical_not"):
         return inner
     if op in ("reshape", "broadcast_to") and inner.ndim <= x.ndim:
-        return getattr(F, op)(inner, attrs["shape"]) if op == "reshape" or _stretches(inner, x, attrs["shape"]) else None
+        return (
+            getattr(F, op)(inner, attrs["shape"]) if op == "reshape" or _stretches(inner, x, attrs["shape"]) else None
+        )
     if op == "transpose":
         return F.transpose(inner, [x.attrs["axes"][a] for a in attrs["axes"]])
     return None

@@ -1,0 +1,50 @@
+"""Standardisation of arrays: zero mean and unit variance per feature, or per channel for images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chainrule.errors import ShapeError, check_choice
+
+SMALLEST = 1e-7
+"""What σ is held above, so that a constant feature becomes 0 and not infinite."""
+
+
+@dataclass(frozen=True)
+class Standardizer:
+    """x ← (x − mean)/max(σ, ε), with mean and σ learnt from the training rows.
+
+    Attributes:
+        mean: broadcasts against one row.
+        scale: max(σ, ε), of the same shape.
+
+    Example:
+        >>> standardizer = Standardizer.fit(np.array([[1.0, 5.0], [3.0, 5.0]]), "feature")
+        >>> standardizer(np.array([[1.0, 5.0], [3.0, 5.0]])).tolist()
+        [[-1.0, 0.0], [1.0, 0.0]]
+    """
+
+    mean: np.ndarray[Any, Any]
+    scale: np.ndarray[Any, Any]
+
+    @classmethod
+    def fit(cls, X: np.ndarray[Any, Any], per: str) -> Standardizer:
+        """Learn mean and σ per "feature" (every column), or per "channel" (axis 1 of images (N, C, H, W))."""
+        check_choice("normalize", per, ("feature", "channel"))
+        if per == "channel" and X.ndim < 3:
+            raise ShapeError("images are wanted", where='normalize="channel"', expected="(N, channels, …)", got=X.shape)
+        axes = (0,) if per == "feature" else (0, *range(2, X.ndim))
+        mean = X.mean(axis=axes, keepdims=True, dtype=np.float64)[0]
+        scale = np.maximum(X.std(axis=axes, keepdims=True, dtype=np.float64)[0], SMALLEST)
+        return cls(mean, scale)
+
+    def __call__(self, X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """X standardised, in its own dtype."""
+        if X.shape[1:] != np.broadcast_shapes(X.shape[1:], self.mean.shape):
+            raise ShapeError(
+                "not the columns it was fitted on", where="X", expected=("rows", *self.mean.shape), got=X.shape
+            )
+        return ((X - self.mean.astype(X.dtype)) / self.scale.astype(X.dtype)).astype(X.dtype)

@@ -1,0 +1,124 @@
+"""Penalties on the weights, and clipping of the gradients.
+
+A penalty has two sides, of which each kind uses one: what it adds to the gradient, and what it does to the weights
+after the optimizer's step. Both see the parameters by path, and leave biases alone unless told otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chainrule.errors import check_number
+from chainrule.graph import functions as F
+from chainrule.graph.tensor import Tensor
+
+Named = dict[str, Tensor]
+
+
+class Penalty:
+    """What the penalties have in common.
+
+    Args:
+        alpha: the strength, at least 0.
+        biases: whether biases are penalised too.
+    """
+
+    def __init__(self, alpha: float, biases: bool = False) -> None:
+        self.alpha = check_number(f"{type(self).__name__} alpha", alpha, low=0)
+        self.biases = bool(biases)
+
+    def applies(self, path: str) -> bool:
+        """Whether the parameter of this path is penalised."""
+        return self.biases or path.rsplit(".", 1)[-1] != "bias"
+
+    def gradient(self, gradients: Named, parameters: Named) -> Named:
+        """The gradients with the penalty's own added."""
+        return gradients
+
+    def after(self, parameters: Named, rate: Tensor) -> Named:
+        """The weights after the optimizer's step, as the penalty leaves them."""
+        return parameters
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.alpha})"
+
+
+class L2(Penalty):
+    """C + α·Σw²: adds 2αw to the gradient, so that plain gradient descent does w ← (1 − 2ηα)w − η ∂C/∂w.
+
+    Example:
+        >>> import chainrule as cr
+        >>> g = L2(0.5).gradient({"w": cr.tensor([1.0]), "bias": cr.tensor([1.0])}, {"w": cr.tensor([3.0]), "bias": cr.tensor([3.0])})
+        >>> g["w"].tolist(), g["bias"].tolist()
+        ([4.0], [1.0])
+    """
+
+    def gradient(self, gradients: Named, parameters: Named) -> Named:
+        """The gradients with 2αw added."""
+        return {k: g + parameters[k] * (2.0 * self.alpha) if self.applies(k) else g for k, g in gradients.items()}
+
+
+class L1(Penalty):
+    """C + α·Σ|w|, by a proximal step after the optimizer's: w ← sign(w)·max(|w| − ηα, 0).
+
+    Adding α·sign(w) to the gradient instead would let weights jitter about 0; this sets them to exactly 0 (iterative
+    soft-thresholding, Daubechies et al. 2004).
+
+    Example:
+        >>> import chainrule as cr
+        >>> L1(1.0).after({"w": cr.tensor([0.05, -0.5])}, cr.tensor(0.1))["w"].tolist()
+        [0.0, -0.4]
+    """
+
+    def after(self, parameters: Named, rate: Tensor) -> Named:
+        """The weights moved towards 0 by ηα, and not past it."""
+        least = rate * self.alpha
+        return {k: _shrunk(w, least) if self.applies(k) else w for k, w in parameters.items()}
+
+
+def _shrunk(w: Tensor, least: Tensor) -> Tensor:
+    return F.maximum(w - least, 0.0) + F.minimum(w + least, 0.0)
+
+
+class Clip:
+    """What the clippings have in common."""
+
+    def __call__(self, gradients: Named) -> Named:
+        """The gradients, clipped."""
+        raise NotImplementedError
+
+
+class ClipNorm(Clip):
+    """All gradients scaled by min(1, c/‖g‖), ‖g‖ the norm of all of them together (Pascanu et al. 2013).
+
+    Args:
+        c: the largest norm, above 0.
+    """
+
+    def __init__(self, c: float) -> None:
+        self.c = check_number("ClipNorm c", c, low=0, low_open=True)
+
+    def __call__(self, gradients: Named) -> Named:
+        """The gradients, scaled down where their norm is above c."""
+        total = sum((F.sum(F.square(g)) for g in gradients.values()), start=F.as_tensor(0.0).astype(_dtype(gradients)))
+        scale = self.c / F.maximum(F.sqrt(total), self.c)
+        return {name: g * scale for name, g in gradients.items()}
+
+
+class ClipValue(Clip):
+    """Every element of the gradients held within [−c, c].
+
+    Args:
+        c: the largest absolute value, above 0.
+    """
+
+    def __init__(self, c: float) -> None:
+        self.c = check_number("ClipValue c", c, low=0, low_open=True)
+
+    def __call__(self, gradients: Named) -> Named:
+        """The gradients, each element held."""
+        return {name: F.clip(g, -self.c, self.c) for name, g in gradients.items()}
+
+
+def _dtype(gradients: Named) -> Any:
+    return next(iter(gradients.values())).dtype
