@@ -1,0 +1,113 @@
+"""What is asked of arrays before a training starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from chainrule.errors import ArgumentError, DataError, ShapeError
+from chainrule.nn.losses import CrossEntropyLoss, NLLLoss
+from chainrule.nn.module import Module
+
+
+def features(X: Any, dtype: np.dtype[Any], name: str = "X") -> np.ndarray[Any, Any]:
+    """X as a finite array of at least one row, in the precision of the training."""
+    array = _array(X, name)
+    if array.ndim < 2:
+        raise ShapeError(
+            "one row a sample is wanted",
+            where=name,
+            expected="(rows, columns)",
+            got=array.shape,
+            hint=f"use {name}.reshape(-1, 1)",
+        )
+    if not len(array):
+        raise DataError("there are no rows", where=name)
+    _finite(array, name)
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def targets(y: Any, loss: Module, dtype: np.dtype[Any], name: str = "y") -> np.ndarray[Any, Any]:
+    """Y as class indices (int32) for a classifier's loss, else as finite numbers in the training's precision."""
+    array = _array(y, name)
+    _finite(array, name)
+    if not isinstance(loss, (CrossEntropyLoss, NLLLoss)):
+        return np.ascontiguousarray(array, dtype=dtype)
+    if array.dtype.kind == "f" and not np.array_equal(array, np.floor(array)):
+        raise DataError(
+            f"{type(loss).__name__} takes whole-number class labels",
+            where=name,
+            got=f"numbers such as {array.flat[int(np.argmax(array != np.floor(array)))]:g}",
+            hint="use MSELoss for a regression",
+        )
+    if array.ndim == 2 and array.shape[1] == 1:
+        raise ShapeError(
+            "one label a row is wanted",
+            where=name,
+            expected=f"({len(array)},)",
+            got=array.shape,
+            hint=f"use {name}.reshape(-1)",
+        )
+    return np.ascontiguousarray(array, dtype=np.int32)
+
+
+def labels_fit(y: np.ndarray[Any, Any], classes: int, name: str = "y") -> None:
+    """Refuse labels outside 0…K−1."""
+    low, high = int(y.min()), int(y.max())
+    if low < 0 or high >= classes:
+        found = np.unique(y)
+        listed = ", ".join(map(str, found[:8])) + (" …" if len(found) > 8 else "")
+        hint = (
+            f"map them: np.unique({name}, return_inverse=True)[1]"
+            if len(found) <= classes
+            else f"make the last layer {high + 1} wide"
+        )
+        raise DataError(
+            "labels outside the model's classes", where=name, expected=f"0…{classes - 1}", got=listed, hint=hint
+        )
+
+
+def equal_lengths(X: np.ndarray[Any, Any], y: np.ndarray[Any, Any], names: str = "X and y") -> None:
+    """Refuse X and y of different lengths."""
+    if y.ndim == 0 or len(X) != len(y):
+        raise DataError(
+            f"{names} differ in length", expected=f"{len(X)} targets", got=y.shape[0] if y.ndim else "one number"
+        )
+
+
+def split(X: Any, y: Any, fraction: float, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Rows to train on and rows to validate on: a random share of the rows, at least one on each side."""
+    rows = len(X)
+    if not isinstance(fraction, float) or not 0 < fraction < 1:
+        raise ArgumentError(
+            "not a validation set", where="validation", expected="None, a fraction in (0, 1), or (X, y)", got=fraction
+        )
+    if rows < 2:
+        raise DataError("too few rows to hold some out", where="validation", expected="at least 2", got=rows)
+    order = np.random.Generator(np.random.Philox(key=[seed, 2**32])).permutation(rows)
+    held = min(max(1, round(rows * fraction)), rows - 1)
+    return np.sort(order[held:]), np.sort(order[:held])
+
+
+def _array(values: Any, name: str) -> np.ndarray[Any, Any]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise DataError("not numbers", where=name, expected="an array of numbers", got=f"dtype {array.dtype}")
+    return array
+
+
+def _finite(array: np.ndarray[Any, Any], name: str) -> None:
+    # A sum is finite only if its terms are (or overflowed): one pass, without an array of booleans.
+    with np.errstate(all="ignore"):
+        if array.dtype.kind != "f" or np.isfinite(array.sum(dtype=np.float64)):
+            return
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        place = ", ".join(f"{axis} {i}" for axis, i in zip(("row", "column", "axis 2", "axis 3"), bad[0], strict=False))
+        raise DataError(
+            "not a finite number",
+            where=name,
+            got=f"{array[tuple(bad[0])]} at {place} ({len(bad)} in all)",
+            hint="fill in or leave out such rows first",
+        )

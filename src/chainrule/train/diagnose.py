@@ -1,0 +1,78 @@
+"""Where a training first stopped being finite: which step, which layer, which operation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from chainrule.backends.numpy import first_not_finite
+from chainrule.errors import NotFiniteError
+from chainrule.graph.graph import Graph
+from chainrule.graph.tensor import Tensor
+from chainrule.train.loop import Loop, NotFinite
+from chainrule.train.step import Step
+
+
+def not_finite_error(stop: NotFinite, loop: Loop, step: Step, steps_per_epoch: int) -> NotFiniteError:
+    """The error to raise: the bad step is run again, operation by operation, from the state before it.
+
+    Where the parameters are already bad by then, it was the update before, so that step is run again too, if the state
+    of a little earlier was kept.
+    """
+    number = stop.epoch * steps_per_epoch + stop.step
+    node = _first(loop, loop.backend.get(loop.state), stop.rows)
+    if node is not None and node.op == "input" and loop.snapshot is not None:
+        earlier = _step_before(stop, loop)
+        if earlier is not None:
+            state, rows = earlier
+            found = _first(loop, state, rows)
+            node, number = (found, number - 1) if found is not None and found.op != "input" else (node, number)
+    return NotFiniteError(
+        f"the loss became {stop.loss:g} in epoch {stop.epoch + 1}, step {stop.step + 1} of {steps_per_epoch}",
+        where=f"step {number + 1}",
+        got=_described(node, step),
+        hint="lower the learning rate, clip the gradients (ClipNorm(1.0)) or check the scale of the inputs and targets; "
+        "the model keeps its parameters from before",
+    )
+
+
+def _first(loop: Loop, state: Any, rows: Any) -> Tensor | None:
+    train = loop.schedule.train
+    graph: Graph | None = train.step if len(rows) == train.batch else train.last
+    assert graph is not None, "a step without its graph"
+    return first_not_finite(graph, [*state, *(np.asarray(loop.data[i]) for i in train.data), rows])
+
+
+def _step_before(stop: NotFinite, loop: Loop) -> tuple[Any, Any] | None:
+    """The state before the last step but one of the last call, and that step's rows, if the call did it."""
+    snapshot, train = loop.snapshot, loop.schedule.train
+    assert snapshot is not None, "asked without a snapshot"
+    orders = snapshot.orders
+    epoch = next(
+        (i for i in range(snapshot.span.first, snapshot.span.last) if _covers(orders[i], stop, train.batch)), None
+    )
+    if epoch is None:
+        return None
+    step = stop.step - 1
+    if step < 0:
+        epoch, step = epoch - 1, train.steps - 1
+    if epoch < snapshot.span.first or (epoch == snapshot.span.first and step < snapshot.span.start):
+        return None
+    rows = orders[epoch][step * train.batch : (step + 1) * train.batch]
+    return snapshot.before(loop, epoch, step), rows
+
+
+def _covers(order: Any, stop: NotFinite, batch: int) -> bool:
+    return bool(np.array_equal(order[stop.step * batch : (stop.step + 1) * batch], stop.rows))
+
+
+def _described(node: Tensor | None, step: Step) -> str | None:
+    if node is None:
+        return "no operation that repeats it on the reference backend (the numbers are near overflow)"
+    if node.op == "input":
+        name = (node.name or "").split(".", 2)[-1] if not step.packed else "the parameters"
+        return f"already not finite before this step: {name}"
+    place = f"layer {node.module}" if node.module else "the loss or the update"
+    role = " (in the gradient)" if node.adjoint_of is not None else ""
+    return f"first not finite in {place}, operation {node.op}{role}"

@@ -1,0 +1,112 @@
+"""What one `fit` was asked for, and what it keeps: the best parameters, checkpoints, the final state."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chainrule import tree
+from chainrule.nn.random import shuffled
+from chainrule.train import checkpoint as files
+from chainrule.train.loop import Loop
+from chainrule.train.step import Step
+
+if TYPE_CHECKING:
+    from chainrule.train.trainer import Trainer
+
+CHECKPOINT_EVERY = 10.0
+"""Seconds between two checkpoints, at least."""
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """The arguments of a `fit`."""
+
+    epochs: int
+    batch_size: int
+    shuffle: str
+    early_stopping: int | None
+    callbacks: tuple[Callable[[Trainer], Any], ...]
+    checkpoint: str | os.PathLike[str] | None
+
+    @property
+    def watches(self) -> bool:
+        """Whether Python has something to do after every epoch."""
+        return bool(self.early_stopping is not None or self.callbacks or self.checkpoint is not None)
+
+    def order(self, rows: int, seed: int, epoch: int) -> np.ndarray[Any, Any]:
+        """The order of the rows in an epoch."""
+        if self.shuffle == "never":
+            return np.arange(rows, dtype=np.int32)
+        return shuffled(rows, seed, epoch if self.shuffle == "epoch" else 0)
+
+
+@dataclass
+class Keeper:
+    """Puts states back into the model, keeps the best one and writes checkpoints; `begun`: epochs done before this fit."""
+
+    fitting: Fitting
+    trainer: Trainer
+    step: Step
+    structure: tree.Structure
+    begun: int
+    best: files.Best
+    written: float = field(default_factory=time.monotonic)
+
+    def at_epoch_end(self, loop: Loop) -> bool:
+        """Whether to stop after this epoch."""
+        stop = self._stops_early(loop) if self.fitting.early_stopping is not None else False
+        if self.fitting.callbacks:
+            self.put_back(loop)
+            stop = any([callback(self.trainer) is True for callback in self.fitting.callbacks]) or stop
+        if self.fitting.checkpoint is not None and time.monotonic() - self.written > CHECKPOINT_EVERY:
+            self._write(loop)
+        return stop
+
+    def _stops_early(self, loop: Loop) -> bool:
+        history, patience = self.trainer.history, self.fitting.early_stopping
+        assert patience is not None, "asked to judge without patience"
+        if history.val_loss[-1] < self.best.loss:
+            state = self._state(loop)
+            self.best = files.Best(history.val_loss[-1], history.epochs, self._tensors(state))
+        stop = history.epochs - self.best.epoch >= patience
+        if stop:
+            history.stopped = "early stopping"
+        return stop
+
+    def _state(self, loop: Loop) -> dict[str, Any]:
+        return tree.unflatten(self.structure, list(loop.backend.get(loop.state)))
+
+    def _tensors(self, state: dict[str, Any]) -> dict[str, Any]:
+        return {**self.step.named_parameters(state["parameters"]), **state["buffers"]}
+
+    def put_back(self, loop: Loop) -> None:
+        """Give the model and the trainer the loop's state."""
+        state = self._state(loop)
+        self.trainer.model.load_state_dict(self._tensors(state))
+        self.trainer.optimizer_state = self.step.named_optimizer(state["optimizer"])
+        self.trainer.steps = int(state["step"])
+        self.trainer.epochs = self.begun + self.trainer.history.epochs
+
+    def finish(self, loop: Loop) -> None:
+        """The last state into the model and the checkpoint; then the best parameters, where there are better ones."""
+        self.put_back(loop)
+        history = self.trainer.history
+        if loop.interrupted:
+            history.stopped = "interrupted"
+        if self.fitting.checkpoint is not None:
+            self._write(loop)
+        if self.best.epoch:
+            history.best_epoch = self.best.epoch
+            self.trainer.model.load_state_dict(self.best.parameters)
+
+    def _write(self, loop: Loop) -> None:
+        self.put_back(loop)
+        assert self.fitting.checkpoint is not None, "no place to write to"
+        files.save_training(self.fitting.checkpoint, self.trainer, self.best)
+        self.written = time.monotonic()

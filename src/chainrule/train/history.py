@@ -1,0 +1,59 @@
+"""What a training has seen, an epoch and a step at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class History:
+    """The record of a training.
+
+    Attributes:
+        loss: the mean training loss of each epoch, measured on each batch before its update.
+        val_loss: the validation loss after each epoch; empty without validation data.
+        metrics: by name ("accuracy", "val_accuracy", …), one value an epoch.
+        lr: the learning rate at the end of each epoch.
+        step_loss: the loss of every step.
+        seconds: how long the training took, compiling included.
+        stopped: why it ended: "finished", "early stopping" or "interrupted".
+        best_epoch: the epoch (from 1) whose parameters were kept, where early stopping chose one.
+        backend: "numpy" or "xla".
+        notes: what the user should know, one line each.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+    metrics: dict[str, list[float]] = field(default_factory=dict)
+    lr: list[float] = field(default_factory=list)
+    step_loss: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    stopped: str = "finished"
+    best_epoch: int | None = None
+    backend: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def epochs(self) -> int:
+        """The number of whole epochs."""
+        return len(self.loss)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dict an epoch: what a line of `history.jsonl` holds."""
+        rows = []
+        for i in range(self.epochs):
+            row = {"epoch": i + 1, "loss": self.loss[i], "lr": self.lr[i]}
+            if self.val_loss:
+                row["val_loss"] = self.val_loss[i]
+            rows.append(row | {name: values[i] for name, values in self.metrics.items()})
+        return rows
+
+    def add(self, loss: float, metrics: dict[str, float], lr: float, val_loss: float | None) -> None:
+        """Write down one whole epoch."""
+        self.loss.append(loss)
+        self.lr.append(lr)
+        if val_loss is not None:
+            self.val_loss.append(val_loss)
+        for name, value in metrics.items():
+            self.metrics.setdefault(name, []).append(value)

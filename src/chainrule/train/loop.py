@@ -1,0 +1,197 @@
+"""The loop around the program: how much to do in a call, what to write down, when to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from chainrule.backends.loop import LoopProgram, Schedule, Span
+from chainrule.train.history import History
+from chainrule.train.metrics import Metric
+from chainrule.train.progress import Progress
+
+RETURN_EVERY = 0.2
+"""Seconds between two returns of the program to Python, about."""
+
+
+class NotFinite(Exception):  # noqa: N818  # becomes the user's NotFiniteError, where the cause is sought
+    """The loss of a step is not finite; the state is the one before that step."""
+
+    def __init__(self, epoch: int, step: int, rows: Any, loss: float) -> None:
+        super().__init__()
+        self.epoch, self.step, self.rows, self.loss = epoch, step, rows, loss
+
+
+@dataclass
+class Loop:
+    """One `fit`: the program, its data and what it writes down.
+
+    Attributes:
+        order: epoch → the order of the rows.
+        rate: global step → learning rate.
+        at_epoch_end: called after each whole epoch with the loop; returns whether to stop. None lets the program run
+            over several epochs a call.
+    """
+
+    program: LoopProgram
+    backend: ModuleType
+    schedule: Schedule
+    state: list[Any]
+    data: Sequence[Any]
+    order: Callable[[int], Any]
+    metrics: Sequence[Metric]
+    rate: Callable[[int], float]
+    history: History
+    progress: Progress
+    at_epoch_end: Callable[[Loop], bool] | None
+    steps_a_call: float
+    summed: bool = False
+    interrupted: bool = field(default=False, init=False)
+    snapshot: Snapshot | None = field(default=None, init=False)
+    _partial: Any = field(default=None, init=False)
+
+    def run(self, first: int, last: int) -> None:
+        """Train the epochs [first, last)."""
+        steps = self.schedule.train.steps
+        epoch, batch = first, 0
+        with _interruptible(self):
+            while epoch < last and not self.interrupted:
+                span = self._span(epoch, last, batch)
+                done = self._call(epoch, span)
+                batch = 0 if span.stop == steps else span.stop
+                epoch += done
+                self.progress.update(self.history.epochs + batch / steps, self.history)
+                if batch == 0 and self.at_epoch_end is not None and self.at_epoch_end(self):
+                    break
+
+    def _span(self, epoch: int, last: int, batch: int) -> Span:
+        """What to do in the next call: whole epochs where they are short, else a part of one."""
+        steps, budget = self.schedule.train.steps, max(1, int(self.steps_a_call))
+        if batch or budget < steps:
+            return Span(0, 1, batch, min(steps, batch + budget))
+        several = min(budget // steps, self.schedule.epochs, last - epoch)
+        return Span(0, 1 if self.at_epoch_end is not None else several, 0, steps)
+
+    def _call(self, epoch: int, span: Span) -> int:
+        """Run the program once; gives the number of epochs that are whole now."""
+        orders = np.zeros((self.schedule.epochs, self.schedule.train.rows), np.int32)
+        for i in range(span.last):
+            orders[i] = self.order(epoch + i)
+        self.snapshot = Snapshot.of(self, orders, span) if Snapshot.cheap(self.state) else None
+        before = time.perf_counter()
+        outcome = self.program(self.state, self.data, orders, span)
+        self.state = outcome.state
+        train = np.asarray(outcome.train, np.float64)
+        self._pace(time.perf_counter() - before, (span.last - span.first) * (span.stop - span.start))
+        whole = 0
+        for i in range(span.first, span.last):
+            self._check(epoch + i, train[i], orders[i], span)
+            if span.stop == self.schedule.train.steps:
+                self._write(epoch + i, train[i], [np.asarray(e[i], np.float64) for e in outcome.evaluate])
+                whole += 1
+            else:
+                self._keep(train[i], span)
+        return whole
+
+    def _pace(self, seconds: float, steps: int) -> None:
+        """Aim the next call at `RETURN_EVERY`, at most eightfold the last, since the first one compiles."""
+        self.steps_a_call = min(RETURN_EVERY / max(seconds, 1e-9) * steps, 8 * max(self.steps_a_call, steps))
+
+    def _check(self, epoch: int, records: Any, order: Any, span: Span) -> None:
+        losses = records[span.start : span.stop, 0]
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if len(bad):
+            step, batch = span.start + int(bad[0]), self.schedule.train.batch
+            self.history.step_loss += losses[: bad[0]].tolist()
+            raise NotFinite(epoch, step, order[step * batch : (step + 1) * batch], float(losses[bad[0]]))
+        self.history.step_loss += losses.tolist()
+
+    def _keep(self, records: Any, span: Span) -> None:
+        """Hold the records of a part of an epoch until the rest is there."""
+        if self._partial is None:
+            self._partial = np.full_like(records, np.nan)
+        self._partial[span.start : span.stop] = records[span.start : span.stop]
+
+    def _write(self, epoch: int, records: Any, evaluations: Sequence[Any]) -> None:
+        if self._partial is not None:
+            records = np.where(np.isnan(self._partial), records, self._partial)
+            self._partial = None
+        train = self.schedule.train
+        loss, metrics = summarized(records, train.batch, train.rows, self.metrics, self.summed)
+        val_loss = None
+        for phase, evaluation in zip(self.schedule.evaluate, evaluations, strict=True):
+            val_loss, found = summarized(evaluation, phase.batch, phase.rows, self.metrics, self.summed)
+            metrics |= {f"val_{name}": value for name, value in found.items()}
+        self.history.add(loss, metrics, self.rate((epoch + 1) * train.steps - 1), val_loss)
+
+
+def summarized(
+    records: Any, batch: int, rows: int, metrics: Sequence[Metric], summed: bool
+) -> tuple[float, dict[str, float]]:
+    """The loss and the metrics over all rows from the records of the batches.
+
+    A mean loss of the batches is weighted by their rows; one that is a sum is summed.
+    """
+    sizes = np.minimum(batch, rows - batch * np.arange(len(records)))
+    loss = float(records[:, 0].sum() if summed else records[:, 0] @ sizes / rows)
+    sums, found, at = records[:, 1:].sum(axis=0), {}, 0
+    for metric in metrics:
+        found[metric.name] = metric.finish(sums[at : at + metric.width], rows)
+        at += metric.width
+    return loss, found
+
+
+@dataclass
+class Snapshot:
+    """The state before a call and what the call was given, so that a step of it can be looked at again."""
+
+    state: list[Any]
+    orders: Any
+    span: Span
+
+    @staticmethod
+    def cheap(state: Sequence[Any]) -> bool:
+        """Whether a copy a call is little against the call's fifth of a second: below 16 MB."""
+        return sum(a.nbytes for a in state) < 16e6
+
+    @classmethod
+    def of(cls, loop: Loop, orders: Any, span: Span) -> Snapshot:
+        """The loop's state now, copied where the programs run."""
+        return cls(loop.backend.put(loop.state), orders, span)
+
+    def before(self, loop: Loop, epoch: int, step: int) -> list[np.ndarray[Any, Any]]:
+        """The state just before a step of the call: the steps up to there run again."""
+        state, train = self.state, loop.schedule.train
+        if epoch > self.span.first:
+            state = loop.program(state, loop.data, self.orders, Span(self.span.first, epoch, 0, train.steps)).state
+        start = self.span.start if epoch == self.span.first else 0
+        if step > start:
+            state = loop.program(state, loop.data, self.orders, Span(epoch, epoch + 1, start, step)).state
+        return list(loop.backend.get(state))
+
+
+@contextmanager
+def _interruptible(loop: Loop) -> Iterator[None]:
+    """Let Ctrl-C end the loop after the call that is running; a second one interrupts at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(number: int, frame: Any) -> None:
+        loop.interrupted = True
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

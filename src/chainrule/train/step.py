@@ -1,0 +1,208 @@
+"""The training step as one graph: gather the rows, forward, gradient, update; and the evaluation of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from chainrule import tree
+from chainrule.autodiff.reverse import adjoints, ones_seed
+from chainrule.backends.loop import Phase
+from chainrule.errors import ShapeError
+from chainrule.graph import functions as F
+from chainrule.graph.graph import Graph
+from chainrule.graph.tensor import Tensor, placeholder
+from chainrule.graph.trace import trace
+from chainrule.nn.module import Module
+from chainrule.nn.random import keyed
+from chainrule.optim.optimizers import Optimizer
+from chainrule.optim.penalties import Clip, Penalty
+from chainrule.optim.schedules import Schedule
+from chainrule.passes.pack import Layout
+from chainrule.train.metrics import Metric
+
+State = dict[str, Any]
+
+
+@dataclass
+class Step:
+    """Everything a training step is made of, and the graphs made of it."""
+
+    model: Module
+    loss: Module
+    optimizer: Optimizer
+    schedule: Schedule | None
+    penalty: Penalty | None
+    clip: Clip | None
+    metrics: Sequence[Metric]
+    seed: int
+    dtype: np.dtype[Any]
+    packed: bool = True
+    layout: Layout = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.layout = Layout.of(self.model.tree_children())
+
+    # ---- the state: a tree of arrays
+
+    def state(self, optimizer: State | None = None, step: int = 0, start: int = 0) -> State:
+        """The state to begin with: the model's parameters, the optimizer's state (by path) or a fresh one, and counts.
+
+        Args:
+            optimizer: as `named_optimizer` gives it.
+            step: steps done ever, which dropout draws by.
+            start: the step at which this training began, from which the schedule counts.
+        """
+        named = {name: p.numpy().astype(self.dtype) for name, p in self.model.named_parameters()}
+        parameters = np.concatenate([p.reshape(-1) for p in named.values()]) if self.packed else named
+        fresh = tree.map(lambda x: x.numpy(), self.optimizer.init(parameters))
+        return {
+            "parameters": parameters,
+            "buffers": {name: b.numpy() for name, b in self.model.named_buffers()},
+            "optimizer": fresh if optimizer is None else self._laid_out(optimizer),
+            "step": np.asarray(step, np.int32),
+            "start": np.asarray(start, np.int32),
+        }
+
+    def named_parameters(self, parameters: Any) -> dict[str, Any]:
+        """The parameters of a state as arrays by path."""
+        if not self.packed:
+            return dict(parameters)
+        return {name: t.numpy() for name, t in self.layout.unpack(parameters).items()}
+
+    def named_optimizer(self, optimizer: State) -> State:
+        """The optimizer's state with its tensors by path."""
+        return {key: self.named_parameters(value) if np.ndim(value) == 1 else value for key, value in optimizer.items()}
+
+    def _laid_out(self, optimizer: State) -> State:
+        """An optimizer's state by path as this step lays it out."""
+        if not self.packed:
+            return optimizer
+        return {
+            key: np.concatenate([np.reshape(value[name], -1) for name, _ in self.layout.shapes])
+            if isinstance(value, dict)
+            else value
+            for key, value in optimizer.items()
+        }
+
+    # ---- graphs
+
+    def training(self, state: State, X: Any, y: Any, rows: int) -> Graph:
+        """(state…, X, y, rows) → (state…, record) for batches of so many rows."""
+        with _mode(self.model, training=True):
+            graph = trace(
+                self._train, _typed(state), _spec(X, "X"), _spec(y, "y"), placeholder((rows,), np.int32, "rows")
+            )
+        return graph.simplify().verify()
+
+    def evaluation(self, state: State, X: Any, y: Any, rows: int) -> Graph:
+        """(state…, X, y, rows) → record, with the model in inference mode."""
+        with _mode(self.model, training=False):
+            graph = trace(
+                self._evaluate, _typed(state), _spec(X, "X"), _spec(y, "y"), placeholder((rows,), np.int32, "rows")
+            )
+        return graph.simplify().verify()
+
+    def prediction(self, X: Any) -> Graph:
+        """X → output, with the model in inference mode; the parameters are captured."""
+        with _mode(self.model, training=False):
+            return trace(self.model, _spec(X, "X")).simplify().verify()
+
+    def phase(self, kind: str, state: State, X: Any, y: Any, batch: int, data: tuple[int, int]) -> Phase:
+        """The phase that trains on ("training") or evaluates ("evaluation") all rows of X and y in batches."""
+        make = getattr(self, kind)
+        rows = len(X)
+        step = make(state, X, y, batch) if rows >= batch else None
+        last = make(state, X, y, rows % batch) if rows % batch else None
+        return Phase(step, last, batch, rows, data, len(tree.flatten(state)[0]))
+
+    def _train(self, state: State, X: Tensor, y: Tensor, rows: Tensor) -> tuple[State, Tensor]:
+        parameters = self.layout.unpack(state["parameters"]) if self.packed else state["parameters"]
+        key = F.stack([F.as_tensor(np.uint32(self.seed)), F.cast(state["step"], np.uint32)])
+        with keyed(key):
+            output, target, value, buffers = self._forward(parameters, state["buffers"], X, y, rows)
+        found = adjoints([value], [ones_seed(value)], list(parameters.values()))
+        gradients = dict(zip(parameters, found, strict=True))
+        rate = self._rate(state)
+        parameters, optimizer = self._update(state, parameters, gradients, rate)
+        state = {
+            "parameters": parameters,
+            "buffers": buffers,
+            "optimizer": optimizer,
+            "step": state["step"] + np.int32(1),
+            "start": state["start"],
+        }
+        return state, self._record(value, output, target)
+
+    def _forward(
+        self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], X: Tensor, y: Tensor, rows: Tensor
+    ) -> Any:
+        target = F.take(y, rows)
+        model = self.model.tree_rebuild({**parameters, **buffers})
+        output = model(F.take(X, rows))
+        value = self.loss(output, target)
+        if value.size != 1:
+            raise ShapeError(
+                "the loss gives more than one number",
+                where="loss",
+                got=value.shape,
+                hint='use reduction="mean" or "sum"',
+            )
+        return output, target, value, {name: F.as_tensor(b) for name, b in model.named_buffers()}
+
+    def _rate(self, state: State) -> Tensor:
+        rate = F.as_tensor(np.asarray(self.optimizer.lr, self.dtype))
+        if self.schedule is None:
+            return rate
+        return rate * F.cast(self.schedule(F.cast(state["step"] - state["start"], np.float32)), self.dtype)
+
+    def _update(
+        self, state: State, parameters: dict[str, Tensor], gradients: dict[str, Tensor], rate: Tensor
+    ) -> tuple[Any, State]:
+        if self.penalty is not None:
+            gradients = self.penalty.gradient(gradients, parameters)
+        if self.clip is not None:
+            gradients = self.clip(gradients)
+        if self.packed:
+            vector, optimizer = self.optimizer.update(
+                self.layout.pack(gradients), state["optimizer"], state["parameters"], rate
+            )
+            if self.penalty is not None:
+                vector = self.layout.pack(self.penalty.after(self.layout.unpack(vector), rate))
+            return vector, optimizer
+        parameters, optimizer = self.optimizer.update(gradients, state["optimizer"], parameters, rate)
+        return (parameters if self.penalty is None else self.penalty.after(parameters, rate)), optimizer
+
+    def _evaluate(self, state: State, X: Tensor, y: Tensor, rows: Tensor) -> Tensor:
+        parameters = self.layout.unpack(state["parameters"]) if self.packed else state["parameters"]
+        output, target, value, _ = self._forward(parameters, state["buffers"], X, y, rows)
+        return self._record(value, output, target)
+
+    def _record(self, value: Tensor, output: Tensor, target: Tensor) -> Tensor:
+        sums = [number for metric in self.metrics for number in metric.sums(output, target)]
+        return F.stack([F.reshape(F.cast(number, self.dtype), ()) for number in (value, *sums)])
+
+
+def _typed(state: State) -> State:
+    leaves, structure = tree.flatten(state)
+    names = tree.names(state)
+    return tree.unflatten(structure, [_spec(leaf, name) for leaf, name in zip(leaves, names, strict=True)])
+
+
+def _spec(array: Any, name: str) -> Tensor:
+    return placeholder(array.shape, array.dtype, name)
+
+
+@contextmanager
+def _mode(model: Module, *, training: bool) -> Iterator[None]:
+    before = [(module, module.training) for _, module in model.named_modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, was in before:
+            module.training = was

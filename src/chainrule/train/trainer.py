@@ -1,0 +1,341 @@
+"""The Trainer: a model, a loss and an optimizer, made into one program and run over the data."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule import backends, tree
+from chainrule.backends.compile import program
+from chainrule.backends.estimate import choose, seconds
+from chainrule.backends.loop import LoopProgram, Phase, Schedule
+from chainrule.data.standardize import Standardizer
+from chainrule.errors import ArgumentError, check_choice, check_number
+from chainrule.graph.graph import Graph
+from chainrule.nn.module import Module
+from chainrule.optim.optimizers import Optimizer
+from chainrule.optim.penalties import Clip, Penalty
+from chainrule.optim.schedules import Schedule as LearningRate
+from chainrule.train import checkpoint as files
+from chainrule.train import checks
+from chainrule.train.diagnose import not_finite_error
+from chainrule.train.fitting import Fitting, Keeper
+from chainrule.train.history import History
+from chainrule.train.loop import RETURN_EVERY, Loop, NotFinite, summarized
+from chainrule.train.metrics import chosen
+from chainrule.train.progress import Bar, Silent
+from chainrule.train.step import Step
+
+PRECISIONS = ("float32", "float64")
+BLOCK = 4096
+"""Rows that are evaluated or predicted at once."""
+
+
+class Trainer:
+    """Trains a model: each epoch is one compiled program of gather, forward, gradient and update.
+
+    Args:
+        model: any Module.
+        loss: a loss of `chainrule.nn` with reduction "mean" or "sum".
+        optimizer: of `chainrule.optim`.
+        schedule: factor on the learning rate by step; None keeps it.
+        penalty: L1 or L2.
+        clip: ClipNorm or ClipValue.
+        metrics: names out of "accuracy", "r2", "rmse", "mae"; by default ("accuracy",) for a classifier's loss and
+            ("r2",) for a regression's.
+        normalize: "feature" or "channel" standardises X by the mean and deviation of the training rows, also when
+            predicting; None leaves X as it is.
+        backend: "numpy", "xla", or "auto": NumPy where the whole job is estimated to take less than compiling it.
+        precision: "float32" or "float64".
+        seed: fixes the order of the rows and the dropout masks; the initial weights are drawn when the model is made
+            (see `chainrule.seed`).
+
+    Attributes:
+        history: what the last `fit` saw, also where it ended in an error.
+
+    Raises:
+        ArgumentError: an argument is not one of these.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.seed(0)
+        >>> X = np.linspace(-1, 1, 64, dtype="float32").reshape(-1, 1)
+        >>> trainer = cr.Trainer(cr.nn.Linear(1, 1), cr.nn.MSELoss(), cr.optim.SGD(lr=0.1))
+        >>> history = trainer.fit(X, 3 * X + 1, epochs=50, batch_size=16, progress=False)
+        >>> [round(float(p), 2) for p in trainer.predict([[0.0], [1.0]])[:, 0]]
+        [1.0, 4.0]
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Module,
+        optimizer: Optimizer,
+        schedule: LearningRate | None = None,
+        penalty: Penalty | None = None,
+        clip: Clip | None = None,
+        metrics: Sequence[str] | None = None,
+        normalize: str | None = None,
+        backend: str = "auto",
+        precision: str = "float32",
+        seed: int = 0,
+    ) -> None:
+        for name, value, kind in (
+            ("model", model, Module), ("loss", loss, Module), ("optimizer", optimizer, Optimizer),
+            ("schedule", schedule, LearningRate), ("penalty", penalty, Penalty), ("clip", clip, Clip),
+        ):  # fmt: skip
+            if not isinstance(value, kind) and not (value is None and name in ("schedule", "penalty", "clip")):
+                raise ArgumentError(
+                    "not what is wanted here", where=name, expected=kind.__name__, got=type(value).__name__
+                )
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.schedule, self.penalty, self.clip = schedule, penalty, clip
+        self.metrics = chosen(metrics, loss)
+        self.normalize = None if normalize is None else check_choice("normalize", normalize, ("feature", "channel"))
+        self.backend = check_choice("backend", backend, ("auto", "numpy", "xla"))
+        self.precision = check_choice("precision", precision, PRECISIONS)
+        self.seed = check_number("seed", seed, low=0, high=2**32 - 1, integer=True)
+        self.history = History()
+        self.standardizer: Standardizer | None = None
+        self.steps = self.epochs = 0
+        self.optimizer_state: Any = None
+        self._program: tuple[Any, Schedule, LoopProgram] | None = None
+
+    # ---- training
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        epochs: int = 20,
+        batch_size: int = 32,
+        validation: float | tuple[Any, Any] | None = None,
+        shuffle: str = "epoch",
+        early_stopping: int | None = None,
+        progress: bool = True,
+        callbacks: Sequence[Callable[[Trainer], Any]] = (),
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+    ) -> History:
+        """Train on; a second call goes on from where the first one ended.
+
+        Args:
+            X: (N, …) numbers, no NaN.
+            y: (N,) class indices 0…K−1 for CrossEntropyLoss and NLLLoss, else numbers of the output's shape.
+            epochs: passes over the rows, at least 1.
+            batch_size: rows a step, at least 1; larger than N uses all rows and says so. The last batch of an epoch may
+                be smaller; it is trained on exactly, as a mean over its own rows.
+            validation: None, the fraction of rows to hold out, or (X, y).
+            shuffle: the order of the rows is drawn anew each "epoch", "once", or "never".
+            early_stopping: stop after so many epochs without a better val_loss, and keep the best parameters.
+            progress: whether to show a bar on standard error.
+            callbacks: called with this trainer after each epoch; one that returns True stops the training.
+            checkpoint: a folder to keep the whole state in, about every ten seconds and at the end.
+            resume: go on from the checkpoint if there is one.
+
+        Returns:
+            The history. Ctrl-C ends the training cleanly: the history says "interrupted", the last state is kept.
+
+        Raises:
+            DataError: the arrays hold NaN, differ in length, or labels are not 0…K−1.
+            ShapeError: shapes do not fit, naming the layer.
+            ArgumentError: an argument is outside its range.
+            NotFiniteError: the loss became NaN or infinite; names the step, the layer and the operation. The model
+                keeps the last finite parameters.
+        """
+        check_number("epochs", epochs, low=1, integer=True)
+        check_number("batch_size", batch_size, low=1, integer=True)
+        check_choice("shuffle", shuffle, ("epoch", "once", "never"))
+        if early_stopping is not None:
+            check_number("early_stopping", early_stopping, low=1, integer=True)
+            if validation is None:
+                raise ArgumentError("nothing to judge by", where="early_stopping", hint="give validation=0.1 or (X, y)")
+        self.history = History()
+        began = time.perf_counter()
+        arrays = self._arrays(X, y, validation)
+        rows = len(arrays[0])
+        if batch_size > rows:
+            self.history.notes.append(
+                f"batch_size {batch_size} is more than the {rows} rows: each step uses all {rows}"
+            )
+        fitting = Fitting(epochs, min(batch_size, rows), shuffle, early_stopping, tuple(callbacks), checkpoint)
+        best = files.Best()
+        if resume and checkpoint is not None and files.exists(checkpoint):
+            best = files.restore_training(checkpoint, self, epochs)
+        try:
+            self._run(arrays, fitting, best, progress)
+        finally:
+            self.history.seconds += time.perf_counter() - began
+        return self.history
+
+    def _arrays(self, X: Any, y: Any, validation: Any) -> list[np.ndarray[Any, Any]]:
+        """X and y to train on, and X and y to validate on where that is wanted: checked, standardised."""
+        dtype = np.dtype(self.precision)
+        X, y = checks.features(X, dtype), checks.targets(y, self.loss, dtype)
+        checks.equal_lengths(X, y)
+        arrays = [X, y]
+        if isinstance(validation, (tuple, list)) and len(validation) == 2:
+            held = (
+                checks.features(validation[0], dtype, "validation X"),
+                checks.targets(validation[1], self.loss, dtype, "validation y"),
+            )
+            checks.equal_lengths(*held, names="validation X and y")
+            arrays += held
+        elif validation is not None:
+            train, kept = checks.split(X, y, validation, self.seed)
+            arrays = [X[train], y[train], X[kept], y[kept]]
+        if self.normalize is not None and self.standardizer is None:
+            self.standardizer = Standardizer.fit(arrays[0], self.normalize)
+        if self.standardizer is not None:
+            arrays[::2] = [self.standardizer(array) for array in arrays[::2]]
+        output = self._step("numpy").prediction(arrays[0][:1]).outputs[0]
+        for labels, name in zip(arrays[1::2], ("y", "validation y"), strict=False):
+            if labels.dtype == np.int32:
+                checks.labels_fit(labels, output.shape[-1], name)
+        return arrays
+
+    def _step(self, backend: str, schedule: LearningRate | None = None) -> Step:
+        # One packed vector spares the interpreter most of its calls; XLA fuses the update of each tensor as it is.
+        packed = backend == "numpy"
+        return Step(
+            self.model, self.loss, self.optimizer, schedule, self.penalty, self.clip, self.metrics,
+            self.seed, np.dtype(self.precision), packed,
+        )  # fmt: skip
+
+    def _run(self, arrays: list[np.ndarray[Any, Any]], fitting: Fitting, best: files.Best, progress: bool) -> None:
+        steps_per_epoch = -(-len(arrays[0]) // fitting.batch_size)
+        rate = None if self.schedule is None else self.schedule.bind(fitting.epochs * steps_per_epoch, steps_per_epoch)
+        self.history.backend = self._choose(arrays, fitting, rate)
+        backend, step = backends.get(self.history.backend), self._step(self.history.backend, rate)
+        first = self.history.epochs
+        begun = self.epochs - first
+        state = step.state(self.optimizer_state, self.steps, self.steps - first * steps_per_epoch)
+        schedule, compiled = self._compiled(step, state, arrays, fitting)
+        leaves, structure = tree.flatten(state)
+        keeper = Keeper(fitting, self, step, structure, begun, best)
+        loop = Loop(
+            compiled, backend, schedule, backend.put(leaves), backend.hold(arrays),
+            lambda epoch: fitting.order(len(arrays[0]), self.seed, begun + epoch),
+            self.metrics, lambda at: self.optimizer.lr * (1.0 if rate is None else float(rate(at))),
+            self.history, Bar(fitting.epochs) if progress else Silent(), keeper.at_epoch_end if fitting.watches else None,
+            RETURN_EVERY / seconds(schedule.train.graph, self.history.backend), summed=self._summed,
+        )  # fmt: skip
+        try:
+            loop.run(first, fitting.epochs)
+        except NotFinite as stop:
+            error = not_finite_error(stop, loop, step, steps_per_epoch)
+            keeper.finish(loop)
+            raise error from None
+        finally:
+            loop.progress.close()
+        keeper.finish(loop)
+
+    @property
+    def _summed(self) -> bool:
+        return getattr(self.loss, "reduction", "mean") == "sum"
+
+    def _choose(self, arrays: list[np.ndarray[Any, Any]], fitting: Fitting, rate: LearningRate | None) -> str:
+        if self.backend != "auto":
+            return self.backend
+        step, rows = self._step("numpy", rate), len(arrays[0])
+        graphs = [step.training(step.state(), *arrays[:2], fitting.batch_size)]
+        runs = [fitting.epochs * rows // fitting.batch_size]
+        if len(arrays) > 2:
+            graphs.append(step.evaluation(step.state(), *arrays[2:], min(BLOCK, len(arrays[2]))))
+            runs.append(fitting.epochs * -(-len(arrays[2]) // BLOCK))
+        return choose(graphs, runs)
+
+    def _compiled(
+        self, step: Step, state: Any, arrays: list[np.ndarray[Any, Any]], fitting: Fitting
+    ) -> tuple[Schedule, LoopProgram]:
+        """The program of this training; the last one again where nothing that it depends on has changed."""
+        key = (
+            self.history.backend, fitting.batch_size, tuple((a.shape, a.dtype) for a in arrays), repr(step.schedule),
+            repr(self.optimizer), repr(self.penalty), repr(self.clip),
+        )  # fmt: skip
+        if self._program is None or self._program[0] != key:
+            train = step.phase("training", state, *arrays[:2], fitting.batch_size, (0, 1))
+            held = (
+                [step.phase("evaluation", state, *arrays[2:], min(BLOCK, len(arrays[2])), (2, 3))] if arrays[2:] else []
+            )
+            schedule = Schedule(train, tuple(held), max(1, min(64, 2**20 // train.rows)))
+            self._program = key, schedule, backends.get(self.history.backend).compile_schedule(schedule)
+        return self._program[1:]
+
+    # ---- using the model
+
+    def predict(self, X: Any) -> np.ndarray[Any, Any]:
+        """The model's outputs in inference mode for every row of X: (N, …) in the trainer's precision.
+
+        Raises:
+            ShapeError: X has other columns than the model takes.
+        """
+        X = self._standardized(checks.features(X, np.dtype(self.precision)))
+        step, blocks = self._step("numpy"), []
+        graphs: dict[int, Any] = {}
+        for start in range(0, len(X), BLOCK):
+            block = X[start : start + BLOCK]
+            if len(block) not in graphs:
+                graphs[len(block)] = step.prediction(block)
+            graph = graphs[len(block)]
+            [output] = program(graph, self._once(graph, len(X)))(graph.arrays([block]))
+            blocks.append(output)
+        return np.concatenate(blocks)
+
+    def evaluate(self, X: Any, y: Any) -> dict[str, float]:
+        """The loss and the metrics on (X, y), in inference mode: {"loss": …, "accuracy": …}."""
+        dtype = np.dtype(self.precision)
+        X, y = self._standardized(checks.features(X, dtype)), checks.targets(y, self.loss, dtype)
+        checks.equal_lengths(X, y)
+        step = self._step("numpy")
+        if y.dtype == np.int32:
+            checks.labels_fit(y, step.prediction(X[:1]).outputs[0].shape[-1])
+        state = step.state()
+        phase = step.phase("evaluation", state, X, y, min(BLOCK, len(X)), (0, 1))
+        records = self._records(phase, tree.flatten(state)[0], X, y)
+        loss, found = summarized(records, phase.batch, len(X), self.metrics, self._summed)
+        return {"loss": loss, **found}
+
+    def _records(self, phase: Phase, state: list[Any], X: Any, y: Any) -> np.ndarray[Any, Any]:
+        records, backend = [], self._once(phase.graph, len(X))
+        for start in range(0, len(X), phase.batch):
+            rows = np.arange(start, min(start + phase.batch, len(X)), dtype=np.int32)
+            graph = phase.step if len(rows) == phase.batch else phase.last
+            assert graph is not None, "a batch without its graph"
+            [record] = program(graph, backend)([*state, X, y, rows])
+            records.append(record)
+        return np.asarray(records, np.float64)
+
+    def _once(self, graph: Graph, rows: int) -> str:
+        """The backend for one pass over the rows in blocks; "auto" chooses by the size alone, so that it repeats."""
+        return self.backend if self.backend != "auto" else choose([graph], [-(-rows // BLOCK)])
+
+    def _standardized(self, X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return X if self.standardizer is None else self.standardizer(X)
+
+    # ---- files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model, the recipe and the history to a folder: config.json, model.safetensors, history.jsonl.
+
+        Raises:
+            RunError: the folder cannot be written; what it held before is still there.
+        """
+        files.save(self, path)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str], model: Module | None = None) -> Trainer:
+        """The trainer that `save` wrote, ready to predict or to train on.
+
+        Args:
+            path: the folder.
+            model: the model to load the parameters into, where it is not made of chainrule's own modules.
+
+        Raises:
+            RunError: the folder is not such a one, or is damaged.
+        """
+        return files.load(path, Trainer, model)
