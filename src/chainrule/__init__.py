@@ -1,7 +1,10 @@
 """chainrule: trains neural networks by backpropagation, on an engine of its own, and shows its work."""
 
-from chainrule import passes
+from chainrule import nn, optim, passes
 from chainrule.autodiff import check_grad, grad, hessian, jacobian, jvp, per_example_grad, value_and_grad, vjp
 from chainrule.backends.compile import compile
+from chainrule.errors import ChainruleError, GradientMismatch
 from chainrule.graph import Graph, Tensor, no_grad, tensor, trace
 from chainrule.graph.functions import *  # noqa: F403  # every function of tensors is public under its own name
+from chainrule.nn.random import seed
+from chainrule.train import History, Trainer

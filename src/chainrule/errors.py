@@ -135,7 +135,10 @@ def check_number(
         fits = fits and number == int(number)
     if not fits:
         raise ArgumentError(
-            "not an allowed value", where=argument, expected=f"{kind} {_range(low, high, low_open, high_open)}".strip(), got=repr(value)
+            "not an allowed value",
+            where=argument,
+            expected=f"{kind} {_range(low, high, low_open, high_open)}".strip(),
+            got=repr(value),
         )
     return int(value) if integer else value
 

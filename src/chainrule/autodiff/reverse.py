@@ -85,10 +85,18 @@ def backward(output: Tensor, gradient: Any = None) -> None:
     """Add the gradients of every leaf that asks for one; what `Tensor.backward` does."""
     if not output.requires_grad:
         raise DerivativeError(
-            "nothing it depends on asks for a gradient", where=f"backward of {output.label()}", hint="make a leaf with requires_grad=True"
+            "nothing it depends on asks for a gradient",
+            where=f"backward of {output.label()}",
+            hint="make a leaf with requires_grad=True",
         )
     if gradient is None and output.size != 1:
-        raise ShapeError("an incoming gradient is needed", where="backward", expected="one element", got=output.shape, hint="sum() it first")
+        raise ShapeError(
+            "an incoming gradient is needed",
+            where="backward",
+            expected="one element",
+            got=output.shape,
+            hint="sum() it first",
+        )
     seed = ones_seed(output) if gradient is None else F.cast(F.as_tensor(gradient), output.dtype)
     if seed.shape != output.shape:
         raise ShapeError("the incoming gradient does not fit", where="backward", expected=output.shape, got=seed.shape)

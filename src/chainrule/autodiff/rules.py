@@ -154,7 +154,11 @@ class _Pieces(Formula):
 
 _rule("broadcast_to", "x̄ = Σ g over the stretched axes", _unbroadcast)
 _rule("reshape", "x̄ = g in the shape of x", lambda g, y, x: F.reshape(g, x.shape))
-_rule("transpose", "x̄ = g permuted back", lambda g, y, x: F.transpose(g, tuple(int(a) for a in np.argsort(y.attrs["axes"]))))
+_rule(
+    "transpose",
+    "x̄ = g permuted back",
+    lambda g, y, x: F.transpose(g, tuple(int(a) for a in np.argsort(y.attrs["axes"]))),
+)
 _rule("flip", "x̄ = g flipped back", lambda g, y, x: F.flip(g, y.attrs["axes"]))
 RULES["concatenate"] = _Pieces("x̄ᵢ = the i-th piece of g", ())
 
@@ -287,4 +291,3 @@ for _name, _reason in {
     "random_uniform": "a random number does not depend on its key smoothly",
 }.items():
     RULES[_name] = NotDifferentiable(_reason)
-

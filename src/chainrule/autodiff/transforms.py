@@ -38,7 +38,9 @@ def _selected(args: tuple[Any, ...], argnums: Argnums) -> tuple[list[Tensor], li
     filled, variables, structures = list(args), [], []
     for argnum in chosen:
         if not -len(args) <= argnum < len(args):
-            raise ArgumentError("no such argument", where="argnums", expected=f"a position below {len(args)}", got=argnum)
+            raise ArgumentError(
+                "no such argument", where="argnums", expected=f"a position below {len(args)}", got=argnum
+            )
         leaves, structure = tree.flatten(args[argnum])
         own = [_variable(leaf, f"argument {argnum}") for leaf in leaves]
         variables += own
@@ -111,7 +113,11 @@ def value_and_grad(f: Function, argnums: Argnums = 0) -> Function:
         variables, structures, filled = _selected(args, argnums)
         outputs, _ = _called(f, filled)
         if len(outputs) != 1 or outputs[0].size != 1:
-            raise ShapeError("grad needs a function that gives one number", got=[y.shape for y in outputs], hint="sum() it, or use cr.jacobian")
+            raise ShapeError(
+                "grad needs a function that gives one number",
+                got=[y.shape for y in outputs],
+                hint="sum() it, or use cr.jacobian",
+            )
         found = _reversed(outputs, [ones_seed(outputs[0])], variables)
         value = _released(variables, outputs)[0]
         _retire(variables)
@@ -145,7 +151,9 @@ def vjp(f: Function, *xs: Any) -> tuple[Any, Function]:
     outputs, structure = _called(f, filled)
 
     def pullback(cotangent: Any) -> tuple[Any, ...]:
-        seeds = [F.cast(F.as_tensor(leaf), out.dtype) for leaf, out in zip(tree.flatten(cotangent)[0], outputs, strict=True)]
+        seeds = [
+            F.cast(F.as_tensor(leaf), out.dtype) for leaf, out in zip(tree.flatten(cotangent)[0], outputs, strict=True)
+        ]
         for seed, out in zip(seeds, outputs, strict=True):
             if seed.shape != out.shape:
                 raise ShapeError("the cotangent does not fit", where="pullback", expected=out.shape, got=seed.shape)
@@ -170,14 +178,20 @@ def jvp(f: Function, xs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, A
     seeds = [_variable(_zeros_like(y), "output") for y in outputs]
     with setting(recording=True):
         pulled = adjoints(outputs, seeds, variables)
-    directions = [F.cast(F.as_tensor(t), v.dtype) for t, v in zip(tree.flatten(tuple(tangents))[0], variables, strict=True)]
+    directions = [
+        F.cast(F.as_tensor(t), v.dtype) for t, v in zip(tree.flatten(tuple(tangents))[0], variables, strict=True)
+    ]
     for direction, v in zip(directions, variables, strict=True):
         if direction.shape != v.shape:
-            raise ShapeError("the tangent does not fit its argument", where="jvp", expected=v.shape, got=direction.shape)
+            raise ShapeError(
+                "the tangent does not fit its argument", where="jvp", expected=v.shape, got=direction.shape
+            )
     pushed = _reversed(pulled, directions, [*seeds, *variables])[: len(seeds)]
     released = [*_released(variables, outputs), *pushed]
     _retire([*seeds, *variables])
-    return tree.unflatten(structure.plain(), released[: len(outputs)]), tree.unflatten(structure.plain(), released[len(outputs) :])
+    return tree.unflatten(structure.plain(), released[: len(outputs)]), tree.unflatten(
+        structure.plain(), released[len(outputs) :]
+    )
 
 
 def _zeros_like(y: Tensor) -> Tensor:
@@ -255,7 +269,9 @@ def per_example_grad(f: Function, argnums: Argnums = 0, batch: Sequence[int] = (
             batches += [x for x in full if isinstance(x, Tensor)]
             filled[position] = tree.unflatten(structure, ones)
         if len({x.shape[0] for x in batches}) != 1:
-            raise ArgumentError("not one batch", where="per_example_grad", expected="equal leading axes", got=[x.shape for x in batches])
+            raise ArgumentError(
+                "not one batch", where="per_example_grad", expected="equal leading axes", got=[x.shape for x in batches]
+            )
         with setting(recording=True):
             gradient = grad(f, argnums)(*filled)
         leaves, structure = tree.flatten(gradient)

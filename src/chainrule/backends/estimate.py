@@ -8,7 +8,6 @@ need to be right only near the crossover, where either choice costs about the sa
 from __future__ import annotations
 
 import math
-import sys
 
 from chainrule.graph.graph import LEAVES, Graph
 from chainrule.graph.tensor import Tensor
@@ -37,9 +36,8 @@ def _work(node: Tensor, element: float) -> float:
 
 
 def compile_seconds(graphs: list[Graph]) -> float:
-    """The estimated time of importing JAX, where that is still to do, and compiling."""
-    imported = 0.0 if "jax" in sys.modules else IMPORT_JAX
-    return imported + COMPILE + COMPILE_NODE * sum(len(g) for g in graphs)
+    """The estimated time of importing JAX and compiling; as if for the first time, so that the choice repeats."""
+    return IMPORT_JAX + COMPILE + COMPILE_NODE * sum(len(g) for g in graphs)
 
 
 def choose(graphs: list[Graph], runs: list[int]) -> str:

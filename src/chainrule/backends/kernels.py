@@ -23,9 +23,13 @@ def _same_name(*names: str) -> None:
         KERNELS[name] = lambda xp, attrs, name=name: getattr(xp, name)  # type: ignore[misc]  # binds the loop's name
 
 
-_same_name("negative", "exp", "expm1", "log", "log1p", "sqrt", "square", "sin", "cos", "tanh", "absolute", "sign", "floor")
+_same_name(
+    "negative", "exp", "expm1", "log", "log1p", "sqrt", "square", "sin", "cos", "tanh", "absolute", "sign", "floor"
+)
 _same_name("add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "where", "matmul", "isfinite")
-_same_name("less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not")
+_same_name(
+    "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not"
+)
 
 
 def row(name: str) -> Callable[[Row], Row]:

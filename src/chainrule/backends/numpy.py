@@ -166,6 +166,11 @@ def put(arrays: Sequence[Any]) -> list[Any]:
 get = put
 
 
+def hold(arrays: Sequence[Any]) -> list[Any]:
+    """Arrays that programs only read, where the programs run; not copied where that can be spared."""
+    return list(arrays)
+
+
 def first_not_finite(graph: Graph, values: Arrays) -> Tensor | None:
     """The first node in order whose value is not finite, for these inputs; None where all are."""
     held = {x.id: np.asarray(v) for x, v in zip((*graph.inputs, *graph.captured), values, strict=True)}

@@ -131,6 +131,15 @@ def get(arrays: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
     return [np.array(a) for a in arrays]
 
 
+def hold(arrays: Sequence[Any]) -> list[Any]:
+    """Arrays that programs only read, where the programs run; not copied where that can be spared."""
+    import jax
+    import jax.numpy as jnp
+
+    with jax.enable_x64(True):
+        return [jnp.asarray(a) for a in arrays]
+
+
 def _epochs(schedule: Schedule) -> Callable[..., Any]:
     import jax.numpy as jnp
     from jax import lax
@@ -152,7 +161,9 @@ def _epochs(schedule: Schedule) -> Callable[..., Any]:
             order = lax.dynamic_index_in_dim(orders, epoch, keepdims=False)
             alive, state, row = train(state, data, order, start, stop)
             written = [_write(records[0], row, epoch)]
-            for phase, evaluation, count, record in zip(schedule.evaluate, evaluations, counts, records[1:], strict=True):
+            for phase, evaluation, count, record in zip(
+                schedule.evaluate, evaluations, counts, records[1:], strict=True
+            ):
                 # The evaluation is skipped where the span ends in the midst of an epoch.
                 end = jnp.where(alive & (stop == schedule.train.steps), phase.steps, 0)
                 written.append(_write(record, evaluation(state, data, count, 0, end)[2], epoch))

@@ -25,7 +25,9 @@ def as_tensor(x: Any) -> Tensor:
     if isinstance(x, Tensor):
         return x
     if hasattr(x, "tree_children"):
-        raise ArgumentError("a module stands where a tensor is wanted", got=type(x).__name__, hint="call it first: module(x)")
+        raise ArgumentError(
+            "a module stands where a tensor is wanted", got=type(x).__name__, hint="call it first: module(x)"
+        )
     array = np.asarray(x)
     if array.dtype.kind not in "biuf":
         raise ShapeError("not real numbers", expected="bool, int or float", got=array.dtype)
@@ -145,7 +147,9 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
     x = as_tensor(x)
     order = tuple(reversed(range(x.ndim))) if axes is None else tuple(_axis(a, x.ndim) for a in axes)
     if sorted(order) != list(range(x.ndim)):
-        raise ShapeError("not an order of the axes", where="transpose", expected=f"a permutation of 0…{x.ndim - 1}", got=axes)
+        raise ShapeError(
+            "not an order of the axes", where="transpose", expected=f"a permutation of 0…{x.ndim - 1}", got=axes
+        )
     return x if order == tuple(range(x.ndim)) else apply("transpose", x, axes=order)
 
 
@@ -246,7 +250,11 @@ def _index(x: Tensor, index: Any) -> tuple[Index, list[Tensor]]:
     arrays: list[Tensor] = []
     for entry in entries:
         if entry is None or isinstance(entry, (slice, int)) and not isinstance(entry, bool):
-            static.append(slice(*(None if e is None else operator.index(e) for e in (entry.start, entry.stop, entry.step))) if isinstance(entry, slice) else entry)
+            static.append(
+                slice(*(None if e is None else operator.index(e) for e in (entry.start, entry.stop, entry.step)))
+                if isinstance(entry, slice)
+                else entry
+            )
             continue
         for array in _index_arrays(entry):
             static.append(Slot(len(arrays)))
@@ -269,7 +277,9 @@ def _index_arrays(entry: Any) -> list[Tensor]:
             )
         return [constant(places) for places in np.nonzero(array.value)]
     if array.dtype.kind not in "iu":
-        raise ShapeError("not an index", where="indexing", expected="whole numbers, slices or booleans", got=array.dtype)
+        raise ShapeError(
+            "not an index", where="indexing", expected="whole numbers, slices or booleans", got=array.dtype
+        )
     return [array]
 
 
@@ -374,7 +384,12 @@ def log_softmax(x: Any, axis: int = -1) -> Tensor:
 def cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0) -> Tensor:
     """−ln softmax(logits)[label] for each row: logits (…, K), labels (…) whole numbers in 0…K−1."""
     logits = as_tensor(logits)
-    return apply("cross_entropy", cast(logits, float_dtype(logits.dtype)), as_tensor(labels), label_smoothing=float(label_smoothing))
+    return apply(
+        "cross_entropy",
+        cast(logits, float_dtype(logits.dtype)),
+        as_tensor(labels),
+        label_smoothing=float(label_smoothing),
+    )
 
 
 def _loss(name: str, x: Any, t: Any) -> Tensor:

@@ -155,8 +155,16 @@ class Graph:
         found = []
         for choice in chosen:
             if isinstance(choice, str) and choice not in by_name:
-                raise ArgumentError("no such input", where="wrt", expected=", ".join(nearest(choice, by_name)), got=choice)
-            found.append(by_name[choice] if isinstance(choice, str) else choice if isinstance(choice, Tensor) else self.inputs[choice])
+                raise ArgumentError(
+                    "no such input", where="wrt", expected=", ".join(nearest(choice, by_name)), got=choice
+                )
+            found.append(
+                by_name[choice]
+                if isinstance(choice, str)
+                else choice
+                if isinstance(choice, Tensor)
+                else self.inputs[choice]
+            )
         return found
 
     def run(self, *xs: Any, backend: str = "numpy") -> Any:
@@ -172,10 +180,14 @@ class Graph:
         """The arguments as arrays in the order of the inputs, checked, the captured tensors' values behind them."""
         leaves = [leaf for leaf in tree.flatten(tuple(xs))[0] if not is_static(leaf)]
         if len(leaves) != len(self.inputs):
-            raise ShapeError("wrong number of arguments", where="graph", expected=f"{len(self.inputs)} arrays", got=len(leaves))
+            raise ShapeError(
+                "wrong number of arguments", where="graph", expected=f"{len(self.inputs)} arrays", got=len(leaves)
+            )
         values = []
         for x, leaf in zip(self.inputs, leaves, strict=True):
-            value = np.asarray(leaf.value if isinstance(leaf, Tensor) and leaf.value is not None else leaf, dtype=x.dtype)
+            value = np.asarray(
+                leaf.value if isinstance(leaf, Tensor) and leaf.value is not None else leaf, dtype=x.dtype
+            )
             if value.shape != x.shape:
                 raise ShapeError("not the traced shape", where=f"input {x.name}", expected=x.shape, got=value.shape)
             values.append(value)
@@ -199,6 +211,10 @@ def _verify_node(node: Tensor, seen: set[int]) -> None:
         raise GraphError("an unknown operation", where=node.label())
     shape, dtype = op.infer(*node.inputs, **node.attrs)
     if (shape, dtype) != (node.shape, node.dtype):
-        raise GraphError("the shape is not what its operands give", where=node.label(), expected=f"{dtype}{list(shape)}")
+        raise GraphError(
+            "the shape is not what its operands give", where=node.label(), expected=f"{dtype}{list(shape)}"
+        )
     if op.elementwise and any(x.shape != node.shape for x in node.inputs):
-        raise GraphError("an elementwise operation over unequal shapes", where=node.label(), got=[x.shape for x in node.inputs])
+        raise GraphError(
+            "an elementwise operation over unequal shapes", where=node.label(), got=[x.shape for x in node.inputs]
+        )

@@ -42,7 +42,9 @@ class Op:
 OPS: dict[str, Op] = {}
 
 
-def _define(name: str, formula: str, infer: Callable[..., Signature], *, elementwise: bool = False, fused: bool = False) -> None:
+def _define(
+    name: str, formula: str, infer: Callable[..., Signature], *, elementwise: bool = False, fused: bool = False
+) -> None:
     OPS[name] = Op(name, formula, infer, elementwise, fused)
 
 
@@ -136,7 +138,9 @@ _define("where", "y = a where condition, else b", lambda condition, a, b: (a.sha
 def _broadcast_to(x: Typed, shape: Shape) -> Signature:
     padded = (1,) * (len(shape) - len(x.shape)) + x.shape
     if len(padded) > len(shape) or any(have not in (1, want) for have, want in zip(padded, shape, strict=True)):
-        raise ShapeError("cannot broadcast", where="broadcast_to", expected=f"a shape that stretches to {shape}", got=x.shape)
+        raise ShapeError(
+            "cannot broadcast", where="broadcast_to", expected=f"a shape that stretches to {shape}", got=x.shape
+        )
     return shape, x.dtype
 
 
@@ -199,7 +203,9 @@ def _getitem(x: Typed, *arrays: Typed, index: Index) -> Signature:
     try:
         return stand_in[fill(index, places)].shape, x.dtype
     except IndexError as error:
-        raise ShapeError("the index does not fit", where="indexing", expected=f"an index into {x.shape}", got=str(error)) from None
+        raise ShapeError(
+            "the index does not fit", where="indexing", expected=f"an index into {x.shape}", got=str(error)
+        ) from None
 
 
 _define("getitem", "y = x[index]", _getitem)
@@ -241,7 +247,10 @@ _define("cumsum", "yᵢ = x₁ + … + xᵢ", lambda x, axis: (x.shape, sum_dtyp
 def _matmul(x: Typed, y: Typed) -> Signature:
     if len(x.shape) < 2 or len(y.shape) < 2 or x.shape[-1] != y.shape[-2] or x.shape[:-2] != y.shape[:-2]:
         raise ShapeError(
-            "the inner sizes do not fit", where="matmul", expected=f"(…, {x.shape[-1] if x.shape else '?'}, n)", got=y.shape
+            "the inner sizes do not fit",
+            where="matmul",
+            expected=f"(…, {x.shape[-1] if x.shape else '?'}, n)",
+            got=y.shape,
         )
     return (*x.shape[:-1], y.shape[-1]), x.dtype
 
@@ -286,16 +295,24 @@ def _cross_entropy(logits: Typed, labels: Typed, label_smoothing: float) -> Sign
             hint="labels are class indices, one a row" if len(labels.shape) else "give one label a row",
         )
     if labels.dtype.kind not in "iu":
-        raise ShapeError("labels are not whole numbers", where="cross_entropy", expected="int class indices", got=labels.dtype)
+        raise ShapeError(
+            "labels are not whole numbers", where="cross_entropy", expected="int class indices", got=labels.dtype
+        )
     return labels.shape, logits.dtype
 
 
 _define("softmax", "yᵢ = eˣⁱ/Σⱼ eˣʲ", lambda x, axis: (x.shape, x.dtype), fused=True)
 _define("log_softmax", "yᵢ = xᵢ − ln Σⱼ eˣʲ", lambda x, axis: (x.shape, x.dtype), fused=True)
 _define("cross_entropy", "C = ln Σⱼ eˣʲ − x_label", _cross_entropy, fused=True)
-_define("binary_cross_entropy", "C = −t·ln p − (1−t)·ln(1−p)", lambda p, t: (p.shape, p.dtype), elementwise=True, fused=True)
 _define(
-    "binary_cross_entropy_with_logits", "C = ln(1 + eˣ) − t·x", lambda x, t: (x.shape, x.dtype), elementwise=True, fused=True
+    "binary_cross_entropy", "C = −t·ln p − (1−t)·ln(1−p)", lambda p, t: (p.shape, p.dtype), elementwise=True, fused=True
+)
+_define(
+    "binary_cross_entropy_with_logits",
+    "C = ln(1 + eˣ) − t·x",
+    lambda x, t: (x.shape, x.dtype),
+    elementwise=True,
+    fused=True,
 )
 _define("squared_error", "C = (x − t)²", lambda x, t: (x.shape, x.dtype), elementwise=True, fused=True)
 

@@ -22,8 +22,13 @@ def text(graph: Graph) -> str:
     gives = ", ".join(signature(y) for y in graph.outputs)
     rows = [_row(node, number) for node in graph.nodes]
     widths = [max((len(row[i]) for row in rows), default=0) for i in range(4)]
-    lines = ["  " + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), *row[4:]]).rstrip() for row in rows]
-    return "\n".join([f"graph({takes}) -> {gives}", *lines, "  return " + " ".join(number[y.id] for y in graph.outputs)])
+    lines = [
+        "  " + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), *row[4:]]).rstrip()
+        for row in rows
+    ]
+    return "\n".join(
+        [f"graph({takes}) -> {gives}", *lines, "  return " + " ".join(number[y.id] for y in graph.outputs)]
+    )
 
 
 def _row(node: Tensor, number: dict[int, str]) -> list[str]:

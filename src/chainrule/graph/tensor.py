@@ -216,15 +216,18 @@ class Tensor:
 
     if TYPE_CHECKING:  # filled by graph.functions, which knows what each means
         T: Tensor
+
         def _binary(self, other: Any) -> Tensor: ...
         def _reduction(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor: ...
         def _unary(self) -> Tensor: ...
+
         __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _binary
         __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __and__ = __rand__ = __or__ = __ror__ = _binary
         __lt__ = __le__ = __gt__ = __ge__ = _binary
         __eq__ = __ne__ = _binary  # type: ignore[assignment]  # elementwise, as in NumPy
         __neg__ = __abs__ = __invert__ = exp = log = sqrt = tanh = sigmoid = relu = square = abs = _unary
         sum = mean = var = max = min = _reduction
+
         def argmax(self, axis: int | None = None) -> Tensor: ...
         def cumsum(self, axis: int) -> Tensor: ...
         def squeeze(self, axis: int | Sequence[int] | None = None) -> Tensor: ...
@@ -294,12 +297,18 @@ def apply(name: str, *inputs: Tensor, **attrs: Any) -> Tensor:
     except ShapeError as error:
         if mode.modules and mode.modules[-1] and error.where and mode.modules[-1] not in error.where:
             raise ShapeError(
-                error.what, where=f"{mode.modules[-1]}: {error.where}", expected=error.expected, got=error.got, hint=error.hint
+                error.what,
+                where=f"{mode.modules[-1]}: {error.where}",
+                expected=error.expected,
+                got=error.got,
+                hint=error.hint,
             ) from None
         raise
     values = [t.value for t in inputs]
     known = all(value is not None for value in values)
-    requires_grad = mode.recording and dtype.kind == "f" and name != "stop_gradient" and any(t.requires_grad for t in inputs)
+    requires_grad = (
+        mode.recording and dtype.kind == "f" and name != "stop_gradient" and any(t.requires_grad for t in inputs)
+    )
     if not known:
         return Tensor(name, inputs, attrs, shape, dtype, None, requires_grad)
     value = seams.ability("evaluate")(name, values, attrs, dtype)

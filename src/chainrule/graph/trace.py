@@ -63,7 +63,11 @@ def placeholders(f: Callable[..., Any], examples: tuple[Any, ...]) -> tuple[list
 
 def _argument_names(f: Callable[..., Any], examples: tuple[Any, ...]) -> list[str]:
     try:
-        parameters = [p.name for p in inspect.signature(f).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        parameters = [
+            p.name
+            for p in inspect.signature(f).parameters.values()
+            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        ]
     except (TypeError, ValueError):
         parameters = []
     words = [*parameters[: len(examples)], *(f"x{i}" for i in range(len(parameters), len(examples)))]
