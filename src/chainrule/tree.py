@@ -1,8 +1,9 @@
 """Flatten, map and name the leaves of nested parameters.
 
 A *tree* is any nesting of tuples, lists and dicts; whatever is not one of these is a leaf, a list of plain numbers is
-a leaf too (an array that NumPy can read), and `None` is an empty tree. An object may ask to be seen as a dict by having two methods, `tree_children() -> dict` and
-`tree_rebuild(dict) -> object`; a `Module` does, so that it counts as the dict of its parameters by path.
+a leaf too (an array that NumPy can read), and `None` is an empty tree. An object may ask to be seen as a dict by having
+two methods, `tree_children() -> dict` and `tree_rebuild(dict) -> object`; a `Module` does, so that it counts as the
+dict of its parameters by path.
 """
 
 from __future__ import annotations

@@ -73,11 +73,11 @@ def _compare(
     atol: float,
 ) -> None:
     for place in np.ndindex(arrays[k].shape):
-        step = 6e-6 * max(1.0, abs(arrays[k][place]))
+        step = 6e-6 * max(1.0, abs(float(arrays[k][place])))
         ends = []
-        for sign in (1.0, -1.0):
+        for shift in (step, -step):
             moved = arrays[k].copy()
-            moved[place] += sign * step
+            moved[place] += shift
             ends.append(contracted([*arrays[:k], moved, *arrays[k + 1 :]]))
         numeric = (ends[0] - ends[1]) / (2 * step)
         if not abs(analytic[place] - numeric) <= atol + rtol * abs(numeric):

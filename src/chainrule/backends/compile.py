@@ -48,6 +48,7 @@ class Compiled:
         return len(self._graphs)
 
     def __call__(self, *args: Any) -> Any:
+        """What `f` gives, by the program for arguments of this structure."""
         leaves, structure = tree.flatten(args)
         key = (structure.plain(), tuple(_type(leaf) for leaf in leaves))
         if any(isinstance(leaf, Tensor) and leaf.value is None for leaf in leaves):

@@ -41,7 +41,7 @@ def compile_seconds(graphs: list[Graph]) -> float:
 
 
 def choose(graphs: list[Graph], runs: list[int]) -> str:
-    """ "numpy" or "xla", for graphs that are each run so many times."""
+    """The backend, "numpy" or "xla", for graphs that are each run so many times."""
     plain, compiled = (
         math.fsum(n * seconds(g, b) for g, n in zip(graphs, runs, strict=True)) for b in ("numpy", "xla")
     )

@@ -89,7 +89,7 @@ def _linear(xp: Any, attrs: dict[str, Any]) -> Kernel:
 
 
 def _shifted(xp: Any, x: Any, axis: int) -> Any:
-    """x less its maximum, so that no exponential overflows."""
+    """X less its maximum, so that no exponential overflows."""
     return x - xp.max(x, axis=axis, keepdims=True)
 
 

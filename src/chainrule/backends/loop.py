@@ -18,7 +18,7 @@ class Phase:
     """A graph run over a set of rows in batches.
 
     Attributes:
-        step: takes (state…, data…, rows) and gives (state…, record), the record a vector whose first number is the loss.
+        step: takes (state…, data…, rows) and gives (state…, record), a vector whose first number is the loss.
         last: the same for the last, smaller batch; None where the batches come out even.
         batch: rows a step.
         rows: rows in all.

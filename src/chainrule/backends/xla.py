@@ -189,11 +189,12 @@ def _write(records: Any, row: Any, position: Any) -> Any:
 
 
 def _phase(phase: Phase) -> Callable[..., Any]:
-    """One pass over the batches [start, stop) of an order: (state, data, order, start, stop) → (alive, state, records)."""
+    """A pass over batches [start, stop) of an order: (state, data, order, start, stop) → (alive, state, records)."""
     import jax.numpy as jnp
     from jax import lax
 
-    def advance(graph: Graph, size: int, state: list[Any], data: list[Any], order: Any, at: Any) -> Any:
+    def advance(graph: Graph | None, size: int, state: list[Any], data: list[Any], order: Any, at: Any) -> Any:
+        assert graph is not None, "a batch without its graph"
         rows = lax.dynamic_slice_in_dim(order, at, size)
         *new, record = _function(graph)([*state, *data, rows])
         if not phase.changes_state:

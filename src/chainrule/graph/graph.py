@@ -199,7 +199,7 @@ class Graph:
 
 def is_static(leaf: Any) -> bool:
     """Whether an argument is part of the structure (a bool, an int, a text, a function) rather than data."""
-    return isinstance(leaf, (bool, int, str, bytes)) or callable(leaf) and not hasattr(leaf, "__array__")
+    return isinstance(leaf, (bool, int, str, bytes)) or (callable(leaf) and not hasattr(leaf, "__array__"))
 
 
 def _verify_node(node: Tensor, seen: set[int]) -> None:

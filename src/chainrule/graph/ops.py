@@ -273,7 +273,7 @@ def _linear(x: Typed, weight: Typed, bias: Typed | None = None) -> Signature:
 def _linear_hint(shape: Shape, wide: int | str) -> str:
     if len(shape) > 2 and math.prod(shape[1:]) == wide:
         return "put a Flatten() before it"
-    if len(shape) == 1 and shape[0] == wide or len(shape) == 0:
+    if (len(shape) == 1 and shape[0] == wide) or len(shape) == 0:
         return "give it a batch of rows"
     return f"make it in_features={shape[-1]}, or give it {wide} columns"
 

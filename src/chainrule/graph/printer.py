@@ -11,7 +11,7 @@ from chainrule.graph.tensor import Tensor
 
 
 def signature(node: Tensor) -> str:
-    """dtype and shape: "float32[32, 64]"."""
+    """Dtype and shape: "float32[32, 64]"."""
     return f"{node.dtype}[{', '.join(map(str, node.shape))}]"
 
 
@@ -45,7 +45,7 @@ def _row(node: Tensor, number: dict[int, str]) -> list[str]:
 
 def _value(node: Tensor) -> str:
     assert node.value is not None
-    if node.size == 1 or node.size and not any(node.value.strides):
+    if node.size == 1 or (node.size and not any(node.value.strides)):
         return f"= {node.value.flat[0]:.6g}"
     return "= " + np.array2string(node.value, threshold=6, precision=4).replace("\n", " ") if node.size <= 6 else "= …"
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -76,8 +76,21 @@ class Tensor:
     """
 
     __slots__ = (
-        "op", "inputs", "attrs", "shape", "dtype", "value", "id", "module", "line", "name", "adjoint_of",
-        "requires_grad", "grad", "detached", "__weakref__",
+        "__weakref__",
+        "adjoint_of",
+        "attrs",
+        "detached",
+        "dtype",
+        "grad",
+        "id",
+        "inputs",
+        "line",
+        "module",
+        "name",
+        "op",
+        "requires_grad",
+        "shape",
+        "value",
     )  # fmt: skip
     __array_ufunc__ = None
     __hash__ = object.__hash__
@@ -228,14 +241,14 @@ class Tensor:
         __neg__ = __abs__ = __invert__ = exp = log = sqrt = tanh = sigmoid = relu = square = abs = _unary
         sum = mean = var = max = min = _reduction
 
-        def argmax(self, axis: int | None = None) -> Tensor: ...
-        def cumsum(self, axis: int) -> Tensor: ...
-        def squeeze(self, axis: int | Sequence[int] | None = None) -> Tensor: ...
-        def clip(self, low: Any = None, high: Any = None) -> Tensor: ...
-        def astype(self, dtype: Any) -> Tensor: ...
-        def swapaxes(self, first: int, second: int) -> Tensor: ...
-        def reshape(self, *shape: Any) -> Tensor: ...
-        def transpose(self, *axes: Any) -> Tensor: ...
+        argmax: ClassVar[Callable[..., Tensor]]
+        cumsum: ClassVar[Callable[..., Tensor]]
+        squeeze: ClassVar[Callable[..., Tensor]]
+        clip: ClassVar[Callable[..., Tensor]]
+        astype: ClassVar[Callable[..., Tensor]]
+        swapaxes: ClassVar[Callable[..., Tensor]]
+        reshape: ClassVar[Callable[..., Tensor]]
+        transpose: ClassVar[Callable[..., Tensor]]
 
     def detach(self) -> Tensor:
         """The same values, constant for derivatives."""

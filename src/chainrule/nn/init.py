@@ -26,27 +26,27 @@ def _fans(shape: Shape) -> tuple[int, int]:
 
 
 def uniform(shape: Shape, bound: float, dtype: Any = np.float32) -> Array:
-    """w ~ U(−bound, bound)."""
+    """W ~ U(−bound, bound)."""
     return generator().uniform(-bound, bound, shape).astype(dtype)
 
 
 def normal(shape: Shape, std: float, dtype: Any = np.float32) -> Array:
-    """w ~ N(0, std²)."""
+    """W ~ N(0, std²)."""
     return (generator().standard_normal(shape) * std).astype(dtype)
 
 
 def constant(shape: Shape, value: float, dtype: Any = np.float32) -> Array:
-    """w = value."""
+    """W = value."""
     return np.full(shape, value, dtype)
 
 
 def zeros(shape: Shape, dtype: Any = np.float32) -> Array:
-    """w = 0."""
+    """W = 0."""
     return np.zeros(shape, dtype)
 
 
 def kaiming_uniform(shape: Shape, gain: float = math.sqrt(2.0), dtype: Any = np.float32) -> Array:
-    """w ~ U(−b, b) with b = gain·√(3/fan_in): for ReLU, whose gain is √2.
+    """W ~ U(−b, b) with b = gain·√(3/fan_in): for ReLU, whose gain is √2.
 
     Example:
         >>> float(abs(kaiming_uniform((100, 6))).max()) <= 1.0
@@ -56,17 +56,17 @@ def kaiming_uniform(shape: Shape, gain: float = math.sqrt(2.0), dtype: Any = np.
 
 
 def kaiming_normal(shape: Shape, gain: float = math.sqrt(2.0), dtype: Any = np.float32) -> Array:
-    """w ~ N(0, gain²/fan_in): for ReLU, whose gain is √2."""
+    """W ~ N(0, gain²/fan_in): for ReLU, whose gain is √2."""
     return normal(shape, gain / math.sqrt(_fans(shape)[0]), dtype)
 
 
 def xavier_uniform(shape: Shape, gain: float = 1.0, dtype: Any = np.float32) -> Array:
-    """w ~ U(−b, b) with b = gain·√(6/(fan_in + fan_out)): for tanh and sigmoid layers."""
+    """W ~ U(−b, b) with b = gain·√(6/(fan_in + fan_out)): for tanh and sigmoid layers."""
     return uniform(shape, gain * math.sqrt(6.0 / sum(_fans(shape))), dtype)
 
 
 def xavier_normal(shape: Shape, gain: float = 1.0, dtype: Any = np.float32) -> Array:
-    """w ~ N(0, gain²·2/(fan_in + fan_out)): for tanh and sigmoid layers."""
+    """W ~ N(0, gain²·2/(fan_in + fan_out)): for tanh and sigmoid layers."""
     return normal(shape, gain * math.sqrt(2.0 / sum(_fans(shape))), dtype)
 
 

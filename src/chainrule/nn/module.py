@@ -65,6 +65,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not say its forward")
 
     def __call__(self, *args: Any) -> Any:
+        """What `forward` gives; the nodes made meanwhile know this module's path."""
         if mode.modules and _Paths.known:
             path = _Paths.known.get(id(self), mode.modules[-1])
             with setting(modules=(path,)):

@@ -12,7 +12,8 @@ from chainrule.nn.random import keyed
 
 def summarize(model: Module, input_shape: tuple[int, ...], dtype: Any) -> Summary:
     """Run the model on a placeholder and write down what each module gave."""
-    _Paths.calls = calls = []
+    calls: list[tuple[str, Module, Any]] = []
+    _Paths.calls = calls
     try:
         with keyed(constant([0, 0], "uint32")):
             model(placeholder(tuple(input_shape), dtype, "input"))

@@ -48,7 +48,8 @@ class L2(Penalty):
 
     Example:
         >>> import chainrule as cr
-        >>> g = L2(0.5).gradient({"w": cr.tensor([1.0]), "bias": cr.tensor([1.0])}, {"w": cr.tensor([3.0]), "bias": cr.tensor([3.0])})
+        >>> g, w = cr.tensor([1.0]), cr.tensor([3.0])
+        >>> g = L2(0.5).gradient({"w": g, "bias": g}, {"w": w, "bias": w})
         >>> g["w"].tolist(), g["bias"].tolist()
         ([4.0], [1.0])
     """

@@ -1,4 +1,4 @@
-"""All parameters as one vector: where that is faster, the optimizer's update is then one long loop, not one a tensor."""
+"""All parameters as one vector: the optimizer's update is then one long loop, not one for each tensor."""
 
 from __future__ import annotations
 

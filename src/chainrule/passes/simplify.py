@@ -49,7 +49,7 @@ def uniform(x: Tensor) -> float | None:
 def _neutral(op: str, inputs: tuple[Tensor, ...], attrs: dict[str, Any]) -> Tensor | None:
     """The operand or the shorter form that an operation amounts to, if it does."""
     x = inputs[0]
-    if op == "identity" or op in ("broadcast_to", "reshape") and attrs["shape"] == x.shape:
+    if op == "identity" or (op in ("broadcast_to", "reshape") and attrs["shape"] == x.shape):
         return x
     if op == "sum" and not attrs["axes"] and x.dtype.kind == "f":
         return x

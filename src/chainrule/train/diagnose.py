@@ -32,7 +32,7 @@ def not_finite_error(stop: NotFinite, loop: Loop, step: Step, steps_per_epoch: i
         f"the loss became {stop.loss:g} in epoch {stop.epoch + 1}, step {stop.step + 1} of {steps_per_epoch}",
         where=f"step {number + 1}",
         got=_described(node, step),
-        hint="lower the learning rate, clip the gradients (ClipNorm(1.0)) or check the scale of the inputs and targets; "
+        hint="lower the learning rate, clip the gradients (ClipNorm(1.0)) or check the scale of inputs and targets; "
         "the model keeps its parameters from before",
     )
 
@@ -49,15 +49,14 @@ def _step_before(stop: NotFinite, loop: Loop) -> tuple[Any, Any] | None:
     snapshot, train = loop.snapshot, loop.schedule.train
     assert snapshot is not None, "asked without a snapshot"
     orders = snapshot.orders
-    epoch = next(
-        (i for i in range(snapshot.span.first, snapshot.span.last) if _covers(orders[i], stop, train.batch)), None
-    )
+    span, batch = snapshot.span, train.batch
+    epoch = next((i for i in range(span.first, span.last) if _covers(orders[i], stop, batch)), None)
     if epoch is None:
         return None
     step = stop.step - 1
     if step < 0:
         epoch, step = epoch - 1, train.steps - 1
-    if epoch < snapshot.span.first or (epoch == snapshot.span.first and step < snapshot.span.start):
+    if epoch < span.first or (epoch == span.first and step < span.start):
         return None
     rows = orders[epoch][step * train.batch : (step + 1) * train.batch]
     return snapshot.before(loop, epoch, step), rows

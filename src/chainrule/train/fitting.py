@@ -48,7 +48,12 @@ class Fitting:
 
 @dataclass
 class Keeper:
-    """Puts states back into the model, keeps the best one and writes checkpoints; `begun`: epochs done before this fit."""
+    """Puts states back into the model, keeps the best one and writes checkpoints.
+
+    Attributes:
+        begun: the epochs that were done before this fit.
+        best: the best epoch so far.
+    """
 
     fitting: Fitting
     trainer: Trainer
@@ -63,7 +68,8 @@ class Keeper:
         stop = self._stops_early(loop) if self.fitting.early_stopping is not None else False
         if self.fitting.callbacks:
             self.put_back(loop)
-            stop = any([callback(self.trainer) is True for callback in self.fitting.callbacks]) or stop
+            answers = [callback(self.trainer) for callback in self.fitting.callbacks]
+            stop = stop or True in answers
         if self.fitting.checkpoint is not None and time.monotonic() - self.written > CHECKPOINT_EVERY:
             self._write(loop)
         return stop

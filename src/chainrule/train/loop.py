@@ -22,7 +22,7 @@ RETURN_EVERY = 0.2
 """Seconds between two returns of the program to Python, about."""
 
 
-class NotFinite(Exception):  # noqa: N818  # becomes the user's NotFiniteError, where the cause is sought
+class NotFinite(Exception):  # becomes the user's NotFiniteError, where the cause is sought
     """The loss of a step is not finite; the state is the one before that step."""
 
     def __init__(self, epoch: int, step: int, rows: Any, loss: float) -> None:

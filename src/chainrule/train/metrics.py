@@ -17,7 +17,7 @@ from chainrule.nn.module import Module
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: the sums (`width` numbers) over a batch, and the metric from the sums over all rows and their number."""
+    """A metric: sums over a batch (`width` numbers), and the metric from the sums over all rows and their number."""
 
     name: str
     sums: Callable[[Tensor, Tensor], list[Tensor]]

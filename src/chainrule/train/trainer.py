@@ -221,7 +221,8 @@ class Trainer:
             compiled, backend, schedule, backend.put(leaves), backend.hold(arrays),
             lambda epoch: fitting.order(len(arrays[0]), self.seed, begun + epoch),
             self.metrics, lambda at: self.optimizer.lr * (1.0 if rate is None else float(rate(at))),
-            self.history, Bar(fitting.epochs) if progress else Silent(), keeper.at_epoch_end if fitting.watches else None,
+            self.history, Bar(fitting.epochs) if progress else Silent(),
+            keeper.at_epoch_end if fitting.watches else None,
             RETURN_EVERY / seconds(schedule.train.graph, self.history.backend), summed=self._summed,
         )  # fmt: skip
         try:
@@ -242,10 +243,10 @@ class Trainer:
         if self.backend != "auto":
             return self.backend
         step, rows = self._step("numpy", rate), len(arrays[0])
-        graphs = [step.training(step.state(), *arrays[:2], fitting.batch_size)]
+        graphs = [step.training(step.state(), arrays[0], arrays[1], fitting.batch_size)]
         runs = [fitting.epochs * rows // fitting.batch_size]
         if len(arrays) > 2:
-            graphs.append(step.evaluation(step.state(), *arrays[2:], min(BLOCK, len(arrays[2]))))
+            graphs.append(step.evaluation(step.state(), arrays[2], arrays[3], min(BLOCK, len(arrays[2]))))
             runs.append(fitting.epochs * -(-len(arrays[2]) // BLOCK))
         return choose(graphs, runs)
 
@@ -258,10 +259,10 @@ class Trainer:
             repr(self.optimizer), repr(self.penalty), repr(self.clip),
         )  # fmt: skip
         if self._program is None or self._program[0] != key:
-            train = step.phase("training", state, *arrays[:2], fitting.batch_size, (0, 1))
-            held = (
-                [step.phase("evaluation", state, *arrays[2:], min(BLOCK, len(arrays[2])), (2, 3))] if arrays[2:] else []
-            )
+            train = step.phase("training", state, arrays[0], arrays[1], fitting.batch_size, (0, 1))
+            held = []
+            if len(arrays) > 2:
+                held.append(step.phase("evaluation", state, arrays[2], arrays[3], min(BLOCK, len(arrays[2])), (2, 3)))
             schedule = Schedule(train, tuple(held), max(1, min(64, 2**20 // train.rows)))
             self._program = key, schedule, backends.get(self.history.backend).compile_schedule(schedule)
         return self._program[1:]

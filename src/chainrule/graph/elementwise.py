@@ -1,0 +1,123 @@
+"""Elementwise functions of tensors: NumPy's names, NumPy's broadcasting and dtype rules.
+
+Each turns what it is given into tensors, says the casts and broadcasts as nodes, and makes one node.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.errors import ArgumentError, ShapeError
+from chainrule.graph.ops import BOOL, Shape, float_dtype
+from chainrule.graph.tensor import Tensor, apply, constant
+
+
+def as_tensor(x: Any) -> Tensor:
+    """`x` itself if it is a tensor, else a constant of its values."""
+    if isinstance(x, Tensor):
+        return x
+    if hasattr(x, "tree_children"):
+        raise ArgumentError(
+            "a module stands where a tensor is wanted", got=type(x).__name__, hint="call it first: module(x)"
+        )
+    array = np.asarray(x)
+    if array.dtype.kind not in "biuf":
+        raise ShapeError("not real numbers", expected="bool, int or float", got=array.dtype)
+    return constant(array)
+
+
+def cast(x: Any, dtype: Any) -> Tensor:
+    """The same numbers in another dtype."""
+    x, dtype = as_tensor(x), np.dtype(dtype)
+    return x if x.dtype == dtype else apply("cast", x, dtype=dtype.name)
+
+
+def broadcast_to(x: Any, shape: Shape) -> Tensor:
+    """`x` stretched along axes of size 1 and new leading axes."""
+    x, shape = as_tensor(x), tuple(int(n) for n in shape)
+    return x if x.shape == shape else apply("broadcast_to", x, shape=shape)
+
+
+def common(*xs: Any) -> list[Tensor]:
+    """The operands as tensors of one dtype (Python numbers give way, as in NumPy)."""
+    kinds = [x if isinstance(x, (bool, int, float)) else as_tensor(x).dtype for x in xs]
+    dtype = np.result_type(*kinds)
+    return [constant(x, dtype) if isinstance(x, (bool, int, float)) else cast(x, dtype) for x in xs]
+
+
+def stretched(name: str, xs: Sequence[Tensor]) -> list[Tensor]:
+    """The operands broadcast to one shape, as NumPy does."""
+    if builtins.all(x.shape == xs[0].shape for x in xs):
+        return list(xs)
+    try:
+        shape = np.broadcast_shapes(*(x.shape for x in xs))
+    except ValueError:
+        shapes = " and ".join(str(x.shape) for x in xs)
+        raise ShapeError("the shapes do not broadcast together", where=name, got=shapes) from None
+    return [broadcast_to(x, shape) for x in xs]
+
+
+def _unary(name: str, real: bool = True) -> Callable[[Any], Tensor]:
+    def function(x: Any) -> Tensor:
+        x = as_tensor(x)
+        return apply(name, cast(x, float_dtype(x.dtype)) if real else x)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Elementwise `{name}`; NumPy's name and dtype rules."
+    return function
+
+
+def _binary(name: str, real: bool = False) -> Callable[[Any, Any], Tensor]:
+    def function(x: Any, y: Any) -> Tensor:
+        x, y = common(x, y)
+        if real:
+            x, y = cast(x, float_dtype(x.dtype)), cast(y, float_dtype(y.dtype))
+        return apply(name, *stretched(name, (x, y)))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Elementwise `{name}` with broadcasting; NumPy's name and dtype rules."
+    return function
+
+
+exp, expm1, log, log1p = _unary("exp"), _unary("expm1"), _unary("log"), _unary("log1p")
+sqrt, sin, cos, tanh = _unary("sqrt"), _unary("sin"), _unary("cos"), _unary("tanh")
+sigmoid, softplus, silu = _unary("sigmoid"), _unary("softplus"), _unary("silu")
+negative, square, absolute, sign = (_unary(n, real=False) for n in ("negative", "square", "absolute", "sign"))
+floor, relu, isfinite = (_unary(n, real=False) for n in ("floor", "relu", "isfinite"))
+identity, stop_gradient = _unary("identity", real=False), _unary("stop_gradient", real=False)
+add, subtract, multiply = _binary("add"), _binary("subtract"), _binary("multiply")
+divide, power = _binary("divide", real=True), _binary("power")
+maximum, minimum = _binary("maximum"), _binary("minimum")
+less, less_equal, greater, greater_equal = (_binary(n) for n in ("less", "less_equal", "greater", "greater_equal"))
+equal, not_equal = _binary("equal"), _binary("not_equal")
+_logical_and, _logical_or = _binary("logical_and"), _binary("logical_or")
+
+
+def logical_not(x: Any) -> Tensor:
+    """Elementwise `not`."""
+    return apply("logical_not", cast(x, BOOL))
+
+
+def logical_and(x: Any, y: Any) -> Tensor:
+    """Elementwise `and`."""
+    return _logical_and(cast(x, BOOL), cast(y, BOOL))
+
+
+def logical_or(x: Any, y: Any) -> Tensor:
+    """Elementwise `or`."""
+    return _logical_or(cast(x, BOOL), cast(y, BOOL))
+
+
+def where(condition: Any, a: Any, b: Any) -> Tensor:
+    """`a` where the condition holds, else `b`, elementwise with broadcasting."""
+    return apply("where", *stretched("where", [cast(condition, BOOL), *common(a, b)]))
+
+
+def clip(x: Any, low: Any = None, high: Any = None) -> Tensor:
+    """`x` held between `low` and `high`; either may be None."""
+    x = x if low is None else maximum(x, low)
+    return as_tensor(x) if high is None else minimum(x, high)

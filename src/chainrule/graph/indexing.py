@@ -1,0 +1,99 @@
+"""Indexing with NumPy's meaning: ints, slices, None, Ellipsis, integer arrays, boolean arrays of known values."""
+
+from __future__ import annotations
+
+import builtins
+import operator
+from typing import Any
+
+import numpy as np
+
+from chainrule.errors import ShapeError, TraceError
+from chainrule.graph import seams
+from chainrule.graph.elementwise import as_tensor, broadcast_to, cast, where
+from chainrule.graph.ops import BOOL, Index, Shape, Slot, freeze
+from chainrule.graph.shaping import one_axis
+from chainrule.graph.tensor import Tensor, apply, constant
+
+
+def getitem(x: Any, index: Any) -> Tensor:
+    """`x[index]` with NumPy's meaning: ints, slices, None, …, integer arrays, and boolean arrays of known values."""
+    x = as_tensor(x)
+    static, arrays = _index(x, index)
+    if not arrays and builtins.all(entry == ("slice", None, None, None) for entry in static):
+        return x
+    return apply("getitem", x, *arrays, index=static)
+
+
+def put_add(x: Any, index: Any, shape: Shape) -> Tensor:
+    """Zeros of `shape` with `x` added at `index`; places that the index names twice get both."""
+    static, arrays = _index(constant(np.broadcast_to(np.zeros(()), shape)), index)
+    return apply("put_add", as_tensor(x), *arrays, index=static, shape=tuple(shape))
+
+
+def put(x: Any, index: Any, value: Any) -> Tensor:
+    """A new tensor: `x` with `value` at `index` (each place named once).
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.put(cr.tensor([1.0, 2.0, 3.0]), slice(0, 2), 9.0).numpy()
+        array([9., 9., 3.])
+    """
+    x = as_tensor(x)
+    old = getitem(x, index)
+    new = broadcast_to(cast(as_tensor(value), x.dtype), old.shape)
+    taken = put_add(constant(np.broadcast_to(np.ones((), x.dtype), old.shape)), index, x.shape)
+    return where(taken > 0, put_add(new, index, x.shape), x)
+
+
+def take(x: Any, indices: Any, axis: int = 0) -> Tensor:
+    """The rows (or slices along `axis`) with these indices."""
+    x = as_tensor(x)
+    return getitem(x, (slice(None),) * one_axis(axis, x.ndim) + (indices,))
+
+
+def _index(x: Tensor, index: Any) -> tuple[Index, list[Tensor]]:
+    entries = list(index) if isinstance(index, tuple) else [index]
+    used = builtins.sum(np.ndim(e) if _is_mask(e) else e is not None and e is not Ellipsis for e in entries)
+    missing = [slice(None)] * (x.ndim - int(used))
+    where_dots = [i for i, e in enumerate(entries) if e is Ellipsis]
+    place = where_dots[0] if where_dots else len(entries)
+    entries[place : place + 1] = missing
+    static: list[Any] = []
+    arrays: list[Tensor] = []
+    for entry in entries:
+        if entry is None or (isinstance(entry, (slice, int)) and not isinstance(entry, bool)):
+            static.append(
+                slice(*(None if e is None else operator.index(e) for e in (entry.start, entry.stop, entry.step)))
+                if isinstance(entry, slice)
+                else entry
+            )
+            continue
+        for array in _index_arrays(entry):
+            static.append(Slot(len(arrays)))
+            arrays.append(array)
+    return freeze(tuple(static)), arrays
+
+
+def _is_mask(entry: Any) -> bool:
+    return getattr(entry, "dtype", None) == BOOL or (isinstance(entry, list) and np.asarray(entry).dtype == BOOL)
+
+
+def _index_arrays(entry: Any) -> list[Tensor]:
+    array = as_tensor(entry)
+    if array.dtype == BOOL:
+        if array.value is None:
+            raise TraceError(
+                "a boolean index has a size that only its values tell",
+                where=array.label(),
+                hint="use cr.where(mask, x, 0), which keeps the shape",
+            )
+        return [constant(places) for places in np.nonzero(array.value)]
+    if array.dtype.kind not in "iu":
+        raise ShapeError(
+            "not an index", where="indexing", expected="whole numbers, slices or booleans", got=array.dtype
+        )
+    return [array]
+
+
+seams.provide("getitem", getitem)

@@ -1,0 +1,99 @@
+"""Functions that move elements: reshape, transpose, concatenate and their kin."""
+
+from __future__ import annotations
+
+import builtins
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.errors import ShapeError
+from chainrule.graph.elementwise import as_tensor, common
+from chainrule.graph.tensor import Tensor, apply
+
+Axis = int | Sequence[int] | None
+
+
+def one_axis(axis: int, ndim: int) -> int:
+    """The axis counted from the front."""
+    if not -ndim <= axis < ndim:
+        raise ShapeError("no such axis", where=f"axis={axis}", expected=f"an axis of {ndim}")
+    return axis % ndim
+
+
+def all_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """The axes that `axis` means, each once, in order."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    return tuple(sorted({one_axis(a, ndim) for a in axes}))
+
+
+def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
+    """`x` in another shape; one size may be −1."""
+    x = as_tensor(x)
+    sizes = [shape] if isinstance(shape, int) else [operator.index(n) for n in shape]
+    if sizes.count(-1) == 1:
+        known = int(np.prod([n for n in sizes if n != -1], dtype=np.int64))
+        sizes[sizes.index(-1)] = x.size // known if known else 0
+    return x if tuple(sizes) == x.shape else apply("reshape", x, shape=tuple(sizes))
+
+
+def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
+    """`x` with its axes permuted; reversed where no order is given."""
+    x = as_tensor(x)
+    order = tuple(reversed(range(x.ndim))) if axes is None else tuple(one_axis(a, x.ndim) for a in axes)
+    if sorted(order) != list(range(x.ndim)):
+        raise ShapeError(
+            "not an order of the axes", where="transpose", expected=f"a permutation of 0…{x.ndim - 1}", got=axes
+        )
+    return x if order == tuple(range(x.ndim)) else apply("transpose", x, axes=order)
+
+
+def swapaxes(x: Any, first: int, second: int) -> Tensor:
+    """`x` with two axes exchanged."""
+    x = as_tensor(x)
+    order = list(range(x.ndim))
+    first, second = one_axis(first, x.ndim), one_axis(second, x.ndim)
+    order[first], order[second] = second, first
+    return transpose(x, order)
+
+
+def expand_dims(x: Any, axis: int) -> Tensor:
+    """`x` with a new axis of size 1."""
+    x = as_tensor(x)
+    axis = one_axis(axis, x.ndim + 1)
+    return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
+
+
+def squeeze(x: Any, axis: Axis = None) -> Tensor:
+    """`x` without its axes of size 1, or without those named."""
+    x = as_tensor(x)
+    axes = tuple(i for i, n in enumerate(x.shape) if n == 1) if axis is None else all_axes(axis, x.ndim)
+    if builtins.any(x.shape[i] != 1 for i in axes):
+        raise ShapeError("only axes of size 1 can be left out", where="squeeze", got=f"axis {axis} of {x.shape}")
+    return reshape(x, [n for i, n in enumerate(x.shape) if i not in axes])
+
+
+def flip(x: Any, axis: Axis = None) -> Tensor:
+    """`x` with the order of its elements reversed along axes."""
+    x = as_tensor(x)
+    return apply("flip", x, axes=all_axes(axis, x.ndim))
+
+
+def concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
+    """The tensors one after another along an existing axis."""
+    if not len(xs):
+        raise ShapeError("nothing to join", where="concatenate", expected="at least one tensor", got="none")
+    tensors = common(*(as_tensor(x) for x in xs))
+    return apply("concatenate", *tensors, axis=one_axis(axis, tensors[0].ndim))
+
+
+def stack(xs: Sequence[Any], axis: int = 0) -> Tensor:
+    """The tensors beside each other along a new axis."""
+    tensors = [as_tensor(x) for x in xs]
+    if len({x.shape for x in tensors}) > 1:
+        raise ShapeError("the shapes differ", where="stack", expected=tensors[0].shape, got=[x.shape for x in tensors])
+    return concatenate([expand_dims(x, axis) for x in tensors], axis)
