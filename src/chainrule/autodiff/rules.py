@@ -139,7 +139,7 @@ def _piece(position: int) -> Adjoint:
     def adjoint(g: Tensor, y: Tensor, *xs: Tensor) -> Tensor:
         axis = y.attrs["axis"]
         start = sum(x.shape[axis] for x in xs[:position])
-        return F.getitem(g, (slice(None),) * axis + (slice(start, start + xs[position].shape[axis]),))
+        return g[(slice(None),) * axis + (slice(start, start + xs[position].shape[axis]),)]
 
     return adjoint
 

@@ -33,6 +33,6 @@ class Layout:
         found, start = {}, 0
         for name, shape in self.shapes:
             stop = start + int(np.prod(shape, dtype=np.int64))
-            found[name] = F.reshape(F.getitem(vector, slice(start, stop)), shape)
+            found[name] = F.reshape(F.as_tensor(vector)[start:stop], shape)
             start = stop
         return found
