@@ -1,0 +1,1 @@
+"""The command line: a table in, a trained network and its predictions out."""

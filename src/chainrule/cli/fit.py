@@ -1,0 +1,183 @@
+"""`chainrule fit`: a table in, a trained network in a run folder out."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+import chainrule as cr
+from chainrule.cli import defaults, runs, summary
+from chainrule.cli.options import Options, add_options
+from chainrule.data import Preprocessor, Source, Split, Target, load, split
+from chainrule.data.target import labelled_rows
+from chainrule.errors import ArgumentError, ChainruleError, NotFiniteError, RunError
+
+FREE_TO_CHANGE = ("epochs", "backend")
+"""The options that a run may be gone on with otherwise than it began."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A table made ready: features and targets of the labelled rows, and which of them train, validate and test."""
+
+    X: np.ndarray
+    y: np.ndarray
+    parts: Split
+    preprocessor: Preprocessor
+    notes: list[str]
+
+    @property
+    def outputs(self) -> int:
+        """The width of the network's last layer."""
+        return len(self.preprocessor.classes or [None])
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells one table's training rows from another's."""
+        rows = self.parts.train
+        return hashlib.sha256(self.X[rows].tobytes() + self.y[rows].tobytes()).hexdigest()[:16]
+
+    def rows(self, part: str) -> tuple[np.ndarray, np.ndarray]:
+        """The features and targets of a part."""
+        rows = getattr(self.parts, part)
+        return self.X[rows], self.y[rows]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Teach a parser the command."""
+    parser.add_argument("table", metavar="TABLE", help="a CSV, Parquet or .npz file, or a bundled set such as digits")
+    add_options(parser)
+    parser.add_argument("--out", metavar="FOLDER", help="the run folder (default: a fresh one in runs/)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    parser.add_argument("--json", action="store_true", help="print one JSON object in place of the summary")
+
+
+def run(request: argparse.Namespace) -> int:
+    """Run the command."""
+    began = time.perf_counter()
+    options = Options.of(request)
+    runs.check_place(request.out, request.overwrite, request.resume)
+    source = load(request.table)
+    place, described = None, None
+    if request.resume:
+        place, described = runs.reopen(request.out)
+        options = _as_before(options, described["options"])
+    prepared = prepare(source, options)
+    if described is not None and described["fingerprint"] != prepared.fingerprint:
+        raise RunError("was trained on other rows", where=request.out, hint="go on with the table that it began with")
+    options = defaults.complete(options, prepared.preprocessor.task, len(prepared.parts.train))
+    trainer = defaults.trainer(options, prepared.X.shape[1], prepared.outputs)
+    place = place or runs.reserve(request.out, source.name, request.overwrite)
+    run = {
+        "table": request.table,
+        "options": asdict(options),
+        "fingerprint": prepared.fingerprint,
+        "preprocessing": prepared.preprocessor.to_dict(),
+    }
+    failure = _train(trainer, prepared, options, place, run, request.resume)
+    results = _results(trainer, prepared, began)
+    where, trouble = runs.finish(place, trainer, {**run, "results": results})
+    found = {"run": str(where), **results, "notes": prepared.notes + trainer.history.notes}
+    if request.json:
+        print(json.dumps(found, allow_nan=False, ensure_ascii=False))
+    else:
+        summary.show(found)
+    return _status(failure, trouble, found)
+
+
+def prepare(source: Source, options: Options) -> Prepared:
+    """Split the rows of a source, learn the preprocessing from those to train on, and apply it to all.
+
+    Raises:
+        ChainruleError: if the table cannot be used as it is.
+    """
+    target = Target.fit(source, options.target, options.task or "auto")
+    rows = labelled_rows(source, target.name)
+    y = target.values(source, rows)
+    parts = split(y, target.task, seed=options.seed or 0)
+    preprocessor = Preprocessor.fit(source, target.name, target.task, rows[parts.train])
+    X = preprocessor.transform(source, rows)
+    y = preprocessor.target_values(source, rows)
+    already = set(target.notes)
+    notes = target.notes + [note for note in preprocessor.notes if note not in already]
+    return Prepared(X, y, parts, preprocessor, notes)
+
+
+def _as_before(options: Options, before: dict[str, Any]) -> Options:
+    """The options of a run that is gone on with; those given now must not differ, except the free ones."""
+    for name, value in options.given().items():
+        if name not in FREE_TO_CHANGE and before.get(name) != value:
+            where = "--" + name.replace("_", "-")
+            raise ArgumentError("differs from the run's", where=where, expected=repr(before.get(name)), got=repr(value))
+    try:
+        return Options(**{**before, **options.given()})
+    except TypeError as error:
+        raise RunError("config.json is of another version", where="--resume", got=str(error)) from None
+
+
+def _train(
+    trainer: cr.Trainer, prepared: Prepared, options: Options, place: runs.Place, run: dict[str, Any], resume: bool
+) -> str | None:
+    """Train; gives the reason if the job failed. A wrong request leaves nothing behind."""
+    held = prepared.rows("validation")
+    try:
+        runs.write_description(place.part, run)
+        trainer.fit(
+            *prepared.rows("train"),
+            epochs=options.epochs or 1,
+            batch_size=options.batch_size or 1,
+            validation=held if len(held[0]) else None,
+            early_stopping=defaults.PATIENCE if len(held[0]) else None,
+            checkpoint=place.checkpoint,
+            resume=resume,
+        )
+    except NotFiniteError as error:
+        trainer.history.stopped = "diverged"
+        return str(error)
+    except OSError as error:
+        # The place became full or unwritable while training. What has been learnt is saved elsewhere.
+        trainer.history.stopped = "not saved"
+        return str(error)
+    except ChainruleError:
+        if not resume:
+            runs.give_up(place)
+        raise
+    return "interrupted; --resume goes on" if trainer.history.stopped == "interrupted" else None
+
+
+def _results(trainer: cr.Trainer, prepared: Prepared, began: float) -> dict[str, Any]:
+    """What is to be said of a training, as plain values."""
+    history, preprocessor = trainer.history, prepared.preprocessor
+    parts = {name: len(getattr(prepared.parts, name)) for name in ("train", "validation", "test")}
+    return {
+        "task": preprocessor.task,
+        "target": preprocessor.target,
+        "classes": preprocessor.classes,
+        "rows": parts,
+        "columns": len(preprocessor.columns),
+        "features": prepared.X.shape[1],
+        "parameters": int(sum(parameter.size for parameter in trainer.model.parameters())),
+        "layers": [layer.out_features for layer in trainer.model.layers if isinstance(layer, cr.nn.Linear)],
+        **summary.measure(trainer, preprocessor, prepared.rows("train"), prepared.rows("test")),
+        "epochs": history.epochs,
+        "best_epoch": history.best_epoch,
+        "stopped": history.stopped,
+        "backend": history.backend,
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+
+
+def _status(failure: str | None, trouble: str | None, found: dict[str, Any]) -> int:
+    if trouble:
+        print(f"chainrule: error: {trouble}; the trained model is in {found['run']}", file=sys.stderr)
+    if failure and not trouble:
+        print(f"chainrule: error: {' '.join(failure.split())}; the run so far is in {found['run']}", file=sys.stderr)
+    return 1 if failure or trouble else 0

@@ -1,0 +1,83 @@
+"""`chainrule predict`: a run and a table in, a prediction a row out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chainrule.cli import runs
+from chainrule.data import Preprocessor, load
+from chainrule.errors import ArgumentError, RunError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+ENDINGS = (".csv", ".parquet")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Teach a parser the command."""
+    parser.add_argument("run", metavar="RUN", help="a run folder that fit has made")
+    parser.add_argument("table", metavar="TABLE", help="the rows to predict, with the columns of the training table")
+    parser.add_argument("--out", metavar="FILE", help="a .csv or .parquet file (default: CSV on standard output)")
+    parser.add_argument("--proba", action="store_true", help="a column of probabilities a class in place of the label")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file --out")
+
+
+def run(request: argparse.Namespace) -> int:
+    """Run the command."""
+    out = _checked(request.out, request.overwrite)
+    trainer, preprocessor, _ = runs.read(request.run)
+    if request.proba and preprocessor.classes is None:
+        raise ArgumentError("a number has no classes", where="--proba", hint="leave it out for regression")
+    notes: list[str] = []
+    X = preprocessor.transform(load(request.table), notes=notes)
+    frame = _frame(trainer.predict(X), preprocessor, request.proba)
+    for note in notes:
+        print(f"chainrule: note: {note}", file=sys.stderr)
+    if out is None:
+        sys.stdout.write(frame.write_csv())
+    else:
+        _write(frame, out)
+    return 0
+
+
+def _checked(out: str | None, overwrite: bool) -> Path | None:
+    if out is None:
+        return None
+    path = Path(out)
+    if path.suffix.lower() not in ENDINGS:
+        raise ArgumentError("unknown kind of file", where="--out", expected=" or ".join(ENDINGS), got=repr(out))
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise ArgumentError("exists already", where=out, hint="--overwrite replaces a file")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ArgumentError("no folder that can be written to", where=str(path.parent))
+    return path
+
+
+def _frame(outputs: np.ndarray, preprocessor: Preprocessor, proba: bool) -> pl.DataFrame:
+    import polars as pl
+
+    if not proba:
+        return pl.DataFrame({preprocessor.target: preprocessor.decode(outputs)})
+    scores = np.exp(outputs - outputs.max(axis=1, keepdims=True), dtype=np.float64)
+    chances = scores / scores.sum(axis=1, keepdims=True)
+    return pl.DataFrame({str(label): chances[:, i] for i, label in enumerate(preprocessor.classes or [])})
+
+
+def _write(frame: pl.DataFrame, path: Path) -> None:
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        if path.suffix.lower() == ".parquet":
+            frame.write_parquet(beside)
+        else:
+            frame.write_csv(beside)
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise RunError(f"cannot be written ({error.strerror})", where=str(path)) from None

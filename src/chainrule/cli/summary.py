@@ -1,0 +1,87 @@
+"""What a training came to: measured on rows it has not seen, beside what a guess would have reached."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import chainrule as cr
+from chainrule.data import Preprocessor
+
+Rows = tuple[np.ndarray, np.ndarray]
+
+
+def measure(trainer: cr.Trainer, preprocessor: Preprocessor, train: Rows, test: Rows) -> dict[str, Any]:
+    """Metrics on the test rows, and those of the baseline: the most frequent class, or the mean, of the training rows.
+
+    Returns:
+        "metrics" and "baseline", each by name and None where it cannot be said, and "guess", the baseline's answer.
+    """
+    if preprocessor.task == "classify":
+        guess = int(np.bincount(train[1]).argmax())
+        answers = trainer.predict(test[0]).argmax(axis=1) if len(test[0]) else np.empty(0)
+        return {
+            "metrics": {"accuracy": _share(answers == test[1])},
+            "baseline": {"accuracy": _share(test[1] == guess)},
+            "guess": (preprocessor.classes or [])[guess],
+        }
+    truth = preprocessor.decode(test[1]) if len(test[1]) else np.empty(0)
+    mean = float(preprocessor.decode(train[1]).mean())
+    answers = preprocessor.decode(trainer.predict(test[0])) if len(test[0]) else np.empty(0)
+    return {
+        "metrics": _distance(answers, truth),
+        "baseline": _distance(np.full(len(truth), mean), truth),
+        "guess": mean,
+    }
+
+
+def _share(hits: np.ndarray) -> float | None:
+    return float(hits.mean()) if hits.size else None
+
+
+def _distance(answers: np.ndarray, truth: np.ndarray) -> dict[str, float | None]:
+    if not truth.size:
+        return {"r2": None, "rmse": None}
+    squares = float(((answers - truth) ** 2).sum())
+    spread = float(((truth - truth.mean()) ** 2).sum())
+    return {"r2": 1 - squares / spread if spread > 0 else None, "rmse": (squares / len(truth)) ** 0.5}
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print the results for a person."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    for note in found["notes"]:
+        console.print(f"note: {note}", style="dim")
+    rows, layers = found["rows"], "-".join(map(str, [found["features"], *found["layers"]]))
+    console.print(
+        f"network {layers}, {found['parameters']:,} parameters, on {rows['train']:,} rows "
+        f"({rows['validation']:,} more to choose when to stop, {rows['test']:,} to test)"
+    )
+    console.print(_trained(found))
+    console.print(_table(found))
+    console.print(f"run: {found['run']}", style="bold")
+
+
+def _trained(found: dict[str, Any]) -> str:
+    kept = f", kept epoch {found['best_epoch']}" if found["best_epoch"] else ""
+    stopped = "" if found["stopped"] == "finished" else f" ({found['stopped']})"
+    return f"{found['epochs']} epochs{stopped}{kept}, {found['seconds']:.1f} s in all, backend {found['backend']}"
+
+
+def _table(found: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    guess = found["guess"]
+    always = f"always {guess!r}" if found["task"] == "classify" else f"always the mean, {guess:.4g}"
+    table = Table("", f"test ({found['rows']['test']:,} rows)", always, box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    names = {"accuracy": "accuracy", "r2": "R²", "rmse": f"RMSE, in units of {found['target']}"}
+    for name, value in found["metrics"].items():
+        table.add_row(names[name], _number(value), _number(found["baseline"][name]))
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
