@@ -44,11 +44,14 @@ class Phase:
         return self.full + (self.last is not None)
 
     @property
+    def graphs(self) -> list[Graph]:
+        """The graphs of this phase: of a full batch, of the last one."""
+        return [graph for graph in (self.step, self.last) if graph is not None]
+
+    @property
     def graph(self) -> Graph:
         """A graph of this phase, for its types."""
-        graph = self.step or self.last
-        assert graph is not None, "a phase without steps"
-        return graph
+        return self.graphs[0]
 
     @property
     def record(self) -> int:

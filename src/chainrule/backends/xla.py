@@ -16,6 +16,7 @@ from chainrule.backends.kernels import KERNELS, Kernel
 from chainrule.backends.loop import LoopProgram, Outcome, Phase, Schedule, Span
 from chainrule.graph.graph import Graph
 from chainrule.graph.ops import Slot, fill
+from chainrule.passes.guard import guarded
 
 Program = Callable[[Sequence[Any]], list[Any]]
 
@@ -193,15 +194,15 @@ def _phase(phase: Phase) -> Callable[..., Any]:
     import jax.numpy as jnp
     from jax import lax
 
+    steps = {graph: _function(guarded(graph, phase.states) if phase.changes_state else graph) for graph in phase.graphs}
+
     def advance(graph: Graph | None, size: int, state: list[Any], data: list[Any], order: Any, at: Any) -> Any:
         assert graph is not None, "a batch without its graph"
         rows = lax.dynamic_slice_in_dim(order, at, size)
-        *new, record = _function(graph)([*state, *data, rows])
+        *new, record = steps[graph]([*state, *data, rows])
         if not phase.changes_state:
             return jnp.asarray(True), state, record
-        fine = jnp.isfinite(record[0])
-        # Selected inside the update's own fused loop, so that keeping the state before a bad step costs nothing.
-        return fine, [jnp.where(fine, n, o) for n, o in zip(new, state, strict=True)], record
+        return jnp.isfinite(record[0]), new, record
 
     def run(state: list[Any], everything: list[Any], order: Any, start: Any, stop: Any) -> Any:
         data = [everything[i] for i in phase.data]
