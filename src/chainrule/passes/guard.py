@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph, ancestors, replay
-from chainrule.graph.tensor import Tensor
 
 
 def guarded(graph: Graph, states: int) -> Graph:
