@@ -1,13 +1,22 @@
 """chainrule: trains neural networks by backpropagation, on an engine of its own, and shows its work."""
 
-from chainrule import nn, optim, passes
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from chainrule import passes
 from chainrule.autodiff import check_grad, grad, hessian, jacobian, jvp, per_example_grad, value_and_grad, vjp
+from chainrule.backends import numpy as _interpreter  # noqa: F401  # tensors compute through it
 from chainrule.backends.compile import compile
 from chainrule.errors import ChainruleError, GradientMismatch
 from chainrule.graph import Graph, Tensor, functions, no_grad, tensor, trace
 from chainrule.graph.functions import *  # noqa: F403  # every function of tensors is public under its own name
-from chainrule.nn.random import seed
-from chainrule.train import History, Trainer
+
+if TYPE_CHECKING:
+    from chainrule import nn, optim
+    from chainrule.nn.random import seed
+    from chainrule.train import History, Trainer
 
 __version__ = "0.1.0"
 
@@ -16,3 +25,25 @@ __all__ = [
     "hessian", "jacobian", "jvp", "nn", "no_grad", "optim", "passes", "per_example_grad", "seed", "tensor", "trace",
     "value_and_grad", "vjp", *functions.__all__,
 ]  # fmt: skip
+
+# The upper floors are loaded when they are first asked for, so that importing chainrule costs little more than NumPy.
+_LATER = {
+    "nn": ("chainrule.nn", None),
+    "optim": ("chainrule.optim", None),
+    "seed": ("chainrule.nn.random", "seed"),
+    "History": ("chainrule.train", "History"),
+    "Trainer": ("chainrule.train", "Trainer"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'chainrule' has no attribute {name!r}")
+    module, attribute = _LATER[name]
+    loaded = importlib.import_module(module)
+    value = globals()[name] = loaded if attribute is None else getattr(loaded, attribute)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
