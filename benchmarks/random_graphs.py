@@ -19,10 +19,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import jax
 import numpy as np
-import outside
-import recipes
 
 import chainrule as cr
+import outside
+import recipes
 
 
 def errors(recipe: recipes.Recipe, order: int) -> tuple[list[float], bool]:

@@ -27,7 +27,7 @@ MOST_ELEMENTS = 36
 
 @dataclass(frozen=True)
 class Move:
-    """One kind of step: how to draw it, how chainrule says it, and how the reference says it over NumPy or jax.numpy."""
+    """One kind of step: how to draw it, how chainrule says it, and the reference over NumPy or jax.numpy."""
 
     draw: Draw
     ours: Callable[..., Any]

@@ -27,6 +27,11 @@ class Structure:
         """How many leaves the tree has."""
         return 1 if self is LEAF else sum(child.size for child in self.children)
 
+    def owners(self) -> list[Any]:
+        """The objects that asked to be seen as dicts."""
+        inside = [owner for child in self.children for owner in child.owners()]
+        return inside if self.owner is None else [self.owner, *inside]
+
     def plain(self) -> Structure:
         """The same structure with every object seen as the dict of its parameters."""
         if self is LEAF:

@@ -2,11 +2,11 @@
 
 import jax
 import numpy as np
-import outside
 import pytest
-import recipes
 
 import chainrule as cr
+import outside
+import recipes
 
 TOLERANCE = 1e-9
 A_BATCH = 20

@@ -4,6 +4,7 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.datasets import load_digits
 
 from chainrule.data import BUNDLED, from_arrays, load
 from chainrule.errors import DataError
@@ -24,6 +25,13 @@ def test_a_bundled_set_is_a_table_whose_target_is_named(name, shape, first):
     assert (source.name, source.default_target, source.rows) == (name, "target", shape[0])
     assert source.frame.shape == shape
     assert source.frame["target"][0] == first
+
+
+def test_the_digits_are_those_of_scikit_learn():
+    found, known = load("digits").frame, load_digits()
+    assert found.columns == [*known.feature_names, "target"]
+    assert np.array_equal(found.to_numpy(), np.column_stack([known.data, known.target]))
+    assert found["target"].dtype == pl.Int64
 
 
 def test_a_file_does_not_shadow_a_bundled_set_unless_it_has_an_ending(tmp_path, monkeypatch):

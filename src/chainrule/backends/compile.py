@@ -14,9 +14,10 @@ from chainrule.backends.estimate import compile_seconds, seconds
 from chainrule.errors import check_choice
 from chainrule.graph import seams
 from chainrule.graph.graph import Graph, is_static
-from chainrule.graph.tensor import Tensor, constant
+from chainrule.graph.tensor import Tensor, constant, mode, setting
 from chainrule.graph.trace import trace
 
+Called = list[tuple[Any, bool]]
 _programs: weakref.WeakKeyDictionary[Graph, dict[str, Callable[..., Any]]] = weakref.WeakKeyDictionary()
 
 
@@ -39,25 +40,37 @@ class Compiled:
     def __init__(self, f: Callable[..., Any], backend: str) -> None:
         functools.update_wrapper(self, f, updated=())
         self._f, self._backend = f, check_choice("backend", backend, ("auto", "numpy", "xla"))
-        self._graphs: dict[Any, Graph] = {}
+        self._graphs: dict[Any, list[tuple[Graph, Called]]] = {}
         self._interpreted: dict[Any, float] = {}
 
     @property
     def structures(self) -> int:
         """How many programs it holds."""
-        return len(self._graphs)
+        return sum(len(versions) for versions in self._graphs.values())
 
     def __call__(self, *args: Any) -> Any:
         """What `f` gives, by the program for arguments of this structure."""
         leaves, structure = tree.flatten(args)
-        key = (structure.plain(), tuple(_type(leaf) for leaf in leaves))
+        key = (
+            structure.plain(),
+            tuple(_type(leaf) for leaf in leaves),
+            tuple(owner.tree_state() for owner in structure.owners()),
+        )
         if any(isinstance(leaf, Tensor) and leaf.value is None for leaf in leaves):
             return self._f(*args)
-        if key not in self._graphs:
-            self._graphs[key] = trace(self._f, *args).simplify().verify()
-        graph = self._graphs[key]
+        graph = self._graph(key, args)
         values = program(graph, self._choose(key, graph))(graph.arrays(args))
         return tree.unflatten(graph.gives.plain(), [constant(value) for value in values])
+
+    def _graph(self, key: Any, args: tuple[Any, ...]) -> Graph:
+        versions = self._graphs.setdefault(key, [])
+        for graph, called in versions:
+            if all(module.training == training for module, training in called):
+                return graph
+        with setting(called=[]):
+            graph = trace(self._f, *args).simplify().verify()
+            versions.append((graph, list(mode.called or ())))
+        return graph
 
     def _choose(self, key: Any, graph: Graph) -> str:
         """For "auto": interpret until the calls so far would have paid for compiling; a count, so that it repeats."""

@@ -83,7 +83,7 @@ def run(request: argparse.Namespace) -> int:
         "preprocessing": prepared.preprocessor.to_dict(),
     }
     failure = _train(trainer, prepared, options, place, run, request.resume)
-    results = _results(trainer, prepared, began)
+    results = _results(trainer, prepared, options, began)
     where, trouble = runs.finish(place, trainer, {**run, "results": results})
     found = {"run": str(where), **results, "notes": prepared.notes + trainer.history.notes}
     if request.json:
@@ -111,6 +111,20 @@ def prepare(source: Source, options: Options) -> Prepared:
     return Prepared(X, y, parts, preprocessor, notes)
 
 
+def fit_arguments(prepared: Prepared, options: Options) -> dict[str, Any]:
+    """The arguments of `Trainer.fit` for complete options."""
+    X, y = prepared.rows("train")
+    held = prepared.rows("validation")
+    return {
+        "X": X,
+        "y": y,
+        "epochs": options.epochs,
+        "batch_size": options.batch_size,
+        "validation": held if len(held[0]) else None,
+        "early_stopping": defaults.PATIENCE if len(held[0]) else None,
+    }
+
+
 def _as_before(options: Options, before: dict[str, Any]) -> Options:
     """The options of a run that is gone on with; those given now must not differ, except the free ones."""
     for name, value in options.given().items():
@@ -127,18 +141,9 @@ def _train(
     trainer: cr.Trainer, prepared: Prepared, options: Options, place: runs.Place, run: dict[str, Any], resume: bool
 ) -> str | None:
     """Train; gives the reason if the job failed. A wrong request leaves nothing behind."""
-    held = prepared.rows("validation")
     try:
         runs.write_description(place.part, run)
-        trainer.fit(
-            *prepared.rows("train"),
-            epochs=options.epochs or 1,
-            batch_size=options.batch_size or 1,
-            validation=held if len(held[0]) else None,
-            early_stopping=defaults.PATIENCE if len(held[0]) else None,
-            checkpoint=place.checkpoint,
-            resume=resume,
-        )
+        trainer.fit(**fit_arguments(prepared, options), checkpoint=place.checkpoint, resume=resume)
     except NotFiniteError as error:
         trainer.history.stopped = "diverged"
         return str(error)
@@ -153,7 +158,7 @@ def _train(
     return "interrupted; --resume goes on" if trainer.history.stopped == "interrupted" else None
 
 
-def _results(trainer: cr.Trainer, prepared: Prepared, began: float) -> dict[str, Any]:
+def _results(trainer: cr.Trainer, prepared: Prepared, options: Options, began: float) -> dict[str, Any]:
     """What is to be said of a training, as plain values."""
     history, preprocessor = trainer.history, prepared.preprocessor
     parts = {name: len(getattr(prepared.parts, name)) for name in ("train", "validation", "test")}
@@ -165,7 +170,7 @@ def _results(trainer: cr.Trainer, prepared: Prepared, began: float) -> dict[str,
         "columns": len(preprocessor.columns),
         "features": prepared.X.shape[1],
         "parameters": int(sum(parameter.size for parameter in trainer.model.parameters())),
-        "layers": [layer.out_features for layer in trainer.model.layers if isinstance(layer, cr.nn.Linear)],
+        "layers": [*(options.layers or []), prepared.outputs],
         **summary.measure(trainer, preprocessor, prepared.rows("train"), prepared.rows("test")),
         "epochs": history.epochs,
         "best_epoch": history.best_epoch,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,9 @@ def _not_found(source: str, path: Path) -> DataError:
 
 def _bundled(name: str) -> Source:
     import polars as pl
+
+    if name == "digits" and (quick := _digits()) is not None:
+        return quick
     from sklearn import datasets
 
     found = getattr(datasets, f"load_{name}")()
@@ -106,6 +110,20 @@ def _bundled(name: str) -> Source:
     if name in ("iris", "wine", "breast_cancer"):
         target = np.asarray(found.target_names)[target].tolist()
     return Source(name, frame=pl.DataFrame({**columns, "target": target}), default_target="target")
+
+
+def _digits() -> Source | None:
+    """The digits from scikit-learn's own file; importing scikit-learn takes longer than training on them does."""
+    import polars as pl
+
+    package = importlib.util.find_spec("sklearn")
+    path = Path(package.origin if package and package.origin else "").parent / "datasets" / "data" / "digits.csv.gz"
+    if not path.is_file():
+        return None
+    data = np.loadtxt(path, delimiter=",")
+    names = [f"pixel_{i}_{j}" for i in range(8) for j in range(8)]
+    columns: dict[str, Any] = {column: data[:, i] for i, column in enumerate(names)}
+    return Source("digits", frame=pl.DataFrame({**columns, "target": data[:, 64].astype(int)}), default_target="target")
 
 
 def _csv(path: Path) -> Source:

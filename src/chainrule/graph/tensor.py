@@ -24,11 +24,16 @@ _PACKAGE = __name__.split(".")[0]
 
 
 class _Mode:
-    """What holds while nodes are made: whether to record, where in the model, whether lines are wanted."""
+    """What holds while nodes are made.
+
+    Whether to record, where in the model, whether lines are wanted, and a log of the modules called and whether each
+    was in training mode (a program made meanwhile holds only while they are).
+    """
 
     recording = True
     lines = False
     modules: tuple[str, ...] = ()
+    called: list[tuple[Any, bool]] | None = None
 
 
 mode = _Mode()

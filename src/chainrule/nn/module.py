@@ -78,6 +78,8 @@ class Module:
             _Paths.known = before
 
     def _run(self, args: tuple[Any, ...], path: str) -> Any:
+        if mode.called is not None:
+            mode.called.append((self, self.training))
         result = self.forward(*args)
         if _Paths.calls is not None:
             _Paths.calls.append((path, self, result))
@@ -137,6 +139,10 @@ class Module:
         """A stand-in for this module that computes with other parameters; this one stays as it is."""
         own = dict(self.named_parameters()) | dict(self.named_buffers())
         return _stand_in(self, {id(own[path]): tensor for path, tensor in children.items()}, {})
+
+    def tree_state(self) -> tuple[Any, ...]:
+        """What else than parameters decides what the module computes: itself, and which parts are in training mode."""
+        return self, tuple(module.training for _, module in self.named_modules())
 
     # ---- state
 

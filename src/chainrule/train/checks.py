@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import ArgumentError, DataError, ShapeError
-from chainrule.nn.losses import CrossEntropyLoss, NLLLoss
+from chainrule.nn.losses import CrossEntropyLoss, Loss, NLLLoss
 from chainrule.nn.module import Module
 
 
@@ -33,7 +33,9 @@ def targets(y: Any, loss: Module, dtype: np.dtype[Any], name: str = "y") -> np.n
     array = _array(y, name)
     _finite(array, name)
     if not isinstance(loss, (CrossEntropyLoss, NLLLoss)):
-        return np.ascontiguousarray(array, dtype=dtype)
+        # A loss of the user's own gets whole numbers as whole numbers, since they may be labels.
+        whole = not isinstance(loss, Loss) and array.dtype.kind != "f"
+        return np.ascontiguousarray(array, dtype=np.int32 if whole else dtype)
     if array.dtype.kind == "f" and not np.array_equal(array, np.floor(array)):
         raise DataError(
             f"{type(loss).__name__} takes whole-number class labels",

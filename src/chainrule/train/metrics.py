@@ -11,7 +11,7 @@ import numpy as np
 from chainrule.errors import ArgumentError, check_choice
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor
-from chainrule.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
+from chainrule.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, Loss, NLLLoss
 from chainrule.nn.module import Module
 
 
@@ -73,9 +73,15 @@ def classifies(loss: Module) -> bool:
     return isinstance(loss, (CrossEntropyLoss, NLLLoss, BCELoss, BCEWithLogitsLoss))
 
 
+def _usual(loss: Module) -> tuple[str, ...]:
+    if classifies(loss):
+        return ("accuracy",)
+    return ("r2",) if isinstance(loss, Loss) else ()
+
+
 def chosen(metrics: Sequence[str] | None, loss: Module) -> list[Metric]:
-    """The metrics of these names; by default accuracy for a classifier and R² for everything else."""
-    names = (("accuracy",) if classifies(loss) else ("r2",)) if metrics is None else metrics
+    """The metrics of these names; by default accuracy for a classifier, R² for a regression, none for other losses."""
+    names = _usual(loss) if metrics is None else metrics
     if isinstance(names, str):
         raise ArgumentError("a list of names is wanted", where="metrics", got=repr(names), hint=f"write ({names!r},)")
     for name in names:

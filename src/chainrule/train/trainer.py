@@ -16,6 +16,8 @@ from chainrule.backends.loop import LoopProgram, Phase, Schedule
 from chainrule.data.standardize import Standardizer
 from chainrule.errors import ArgumentError, check_choice, check_number
 from chainrule.graph.graph import Graph
+from chainrule.nn.layers import Lambda
+from chainrule.nn.losses import CrossEntropyLoss, NLLLoss
 from chainrule.nn.module import Module
 from chainrule.optim.optimizers import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
@@ -40,13 +42,13 @@ class Trainer:
 
     Args:
         model: any Module.
-        loss: a loss of `chainrule.nn` with reduction "mean" or "sum".
+        loss: a loss of `chainrule.nn` with reduction "mean" or "sum", or any function (output, target) → one number.
         optimizer: of `chainrule.optim`.
         schedule: factor on the learning rate by step; None keeps it.
         penalty: L1 or L2.
         clip: ClipNorm or ClipValue.
         metrics: names out of "accuracy", "r2", "rmse", "mae"; by default ("accuracy",) for a classifier's loss and
-            ("r2",) for a regression's.
+            ("r2",) for a regression's, none for a function of your own.
         normalize: "feature" or "channel" standardises X by the mean and deviation of the training rows, also when
             predicting; None leaves X as it is.
         backend: "numpy", "xla", or "auto": NumPy where the whole job is estimated to take less than compiling it.
@@ -73,7 +75,7 @@ class Trainer:
     def __init__(
         self,
         model: Module,
-        loss: Module,
+        loss: Module | Callable[[Any, Any], Any],
         optimizer: Optimizer,
         schedule: LearningRate | None = None,
         penalty: Penalty | None = None,
@@ -84,17 +86,18 @@ class Trainer:
         precision: str = "float32",
         seed: int = 0,
     ) -> None:
+        self.loss = loss if isinstance(loss, Module) or not callable(loss) else Lambda(loss)
         for name, value, kind in (
-            ("model", model, Module), ("loss", loss, Module), ("optimizer", optimizer, Optimizer),
+            ("model", model, Module), ("loss", self.loss, Module), ("optimizer", optimizer, Optimizer),
             ("schedule", schedule, LearningRate), ("penalty", penalty, Penalty), ("clip", clip, Clip),
         ):  # fmt: skip
             if not isinstance(value, kind) and not (value is None and name in ("schedule", "penalty", "clip")):
                 raise ArgumentError(
                     "not what is wanted here", where=name, expected=kind.__name__, got=type(value).__name__
                 )
-        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.model, self.optimizer = model, optimizer
         self.schedule, self.penalty, self.clip = schedule, penalty, clip
-        self.metrics = chosen(metrics, loss)
+        self.metrics = chosen(metrics, self.loss)
         self.normalize = None if normalize is None else check_choice("normalize", normalize, ("feature", "channel"))
         self.backend = check_choice("backend", backend, ("auto", "numpy", "xla"))
         self.precision = check_choice("precision", precision, PRECISIONS)
@@ -194,7 +197,7 @@ class Trainer:
             arrays[::2] = [self.standardizer(array) for array in arrays[::2]]
         output = self._step("numpy").prediction(arrays[0][:1]).outputs[0]
         for labels, name in zip(arrays[1::2], ("y", "validation y"), strict=False):
-            if labels.dtype == np.int32:
+            if isinstance(self.loss, (CrossEntropyLoss, NLLLoss)):
                 checks.labels_fit(labels, output.shape[-1], name)
         return arrays
 
@@ -293,7 +296,7 @@ class Trainer:
         X, y = self._standardized(checks.features(X, dtype)), checks.targets(y, self.loss, dtype)
         checks.equal_lengths(X, y)
         step = self._step("numpy")
-        if y.dtype == np.int32:
+        if isinstance(self.loss, (CrossEntropyLoss, NLLLoss)):
             checks.labels_fit(y, step.prediction(X[:1]).outputs[0].shape[-1])
         state = step.state()
         phase = step.phase("evaluation", state, X, y, min(BLOCK, len(X)), (0, 1))
