@@ -7,6 +7,7 @@ JAX code keeps its setting.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -108,7 +109,7 @@ def compile_schedule(schedule: Schedule) -> LoopProgram:
     """All epochs of a schedule as one compiled program; the state's buffers are donated from call to call."""
     import jax
 
-    program = jax.jit(_epochs(schedule), donate_argnums=0)
+    program = jax.jit(_epochs(schedule), donate_argnums=0, compiler_options=_options())
 
     def run(state: list[Any], data: Sequence[Any], orders: Any, span: Span) -> Outcome:
         with jax.enable_x64(True):
@@ -116,6 +117,23 @@ def compile_schedule(schedule: Schedule) -> LoopProgram:
             return Outcome(state, np.asarray(train), tuple(np.asarray(records) for records in evaluate))
 
     return run
+
+
+@functools.cache
+def _options() -> dict[str, Any]:
+    """Compiler options for loops, where this version of XLA knows them.
+
+    On a CPU the analysis of regions spares a copy of nearly every weight matrix in each step, since XLA then sees that
+    the backward pass has read a weight before the update writes it.
+    """
+    import jax
+
+    options = {"xla_cpu_copy_insertion_use_region_analysis": True}
+    try:
+        jax.jit(lambda x: x, compiler_options=options)(0).block_until_ready()
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return options
 
 
 def put(arrays: Sequence[Any]) -> list[Any]:

@@ -66,25 +66,23 @@ def run(request: argparse.Namespace) -> int:
     options = Options.of(request)
     runs.check_place(request.out, request.overwrite, request.resume)
     source = load(request.table)
-    place, described = None, None
-    if request.resume:
-        place, described = runs.reopen(request.out)
-        options = _as_before(options, described["options"])
+    before = runs.before(request.out) if request.resume else None
+    if before is not None:
+        options = _as_before(options, before["options"])
     prepared = prepare(source, options)
-    if described is not None and described["fingerprint"] != prepared.fingerprint:
+    if before is not None and before.get("fingerprint") != prepared.fingerprint:
         raise RunError("was trained on other rows", where=request.out, hint="go on with the table that it began with")
     options = defaults.complete(options, prepared.preprocessor.task, len(prepared.parts.train))
     trainer = defaults.trainer(options, prepared.X.shape[1], prepared.outputs)
-    place = place or runs.reserve(request.out, source.name, request.overwrite)
-    run = {
+    described = {
         "table": request.table,
         "options": asdict(options),
         "fingerprint": prepared.fingerprint,
         "preprocessing": prepared.preprocessor.to_dict(),
     }
-    failure = _train(trainer, prepared, options, place, run, request.resume)
+    place, failure = _train(trainer, fit_arguments(prepared, options), request, source.name, described)
     results = _results(trainer, prepared, options, began)
-    where, trouble = runs.finish(place, trainer, {**run, "results": results})
+    where, trouble = runs.finish(place, trainer, {**described, "results": results})
     found = {"run": str(where), **results, "notes": prepared.notes + trainer.history.notes}
     if request.json:
         print(json.dumps(found, allow_nan=False, ensure_ascii=False))
@@ -138,24 +136,29 @@ def _as_before(options: Options, before: dict[str, Any]) -> Options:
 
 
 def _train(
-    trainer: cr.Trainer, prepared: Prepared, options: Options, place: runs.Place, run: dict[str, Any], resume: bool
-) -> str | None:
-    """Train; gives the reason if the job failed. A wrong request leaves nothing behind."""
+    trainer: cr.Trainer, arguments: dict[str, Any], request: argparse.Namespace, name: str, described: dict[str, Any]
+) -> tuple[runs.Place, str | None]:
+    """Train; gives the place of the run, and the reason if the job failed. A wrong request leaves nothing behind."""
+    ours = True
+    if request.resume:
+        place, ours = runs.reopen(request.out)
+    else:
+        place = runs.reserve(request.out, name, request.overwrite)
     try:
-        runs.write_description(place.part, run)
-        trainer.fit(**fit_arguments(prepared, options), checkpoint=place.checkpoint, resume=resume)
+        runs.write_description(place.part, described)
+        trainer.fit(**arguments, checkpoint=place.checkpoint, resume=request.resume)
     except NotFiniteError as error:
         trainer.history.stopped = "diverged"
-        return str(error)
-    except OSError as error:
-        # The place became full or unwritable while training. What has been learnt is saved elsewhere.
-        trainer.history.stopped = "not saved"
-        return str(error)
-    except ChainruleError:
-        if not resume:
+        return place, str(error)
+    except (ChainruleError, OSError) as error:
+        # Where something was learnt, the place became full or unwritable on the way; it is saved elsewhere.
+        if isinstance(error, OSError) and trainer.history.epochs:
+            trainer.history.stopped = "not saved"
+            return place, str(error)
+        if ours:
             runs.give_up(place)
-        raise
-    return "interrupted; --resume goes on" if trainer.history.stopped == "interrupted" else None
+        raise error if isinstance(error, ChainruleError) else RunError(str(error)) from None
+    return place, "interrupted; --resume goes on" if trainer.history.stopped == "interrupted" else None
 
 
 def _results(trainer: cr.Trainer, prepared: Prepared, options: Options, began: float) -> dict[str, Any]:

@@ -50,6 +50,8 @@ def check_place(out: str | None, overwrite: bool, resume: bool) -> None:
         if resume:
             raise ArgumentError("needs to know the run", where="--resume", hint="name it with --out")
         return
+    if Path(out).name in ("", ".."):
+        raise ArgumentError("a name for a new folder is needed", where="--out", got=repr(out))
     place = Place(Path(out))
     if resume and not place.taken:
         raise RunError("there is no run to go on with", where=out)
@@ -84,16 +86,27 @@ def reserve(out: str | None, name: str, overwrite: bool = False) -> Place:
         place = Place(Path("runs") / f"{name}-{number}")
 
 
-def reopen(out: str) -> tuple[Place, dict[str, Any]]:
-    """The place of a run to go on with, and what it was told; a finished run is copied, so that it cannot be lost."""
+def reopen(out: str) -> tuple[Place, bool]:
+    """Make the `.part` folder of a run to go on with: what is there, or a copy of the whole run, so that it is not lost.
+
+    Returns:
+        The place, and whether the folder is a copy.
+    """
     place = Place(Path(out))
-    described = describe(place.part if place.part.exists() else place.final)
+    if place.part.exists():
+        return place, False
     try:
-        if not place.part.exists():
-            shutil.copytree(place.final, place.part)
-    except OSError as error:
-        raise RunError(f"cannot be written ({error.strerror})", where=str(place.part)) from None
-    return place, described
+        shutil.copytree(place.final, place.part)
+    except (OSError, shutil.Error) as error:
+        shutil.rmtree(place.part, ignore_errors=True)
+        raise RunError(f"cannot be copied ({error})", where=out) from None
+    return place, True
+
+
+def before(out: str) -> dict[str, Any]:
+    """What a run to go on with was told."""
+    place = Place(Path(out))
+    return describe(place.part if place.part.exists() else place.final)
 
 
 def describe(folder: Path) -> dict[str, Any]:

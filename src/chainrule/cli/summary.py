@@ -43,9 +43,11 @@ def _share(hits: np.ndarray) -> float | None:
 def _distance(answers: np.ndarray, truth: np.ndarray) -> dict[str, float | None]:
     if not truth.size:
         return {"r2": None, "rmse": None}
-    squares = float(((answers - truth) ** 2).sum())
+    with np.errstate(all="ignore"):
+        squares = float(((answers - truth) ** 2).sum())
     spread = float(((truth - truth.mean()) ** 2).sum())
-    return {"r2": 1 - squares / spread if spread > 0 else None, "rmse": (squares / len(truth)) ** 0.5}
+    found = {"r2": 1 - squares / spread if spread > 0 else np.nan, "rmse": (squares / len(truth)) ** 0.5}
+    return {name: float(value) if np.isfinite(value) else None for name, value in found.items()}
 
 
 def show(found: dict[str, Any]) -> None:

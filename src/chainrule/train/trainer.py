@@ -270,6 +270,11 @@ class Trainer:
             self._program = key, schedule, backends.get(self.history.backend).compile_schedule(schedule)
         return self._program[1:]
 
+    def step_graph(self, X: Any, y: Any, batch_size: int = 32) -> Graph:
+        """The training step as one graph: (state…, X, y, rows) → (state…, record). What is printed is what runs."""
+        step, dtype = self._step("xla"), np.dtype(self.precision)
+        return step.training(step.state(), checks.features(X, dtype), checks.targets(y, self.loss, dtype), batch_size)
+
     # ---- using the model
 
     def predict(self, X: Any) -> np.ndarray[Any, Any]:
