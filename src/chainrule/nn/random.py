@@ -34,6 +34,8 @@ def seed(n: int) -> None:
     """
     check_number("seed", n, low=0, integer=True)
     _Source.generator = np.random.Generator(np.random.Philox(n))
+    # What was drawn before the seed must not count after it.
+    _Source.streams = 0
 
 
 def generator() -> np.random.Generator:

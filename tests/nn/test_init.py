@@ -1,0 +1,88 @@
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import nn
+from chainrule.nn import init
+
+OUT, IN = 300, 500
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    cr.seed(0)
+
+
+@pytest.mark.parametrize(
+    ("make", "bound"),
+    [
+        (init.kaiming_uniform, math.sqrt(6 / IN)),
+        (init.xavier_uniform, math.sqrt(6 / (IN + OUT))),
+        (lambda shape: init.uniform(shape, 0.25), 0.25),
+    ],
+)
+def test_uniform_weights_fill_their_bounds_evenly(make: Callable[..., Any], bound: float) -> None:
+    w = make((OUT, IN))
+    assert w.shape == (OUT, IN)
+    assert w.dtype == np.float32
+    assert 0.999 * bound < np.abs(w).max() <= np.float32(bound)
+    assert w.var() == pytest.approx(bound**2 / 3, rel=0.02)
+    assert abs(w.mean()) < 0.01 * bound
+
+
+@pytest.mark.parametrize(
+    ("make", "variance"),
+    [
+        (init.kaiming_normal, 2 / IN),
+        (lambda shape: init.kaiming_normal(shape, gain=1.0), 1 / IN),
+        (init.xavier_normal, 2 / (IN + OUT)),
+        (lambda shape: init.normal(shape, 0.1), 0.01),
+    ],
+)
+def test_normal_weights_have_their_variance_and_tails(make: Callable[..., Any], variance: float) -> None:
+    w = make((OUT, IN))
+    assert w.var() == pytest.approx(variance, rel=0.02)
+    assert (np.abs(w) < math.sqrt(variance)).mean() == pytest.approx(0.6827, abs=0.005)
+    assert np.abs(w).max() > 3.5 * math.sqrt(variance)
+
+
+def test_constants_are_constant() -> None:
+    assert init.zeros((2, 3)).tolist() == [[0.0] * 3] * 2
+    assert init.constant((2,), 0.5).tolist() == [0.5, 0.5]
+
+
+def test_the_fan_of_a_kernel_counts_its_places() -> None:
+    assert init.kaiming_normal((200, 50, 3, 3)).var() == pytest.approx(2 / (50 * 9), rel=0.03)
+
+
+def test_kaiming_keeps_the_variance_through_twenty_layers_of_relu() -> None:
+    layers = [layer for _ in range(20) for layer in (nn.Linear(256, 256, bias=False), nn.ReLU())]
+    x = np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)
+    kept = np.square(nn.Sequential(*layers)(x).numpy()).mean()
+    assert 1 / 3 < kept < 3
+
+
+def test_a_smaller_gain_loses_the_variance_where_kaiming_keeps_it() -> None:
+    layers = [layer for _ in range(20) for layer in (nn.Linear(256, 256, init="xavier_normal"), nn.ReLU())]
+    x = np.random.default_rng(0).normal(size=(64, 256)).astype(np.float32)
+    assert np.square(nn.Sequential(*layers)(x).numpy()).mean() < 1e-4
+
+
+@pytest.mark.parametrize("name", init.INITIALIZERS)
+def test_the_seed_fixes_the_weights_of_a_layer(name: str) -> None:
+    def weight(seed: int) -> list[Any]:
+        cr.seed(seed)
+        return nn.Linear(4, 3, init=name).weight.tolist()
+
+    assert weight(1) == weight(1)
+    assert (weight(1) == weight(2)) == (name == "zeros")
+
+
+def test_a_layer_starts_with_the_scale_of_its_initializer_and_a_bias_of_zero() -> None:
+    layer = nn.Linear(IN, OUT)
+    assert layer.weight.numpy().var() == pytest.approx(2 / IN, rel=0.02)
+    assert not layer.bias.numpy().any()
