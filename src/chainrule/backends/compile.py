@@ -14,10 +14,9 @@ from chainrule.backends.estimate import compile_seconds, seconds
 from chainrule.errors import check_choice
 from chainrule.graph import seams
 from chainrule.graph.graph import Graph, is_static
-from chainrule.graph.tensor import Tensor, constant, mode, setting
+from chainrule.graph.tensor import Call, Tensor, constant, setting
 from chainrule.graph.trace import trace
 
-Called = list[tuple[Any, bool]]
 _programs: weakref.WeakKeyDictionary[Graph, dict[str, Callable[..., Any]]] = weakref.WeakKeyDictionary()
 
 
@@ -40,7 +39,7 @@ class Compiled:
     def __init__(self, f: Callable[..., Any], backend: str) -> None:
         functools.update_wrapper(self, f, updated=())
         self._f, self._backend = f, check_choice("backend", backend, ("auto", "numpy", "xla"))
-        self._graphs: dict[Any, list[tuple[Graph, Called]]] = {}
+        self._graphs: dict[Any, list[tuple[Graph, list[Call]]]] = {}
         self._interpreted: dict[Any, float] = {}
 
     @property
@@ -64,12 +63,13 @@ class Compiled:
 
     def _graph(self, key: Any, args: tuple[Any, ...]) -> Graph:
         versions = self._graphs.setdefault(key, [])
-        for graph, called in versions:
-            if all(module.training == training for module, training in called):
+        for graph, made_with in versions:
+            if all(call.module.training == call.training for call in made_with):
                 return graph
-        with setting(called=[]):
+        calls: list[Call] = []
+        with setting(calls=calls):
             graph = trace(self._f, *args).simplify().verify()
-            versions.append((graph, list(mode.called or ())))
+        versions.append((graph, [call._replace(result=None) for call in calls]))
         return graph
 
     def _choose(self, key: Any, graph: Graph) -> str:

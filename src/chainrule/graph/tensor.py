@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -23,17 +23,27 @@ _counter = itertools.count()
 _PACKAGE = __name__.split(".")[0]
 
 
+class Call(NamedTuple):
+    """A call of a module: which one, where in the model, in training mode or not, and what it gave."""
+
+    module: Any
+    path: str
+    training: bool
+    result: Any
+
+
 class _Mode:
     """What holds while nodes are made.
 
-    Whether to record, where in the model, whether lines are wanted, and a log of the modules called and whether each
-    was in training mode (a program made meanwhile holds only while they are).
+    Whether to record, the modules we are in (their paths, from the outermost), whether lines are wanted, where each
+    module of the running model is, and a log of module calls where one is kept.
     """
 
     recording = True
     lines = False
     modules: tuple[str, ...] = ()
-    called: list[tuple[Any, bool]] | None = None
+    paths: dict[int, str] = {}  # noqa: RUF012  # replaced, never changed
+    calls: list[Call] | None = None
 
 
 mode = _Mode()

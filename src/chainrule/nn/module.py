@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import ArgumentError, ShapeError, nearest
-from chainrule.graph.tensor import Tensor, mode, setting
+from chainrule.graph.tensor import Call, Tensor, mode, setting
+from chainrule.nn.summary import Summary, summarize
 
 
 class Parameter(Tensor):
@@ -66,23 +67,17 @@ class Module:
 
     def __call__(self, *args: Any) -> Any:
         """What `forward` gives; the nodes made meanwhile know this module's path."""
-        if mode.modules and _Paths.known:
-            path = _Paths.known.get(id(self), mode.modules[-1])
+        if mode.modules and mode.paths:
+            path = mode.paths.get(id(self), mode.modules[-1])
             with setting(modules=(path,)):
                 return self._run(args, path)
-        before, _Paths.known = _Paths.known, {id(module): name for name, module in self.named_modules()}
-        try:
-            with setting(modules=("",)):
-                return self._run(args, "")
-        finally:
-            _Paths.known = before
+        with setting(modules=("",), paths={id(module): name for name, module in self.named_modules()}):
+            return self._run(args, "")
 
     def _run(self, args: tuple[Any, ...], path: str) -> Any:
-        if mode.called is not None:
-            mode.called.append((self, self.training))
         result = self.forward(*args)
-        if _Paths.calls is not None:
-            _Paths.calls.append((path, self, result))
+        if mode.calls is not None:
+            mode.calls.append(Call(self, path, self.training, result))
         return result
 
     # ---- parts, parameters and buffers by path
@@ -188,8 +183,6 @@ class Module:
             input_shape: the shape of one input, batch axis included.
             dtype: its dtype.
         """
-        from chainrule.nn.summary import summarize
-
         return summarize(self, input_shape, dtype)
 
     def __repr__(self) -> str:
@@ -199,19 +192,6 @@ class Module:
     def extra(self) -> str:
         """What `repr` says between the brackets."""
         return ""
-
-
-class Summary(str):
-    """A summary's text, with the number of all parameters."""
-
-    total: int = 0
-
-
-class _Paths:
-    """Where each module of the model now running is, and the log of calls where one is kept."""
-
-    known: dict[int, str] = {}  # noqa: RUF012  # replaced, never changed
-    calls: list[tuple[str, Module, Any]] | None = None
 
 
 def _members(name: str, value: Any, kind: type) -> Iterator[tuple[str, Any]]:
