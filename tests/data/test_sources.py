@@ -1,11 +1,14 @@
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from sklearn.datasets import load_digits
 
+import chainrule
 from chainrule.data import BUNDLED, from_arrays, load
 from chainrule.errors import DataError
 
@@ -124,7 +127,9 @@ def test_one_feature_without_an_axis_is_one_column():
 
 def test_importing_the_package_of_data_imports_no_table_library():
     code = "import sys, chainrule.data; print([m for m in ('polars', 'sklearn', 'rich') if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    source = str(Path(chainrule.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": source}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert found.stdout.strip() == "[]"
 
 

@@ -66,28 +66,37 @@ def check_place(out: str | None, overwrite: bool, resume: bool) -> None:
 def reserve(out: str | None, name: str, overwrite: bool = False) -> Place:
     """Make the `.part` folder of a run, under `runs/` and with a fresh name if none is given."""
     place = Place(Path(out)) if out else Place(Path("runs") / name)
-    number = 1
-    while True:
-        try:
-            place.final.parent.mkdir(parents=True, exist_ok=True)
-            if out and overwrite:
-                shutil.rmtree(place.part, ignore_errors=True)
-            if out or not place.taken:
-                place.part.mkdir()
-                return place
-        except FileExistsError:
-            if out:
-                raise RunError("is being written by another run", where=str(place.part)) from None
-        except OSError as error:
-            raise RunError(
-                f"cannot be written ({error.strerror})", where=str(place.final), hint="choose another folder"
-            ) from None
-        number += 1
-        place = Place(Path("runs") / f"{name}-{number}")
+    try:
+        place.final.parent.mkdir(parents=True, exist_ok=True)
+        if out and overwrite:
+            shutil.rmtree(place.part, ignore_errors=True)
+        number = 1
+        while not _claimed(place, told=out is not None):
+            number += 1
+            place = Place(Path("runs") / f"{name}-{number}")
+    except OSError as error:
+        if isinstance(error, RunError):
+            raise
+        hint = "choose another folder with --out"
+        raise RunError(f"cannot be written ({error.strerror})", where=str(place.final), hint=hint) from None
+    return place
+
+
+def _claimed(place: Place, told: bool) -> bool:
+    """Whether the `.part` folder could be made, which no two processes can do at once."""
+    if place.taken and not told:
+        return False
+    try:
+        place.part.mkdir()
+        return True
+    except FileExistsError:
+        if told:
+            raise RunError("is being written by another run", where=str(place.part)) from None
+        return False
 
 
 def reopen(out: str) -> tuple[Place, bool]:
-    """Make the `.part` folder of a run to go on with: what is there, or a copy of the whole run, so that it is not lost.
+    """Make the `.part` folder of a run to go on with: what is there, or a copy of the whole run, which stays.
 
     Returns:
         The place, and whether the folder is a copy.

@@ -1,0 +1,337 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+
+import chainrule as cr
+from chainrule.cli import runs
+from chainrule.errors import RunError
+
+SHORT = ("--epochs", 4, "--layers", "8")
+
+
+def made(rows=60, seed=0):
+    """A table of numbers, a category, a flag and missing values, whose label follows from them."""
+    rng = np.random.default_rng(seed)
+    size, colour = rng.normal(size=rows), rng.choice(["red", "blue"], rows)
+    label = np.where((size > 0) == (colour == "red"), "yes", "no")
+    lines = [
+        f"{'' if i % 11 == 0 else round(size[i], 3)},{colour[i]},{str(i % 2 == 0).lower()},{label[i]}"
+        for i in range(rows)
+    ]
+    return "\n".join(["size,colour,flag,label", *lines, ""])
+
+
+def test_a_run_is_a_folder_with_all_that_is_needed(fit, folder):
+    status, found, _ = fit("iris", *SHORT)
+    assert status == 0
+    assert found["run"] == "runs/iris"
+    assert sorted(os.listdir("runs/iris")) == ["checkpoint", "config.json", "history.jsonl", "model.safetensors"]
+    history = [json.loads(line) for line in (folder / "runs/iris/history.jsonl").read_text().splitlines()]
+    assert len(history) == found["epochs"] == 4
+    assert {"loss", "val_loss", "accuracy", "val_accuracy", "lr"} <= set(history[0])
+    assert os.listdir("runs") == ["iris"]
+    config = json.loads((folder / "runs/iris/config.json").read_text())
+    assert config["run"]["results"]["metrics"] == found["metrics"]
+    assert config["run"]["options"]["layers"] == [8]
+
+
+def test_the_run_is_a_trainer_that_can_be_loaded(fit):
+    fit("iris", *SHORT)
+    trainer, preprocessor, _ = runs.read("runs/iris")
+    again = cr.Trainer.load("runs/iris")
+    X = np.zeros((2, len(preprocessor.feature_names)), dtype=np.float32)
+    assert np.array_equal(trainer.predict(X), again.predict(X))
+
+
+def test_digits_are_learnt_with_no_options(command):
+    status, out, _ = command("fit", "digits", "--json")
+    found = json.loads(out.splitlines()[-1])
+    assert status == 0
+    assert found["metrics"]["accuracy"] >= 0.97
+    assert found["baseline"]["accuracy"] < 0.15
+
+
+def test_numbers_are_predicted_better_than_by_their_mean(fit):
+    status, found, _ = fit("diabetes")
+    assert status == 0
+    assert found["task"] == "regress"
+    assert found["metrics"]["r2"] > 0.3
+    assert found["metrics"]["rmse"] < found["baseline"]["rmse"]
+    assert 30 < found["metrics"]["rmse"] < 80
+
+
+def test_a_table_of_every_kind_of_column_is_learnt(fit, table):
+    status, found, _ = fit(table(made(400)), "--target", "label")
+    assert status == 0
+    assert found["classes"] == ["no", "yes"]
+    assert found["features"] == 5
+    assert found["metrics"]["accuracy"] > 0.8 > found["baseline"]["accuracy"]
+
+
+def test_the_summary_says_what_a_person_wants_to_know(command, table):
+    status, out, _ = command("fit", table("a,b,when,label\n" + "1,2,2020-01-01,x\n2,2,2020-02-01,z\n" * 30), *SHORT)
+    assert status == 0
+    for part in (
+        "label: the last column is taken",
+        "b: left out, always the same value",
+        "when: left out",
+        "always '",
+    ):
+        assert part in out
+    for part in ("accuracy", "run: runs/table", "4 epochs", "test (12 rows)", "network 1-8-2"):
+        assert part in out
+
+
+def test_json_is_one_object_and_the_last_line_of_the_output(command):
+    status, out, err = command("fit", "iris", *SHORT, "--json")
+    assert status == 0
+    assert out.count("\n") == 1
+    assert json.loads(out)["target"] == "target"
+    assert "epoch" in err
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(fit, folder):
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        fit("iris", *SHORT, "--seed", seed, "--out", name)
+    a, b, c = ((folder / name / "model.safetensors").read_bytes() for name in "abc")
+    assert a == b
+    assert a != c
+
+
+def test_every_choice_of_network_and_training_runs(fit):
+    for optimizer in ("adam", "adamw", "sgd", "momentum", "nesterov"):
+        assert fit("iris", *SHORT, "--optimizer", optimizer)[0] == 0
+    for schedule in ("cosine", "constant", "step", "warmup"):
+        assert fit("iris", *SHORT, "--schedule", schedule)[0] == 0
+    for activation in ("silu", "relu", "tanh", "sigmoid"):
+        assert fit("iris", *SHORT, "--activation", activation)[0] == 0
+    for more in (("--l1", 0.01), ("--l2", 0.01), ("--dropout", 1), ("--layers", "none"), ("--lr", 0.1)):
+        assert fit("iris", "--epochs", 2, *more)[0] == 0
+    assert sorted(os.listdir("runs"))[:3] == ["iris", "iris-10", "iris-11"]
+
+
+def test_a_batch_larger_than_the_table_is_used_whole_and_said_so(fit):
+    status, found, _ = fit("iris", *SHORT, "--batch-size", 1000)
+    assert status == 0
+    assert any("1000" in note for note in found["notes"])
+
+
+def test_arrays_are_learnt(fit, folder):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (90, 4, 4)).astype(np.uint8)
+    np.savez(folder / "a.npz", images=images, labels=(images[:, 0, 0] > 127).astype(int))
+    status, found, _ = fit("a.npz", "--epochs", 3)
+    assert status == 0
+    assert found["features"] == 16
+
+
+def test_a_tiny_table_is_learnt_without_rows_to_test(fit, table):
+    status, found, _ = fit(table("a,b\n1,x\n2,z\n3,x\n"), "--epochs", 2)
+    assert status == 0
+    assert found["metrics"] == {"accuracy": None}
+
+
+# ---- where the run goes
+
+
+def test_an_existing_run_is_never_overwritten_without_being_told(fit, refused, folder):
+    fit("iris", *SHORT, "--out", "run")
+    before = (folder / "run/model.safetensors").read_bytes()
+    assert "run: exists already; --overwrite replaces it" in refused("fit", "iris", "--out", "run")
+    assert fit("iris", *SHORT, "--out", "run", "--seed", 1, "--overwrite")[0] == 0
+    assert (folder / "run/model.safetensors").read_bytes() != before
+    assert os.listdir() == ["run"]
+
+
+def test_what_is_not_a_run_is_not_even_overwritten_when_told(refused, folder):
+    (folder / "mine").mkdir()
+    (folder / "mine/thesis.txt").write_text("years of work")
+    assert "is not a run" in refused("fit", "iris", "--out", "mine", "--overwrite")
+    assert "--out" in refused("fit", "iris", "--out", ".")
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_training(refused, folder):
+    (folder / "file").write_text("x")
+    assert "cannot be written" in refused("fit", "iris", "--out", "file/run")
+
+
+def test_a_full_disk_at_the_end_does_not_lose_the_model(fit, folder, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(runs, "_move", full)
+    status, found, err = fit("iris", *SHORT, "--out", "run")
+    assert status == 1
+    assert not found["run"].startswith("run")
+    assert f"No space left on device; the trained model is in {found['run']}" in err
+    assert runs.read(found["run"])[1].classes == ["setosa", "versicolor", "virginica"]
+
+
+def test_a_disk_that_fills_while_training_does_not_lose_the_model(fit, folder, monkeypatch):
+    from chainrule.train import checkpoint
+
+    write = checkpoint._write
+
+    def full(path, contents):
+        if str(path).startswith("run.part"):
+            raise RunError("cannot be written: No space left on device", where=str(path))
+        write(path, contents)
+
+    monkeypatch.setattr(checkpoint, "_write", full)
+    status, found, err = fit("iris", *SHORT, "--out", "run")
+    assert status == 1
+    assert found["epochs"] >= 1
+    assert f"the trained model is in {found['run']}" in err
+    assert runs.read(found["run"])[1].target == "target"
+
+
+# ---- going on, breaking off
+
+
+def test_a_run_goes_on_to_more_epochs(fit):
+    fit("iris", *SHORT, "--out", "run", "--schedule", "constant")
+    status, found, _ = fit("iris", "--out", "run", "--resume", "--epochs", 7)
+    assert status == 0
+    assert found["epochs"] == 7
+    assert os.listdir() == ["run"]
+
+
+def test_a_run_that_goes_on_is_the_run_that_was_never_broken_off(fit, folder):
+    long = ("iris", "--layers", "8", "--schedule", "constant")
+    fit(*long, "--epochs", 6, "--out", "whole")
+    fit(*long, "--epochs", 3, "--out", "broken")
+    fit("iris", "--out", "broken", "--resume", "--epochs", 6)
+    whole, broken = (runs.read(name)[0].model.state_dict() for name in ("whole", "broken"))
+    assert all(np.array_equal(whole[name], broken[name]) for name in whole)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("iris", "--out", "none", "--resume"), "none: there is no run to go on with"),
+        (("iris", "--resume"), "--resume: needs to know the run; name it with --out"),
+        (("wine", "--out", "run", "--resume"), "run: was trained on other rows"),
+        (("iris", "--out", "run", "--resume", "--lr", "0.5"), "--lr: differs from the run's: expected 0.003, got 0.5"),
+        (("iris", "--out", "run", "--resume", "--overwrite"), "--overwrite and --resume: cannot be used together"),
+        (("iris", "--out", "run", "--resume", "--epochs", "2"), "further than that"),
+    ],
+)
+def test_going_on_with_something_else_is_refused_and_leaves_the_run_as_it_was(fit, refused, arguments, message):
+    fit("iris", *SHORT, "--out", "run")
+    assert message in refused("fit", *arguments)
+
+
+def test_a_damaged_checkpoint_is_refused_and_leaves_the_run_as_it_was(fit, refused, folder):
+    fit("iris", *SHORT, "--out", "run")
+    (folder / "run/checkpoint/model.safetensors").write_bytes(b"nonsense")
+    assert "damaged" in refused("fit", "iris", "--out", "run", "--resume", "--epochs", 9)
+
+
+def test_a_loss_that_is_no_number_ends_the_job_and_keeps_what_there_was(fit, folder):
+    status, found, err = fit("diabetes", "--optimizer", "sgd", "--lr", "1e15", "--out", "run", "--layers", "64,64")
+    assert status == 1
+    assert found["stopped"] == "diverged"
+    assert err.splitlines()[-1].startswith("chainrule: error: step ")
+    assert (folder / "run/history.jsonl").exists()
+
+
+def test_an_interrupted_run_is_kept_and_goes_on(fit, folder, outside):
+    command = [sys.executable, "-m", "chainrule", "fit", "digits", "--epochs", "100000", "--backend", "numpy"]
+    process = subprocess.Popen([*command, "--out", "run"], **outside)
+    while not (folder / "run.part/config.json").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "interrupted; --resume goes on; the run so far is in run" in err
+    assert "Traceback" not in err
+    assert "(interrupted)" in out
+    assert runs.read("run")[1].classes == list(range(10))
+
+
+# ---- requests that are wrong
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--lr", "-1", "a number above 0, got -1.0"),
+        ("--lr", "0", "a number above 0"),
+        ("--lr", "nan", "a number above 0, got nan"),
+        ("--lr", "fast", "a number above 0, got 'fast'"),
+        ("--dropout", "1.5", "a number in [0, 1], got 1.5"),
+        ("--dropout", "-0.1", "a number in [0, 1], got -0.1"),
+        ("--batch-size", "0", "a whole number of at least 1, got 0"),
+        ("--epochs", "0", "a whole number of at least 1, got 0"),
+        ("--epochs", "1.5", "a whole number of at least 1, got '1.5'"),
+        ("--l2", "-1", "a number of at least 0"),
+        ("--l1", "inf", "a number of at least 0"),
+        ("--seed", "-1", "a whole number in [0,"),
+        ("--layers", "8,0", "a whole number of at least 1, got 0"),
+        ("--layers", "8,,8", "a whole number of at least 1, got ''"),
+        ("--optimizer", "adamm", "expected one of 'adam', 'adamw'"),
+        ("--activation", "rellu", "expected one of 'relu', 'silu'"),
+        ("--schedule", "cos", "expected one of 'cosine'"),
+        ("--backend", "cuda", "expected one of"),
+        ("--task", "cluster", "expected one of"),
+    ],
+)
+def test_a_bad_option_is_refused_before_anything_is_loaded(refused, option, value, message):
+    line = refused("fit", "no-such-table.csv", option, value)
+    assert option in line
+    assert message in line
+
+
+def test_both_penalties_are_refused(refused):
+    assert "--l1 and --l2: cannot be used together" in refused("fit", "iris", "--l1", "0.1", "--l2", "0.1")
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("", (), "the file is empty"),
+        ("a,b\n", (), "the table is empty"),
+        ("age,weight,label\n1,2,x\n2,3,z\n", ("--target", "wieght"), "one of 'weight', 'age', 'label', got 'wieght'"),
+        ("a,b\n1,x\n2,x\n", (), "column 'b': the target is the same in every row"),
+        ("a,b\n1,\n2,\n", (), "column 'b': every value of the target is missing"),
+        ("a,b\n1,x\n1,z\n", (), "no column is left to learn from: got a: left out, always the same value"),
+        ("a,b\n,x\n,z\n", (), "a: left out, all missing"),
+        ("a,b\n" + "".join(f"2020-01-{i:02},{i % 2}\n" for i in range(1, 20)), (), "a: left out, holds dates"),
+        ("a,b\n" + "".join(f"text {i},{i % 2}\n" for i in range(1, 20)), (), "a: left out, free text"),
+        ("a,b\n1,x\ninf,z\n3,x\n", (), "column 'a', row 2: a value that cannot be used: expected a finite number"),
+        ("a,b\n1,x\n2,z,3\n", (), "table.csv, line 3: a line that does not fit the header"),
+        ("a,a,b\n1,2,x\n", (), "column names that occur twice: 'a'"),
+        ("a,b\n1,x\n2,z\n", ("--task", "regress"), "expected a number, got 'x'"),
+    ],
+)
+def test_a_bad_table_is_refused(refused, table, text, options, message):
+    assert message in refused("fit", table(text), *options)
+
+
+def test_bad_arrays_are_refused(refused, folder):
+    np.savez(folder / "short.npz", X=np.ones((3, 2)), y=np.ones(2))
+    np.savez(folder / "inf.npz", X=np.array([[1.0, np.inf], [2, 3]]), y=np.array([0, 1]))
+    assert "X and y differ in length" in refused("fit", "short.npz")
+    assert "column '1', row 1" in refused("fit", "inf.npz")
+
+
+def test_a_missing_file_and_an_unknown_set_are_refused(refused, table):
+    table("a,b\n1,2\n", "sales.csv")
+    assert "no such file or bundled set; in that folder: sales.csv" in refused("fit", "sale.csv")
+    assert "bundled sets: iris" in refused("fit", "irs")
+
+
+def test_a_parquet_file_is_learnt(fit, folder):
+    pl.DataFrame({"a": [0.0, 1.0] * 20, "b": ["x", "z"] * 20}).write_parquet(folder / "t.parquet")
+    status, found, _ = fit("t.parquet", "--epochs", 30)
+    assert status == 0
+    assert found["metrics"]["accuracy"] == 1.0

@@ -1,0 +1,165 @@
+import json
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+
+
+@pytest.fixture
+def iris(fit):
+    """A run on iris."""
+    assert fit("iris", "--epochs", 60, "--out", "run")[0] == 0
+    return "run"
+
+
+@pytest.fixture
+def flowers(iris, folder):
+    """The table of iris without its target, as a file."""
+    from chainrule.data import load
+
+    frame = load("iris").frame
+    frame.drop("target").write_csv(folder / "flowers.csv")
+    return frame
+
+
+def test_labels_are_printed_a_line_a_row(command, iris, flowers):
+    status, out, err = command("predict", iris, "flowers.csv")
+    lines = out.splitlines()
+    assert (status, err) == (0, "")
+    assert lines[0] == "target"
+    assert np.mean(np.array(lines[1:]) == flowers["target"].to_numpy()) > 0.9
+
+
+def test_the_target_may_be_in_the_table(command, iris, flowers):
+    assert command("predict", iris, "iris")[1] == command("predict", iris, "flowers.csv")[1]
+
+
+def test_probabilities_have_a_column_a_class_and_sum_to_one(command, iris, flowers, folder):
+    status, out, _ = command("predict", iris, "flowers.csv", "--proba", "--out", "p.parquet")
+    assert (status, out) == (0, "")
+    chances = pl.read_parquet(folder / "p.parquet")
+    labels = command("predict", iris, "flowers.csv")[1].split()[1:]
+    assert chances.columns == ["setosa", "versicolor", "virginica"]
+    assert np.allclose(chances.to_numpy().sum(axis=1), 1)
+    assert [chances.columns[i] for i in chances.to_numpy().argmax(axis=1)] == labels
+
+
+def test_numbers_are_in_the_units_of_the_user(command, fit):
+    from chainrule.data import load
+
+    fit("diabetes", "--epochs", 30, "--out", "run")
+    status, out, _ = command("predict", "run", "diabetes")
+    found, truth = np.array(out.split()[1:], dtype=float), load("diabetes").frame["target"].to_numpy()
+    assert status == 0
+    assert abs(found.mean() - truth.mean()) < 15
+    assert np.corrcoef(found, truth)[0, 1] > 0.6
+
+
+def test_the_test_rows_are_predicted_as_well_as_fit_said(command, fit, folder):
+    from chainrule.cli.fit import prepare
+    from chainrule.cli.options import Options
+    from chainrule.data import load
+
+    found = fit("wine", "--epochs", 20, "--seed", 3, "--out", "run")[1]
+    rows = prepare(load("wine"), Options(seed=3)).parts.test
+    labels = np.array(command("predict", "run", "wine")[1].split()[1:])
+    assert np.mean(labels[rows] == load("wine").frame["target"].to_numpy()[rows]) == found["metrics"]["accuracy"]
+
+
+def test_an_unseen_category_is_said_and_predicted(command, fit, table):
+    table("colour,label\n" + "red,x\nblue,z\n" * 20)
+    fit("table.csv", "--epochs", 3, "--out", "run")
+    status, out, err = command("predict", "run", table("colour\ngreen\nred\n", "new.csv"))
+    assert status == 0
+    assert len(out.splitlines()) == 3
+    assert err == (
+        "chainrule: note: colour: 1 rows hold a level not seen in training (green); all its columns are 0 there\n"
+    )
+
+
+def test_an_existing_file_is_not_overwritten_without_being_told(command, refused, iris, flowers, folder):
+    (folder / "p.csv").write_text("mine")
+    assert "p.csv: exists already; --overwrite replaces a file" in refused(
+        "predict", iris, "flowers.csv", "--out", "p.csv"
+    )
+    assert (folder / "p.csv").read_text() == "mine"
+    assert command("predict", iris, "flowers.csv", "--out", "p.csv", "--overwrite")[0] == 0
+    assert (folder / "p.csv").read_text().startswith("target\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "flowers.csv", "--out", "p.xlsx"), "--out: unknown kind of file: expected .csv or .parquet"),
+        (("run", "flowers.csv", "--out", "no/p.csv"), "no: no folder that can be written to"),
+        (("nowhere", "flowers.csv"), "nowhere: no such run folder"),
+        (("run", "nothing.csv"), "nothing.csv: no such file"),
+        (("run", "wine"), "columns that are missing: 'sepal length (cm)'"),
+    ],
+)
+def test_a_wrong_request_is_refused(refused, iris, flowers, arguments, message):
+    assert message in refused("predict", *arguments)
+
+
+def test_a_column_of_another_type_is_refused(refused, iris, flowers, table):
+    text = "sepal length (cm),sepal width (cm),petal length (cm),petal width (cm)\n5,3,1,0.2\n5,wide,1,0.2\n"
+    assert "column 'sepal width (cm)', row 2: a value that cannot be used: expected a number, got 'wide'" in refused(
+        "predict", iris, table(text)
+    )
+
+
+def test_the_wrong_number_of_features_is_refused(fit, refused, folder):
+    np.savez(folder / "a.npz", X=np.random.default_rng(0).normal(size=(40, 5)), y=np.arange(40) % 2)
+    np.savez(folder / "b.npz", X=np.ones((4, 6)))
+    fit("a.npz", "--epochs", 2, "--out", "run")
+    assert "wrong number of features: expected 5, got 6" in refused("predict", "run", "b.npz")
+
+
+def test_probabilities_of_a_number_are_refused(fit, refused):
+    fit("diabetes", "--epochs", 2, "--out", "run")
+    assert "--proba: a number has no classes" in refused("predict", "run", "diabetes", "--proba")
+
+
+def _break(folder, how):
+    config = folder / "config.json"
+    if how == "empty":
+        shutil.rmtree(folder)
+        folder.mkdir()
+    elif how == "foreign":
+        config.write_text(json.dumps({"model": "something else"}))
+    elif how == "not json":
+        config.write_text("{")
+    elif how == "no weights":
+        (folder / "model.safetensors").unlink()
+    elif how == "cut weights":
+        weights = folder / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:100])
+    else:
+        content = json.loads(config.read_text())
+        features = content["run"]["preprocessing"]["features"]
+        if how == "unknown kind":
+            features[0]["kind"] = "picture"
+        elif how == "missing entry":
+            del features[0]["mean"]
+        elif how == "other width":
+            features.pop()
+        config.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "empty",
+        "foreign",
+        "not json",
+        "no weights",
+        "cut weights",
+        "unknown kind",
+        "missing entry",
+        "other width",
+    ],
+)
+def test_a_corrupted_or_foreign_run_is_refused(refused, iris, flowers, folder, how):
+    _break(folder / iris, how)
+    assert "run" in refused("predict", iris, "flowers.csv")
