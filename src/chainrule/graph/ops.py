@@ -275,7 +275,7 @@ def _linear_hint(shape: Shape, wide: int | str) -> str:
         return "put a Flatten() before it"
     if (len(shape) == 1 and shape[0] == wide) or len(shape) == 0:
         return "give it a batch of rows"
-    return f"make it in_features={shape[-1]}, or give it {wide} columns"
+    return f"give it {wide} columns, or make the layer in_features={shape[-1]}"
 
 
 _define("matmul", "Z = X·Y", _matmul)

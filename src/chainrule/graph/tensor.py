@@ -326,7 +326,7 @@ def apply(name: str, *inputs: Tensor, **attrs: Any) -> Tensor:
         if mode.modules and mode.modules[-1] and error.where and mode.modules[-1] not in error.where:
             raise ShapeError(
                 error.what,
-                where=f"{mode.modules[-1]}: {error.where}",
+                where=f"layer {mode.modules[-1]}, {error.where}",
                 expected=error.expected,
                 got=error.got,
                 hint=error.hint,
