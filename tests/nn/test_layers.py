@@ -101,7 +101,7 @@ def test_linear_has_the_gradients_of_the_exercise_sheet() -> None:
 
 def test_linear_of_another_width_is_refused_naming_the_layer_and_the_mend() -> None:
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(9, 3))
-    with pytest.raises(ShapeError, match=r"2: linear.*expected \(…, 9\), got \(5, 8\).*in_features=8"):
+    with pytest.raises(ShapeError, match=r"layer 2, linear.*expected \(…, 9\), got \(5, 8\).*in_features=8"):
         model(np.ones((5, 4)))
 
 
