@@ -144,7 +144,9 @@ def test_duplicate_sums_the_gradients_of_its_branches() -> None:
     branches = nn.Duplicate(3)(cr.tensor([1.0, 2.0]))
     assert [b.tolist() for b in branches] == [[1.0, 2.0]] * 3
     factors = (1.0, 10.0, 100.0)
-    summed = gradient(lambda x: cr.concatenate([b * f for b, f in zip(nn.Duplicate(3)(x), factors, strict=True)]), [7.0])
+    summed = gradient(
+        lambda x: cr.concatenate([b * f for b, f in zip(nn.Duplicate(3)(x), factors, strict=True)]), [7.0]
+    )
     assert summed.tolist() == [111.0]
 
 

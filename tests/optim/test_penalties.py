@@ -1,0 +1,102 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import optim
+from chainrule.errors import ArgumentError
+
+W = np.array([3.0, -2.0, 0.5, 0.0])
+G = np.array([0.1, 0.2, -0.3, 0.4])
+
+
+def named(values: Any) -> dict[str, Any]:
+    return {"0.weight": cr.tensor(values), "0.bias": cr.tensor(values)}
+
+
+@pytest.mark.parametrize(("lr", "alpha"), [(0.1, 0.5), (0.01, 0.003), (0.5, 1.0)])
+def test_l2_with_gradient_descent_shrinks_by_one_less_two_eta_alpha(lr: float, alpha: float) -> None:
+    sgd, penalty = optim.SGD(lr), optim.L2(alpha)
+    parameters = named(W)
+    moved, _ = sgd.update(penalty.gradient(named(G), parameters), sgd.init(parameters), parameters)
+    assert np.allclose(moved["0.weight"].numpy(), (1 - 2 * lr * alpha) * W - lr * G, rtol=1e-14)
+    assert np.allclose(moved["0.bias"].numpy(), W - lr * G, rtol=1e-14)
+
+
+def test_l1_moves_weights_towards_zero_and_never_past_it() -> None:
+    after = optim.L1(2.0).after(named(W), cr.tensor(0.3))
+    assert np.allclose(after["0.weight"].numpy(), [2.4, -1.4, 0.0, 0.0], atol=1e-15)
+    assert after["0.weight"].numpy()[2:].tolist() == [0.0, 0.0]
+    assert after["0.bias"].tolist() == W.tolist()
+
+
+def test_l1_drives_useless_weights_to_exactly_zero_and_keeps_the_useful_ones() -> None:
+    # min (w − t)²/2 + α|w| is soft-thresholding: sign(t)·max(|t| − α, 0).
+    target, alpha = np.array([2.0, -1.0, 0.3, -0.2]), 0.5
+    w: Any = {"w": cr.tensor(np.ones(4))}
+    for _ in range(300):
+        w = optim.L1(alpha).after({"w": w["w"] - 0.1 * (w["w"] - target)}, cr.tensor(0.1))
+    assert w["w"].numpy()[:2] == pytest.approx([1.5, -0.5])
+    assert w["w"].tolist()[2:] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("kind", [optim.L1, optim.L2])
+def test_biases_are_penalised_only_when_asked_for(kind: type[optim.Penalty]) -> None:
+    assert [kind(1.0).applies(path) for path in ("0.weight", "0.bias", "bias", "scale", "bias.weight")] == [
+        True, False, False, True, True,
+    ]  # fmt: skip
+    assert kind(1.0, biases=True).applies("0.bias")
+
+
+@pytest.mark.parametrize("kind", [optim.L1, optim.L2])
+def test_a_strength_of_zero_changes_nothing(kind: type[optim.Penalty]) -> None:
+    penalty = kind(0.0)
+    assert penalty.gradient(named(G), named(W))["0.weight"].tolist() == G.tolist()
+    assert penalty.after(named(W), cr.tensor(0.1))["0.weight"].tolist() == W.tolist()
+
+
+# ---- clipping
+
+
+def test_clipping_the_norm_scales_all_gradients_together_to_exactly_the_norm() -> None:
+    gradients = {"a": cr.tensor([3.0, 0.0]), "b": cr.tensor([[0.0], [4.0]])}
+    clipped = optim.ClipNorm(1.0)(gradients)
+    assert clipped["a"].tolist() == pytest.approx([0.6, 0.0])
+    assert clipped["b"].numpy().ravel().tolist() == pytest.approx([0.0, 0.8])
+
+
+def test_clipping_leaves_gradients_within_the_bound_as_they_are() -> None:
+    gradients = {"a": cr.tensor([3.0, 0.0]), "b": cr.tensor([[0.0], [4.0]])}
+    for clip in (optim.ClipNorm(5.0), optim.ClipNorm(7.0), optim.ClipValue(4.0)):
+        assert {k: v.tolist() for k, v in clip(gradients).items()} == {"a": [3.0, 0.0], "b": [[0.0], [4.0]]}
+
+
+def test_clipping_a_gradient_of_zero_gives_zero() -> None:
+    assert optim.ClipNorm(1.0)({"a": cr.tensor([0.0, 0.0])})["a"].tolist() == [0.0, 0.0]
+
+
+def test_clipping_values_holds_each_element() -> None:
+    clipped = optim.ClipValue(1.5)({"a": cr.tensor([-2.0, -1.0, 0.0, 1.5, 9.0])})
+    assert clipped["a"].tolist() == [-1.5, -1.0, 0.0, 1.5, 1.5]
+
+
+@pytest.mark.parametrize("clip", [optim.ClipNorm(0.5), optim.ClipValue(0.5)])
+def test_clipping_keeps_the_precision(clip: optim.Clip) -> None:
+    assert clip({"a": cr.tensor([1.0, 2.0], "float32")})["a"].dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: optim.L1(-1.0), "L1 alpha.*at least 0"),
+        (lambda: optim.L2(float("nan")), "L2 alpha.*at least 0"),
+        (lambda: optim.ClipNorm(0.0), "ClipNorm c.*above 0"),
+        (lambda: optim.ClipValue(-1.0), "ClipValue c.*above 0"),
+        (lambda: optim.ClipNorm(float("inf")), "ClipNorm c.*above 0"),
+    ],
+)
+def test_a_bad_argument_is_refused_with_its_name_and_range(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        make()
