@@ -74,8 +74,9 @@ def _unary(name: str, real: bool = True) -> Callable[[Any], Tensor]:
 def _binary(name: str, real: bool = False) -> Callable[[Any, Any], Tensor]:
     def function(x: Any, y: Any) -> Tensor:
         x, y = common(x, y)
-        if real:
-            x, y = cast(x, float_dtype(x.dtype)), cast(y, float_dtype(y.dtype))
+        if real and x.dtype.kind != "f":
+            # A quotient of whole numbers is float64 in NumPy, however short they are.
+            x, y = cast(x, np.float64), cast(y, np.float64)
         return apply(name, *stretched(name, (x, y)))
 
     function.__name__ = function.__qualname__ = name

@@ -80,8 +80,9 @@ def _is_mask(entry: Any) -> bool:
 
 
 def _index_arrays(entry: Any) -> list[Tensor]:
-    array = as_tensor(entry)
-    if array.dtype == BOOL:
+    # NumPy reads an empty list as whole numbers where it is an index, and as floats elsewhere.
+    array = as_tensor(np.empty(0, np.int64) if isinstance(entry, list) and not entry else entry)
+    if array.dtype == BOOL and array.ndim:
         if array.value is None:
             raise TraceError(
                 "a boolean index has a size that only its values tell",
