@@ -107,14 +107,14 @@ def test_linear_of_another_width_is_refused_naming_the_layer_and_the_mend() -> N
 
 @pytest.mark.parametrize("bad", [0, -1, 2.5, "3", None])
 def test_a_width_that_is_not_a_count_is_refused_by_name(bad: Any) -> None:
-    with pytest.raises(ArgumentError, match="in_features.*at least 1"):
+    with pytest.raises(ArgumentError, match=r"in_features.*at least 1"):
         nn.Linear(bad, 2)
-    with pytest.raises(ArgumentError, match="out_features.*at least 1"):
+    with pytest.raises(ArgumentError, match=r"out_features.*at least 1"):
         nn.Linear(2, bad)
 
 
 def test_an_unknown_initializer_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(ArgumentError, match="init: unknown value: expected one of 'kaiming_normal'"):
+    with pytest.raises(ArgumentError, match=r"init: unknown value: expected one of 'kaiming_normal'"):
         nn.Linear(2, 2, init="kaiming_norml")
 
 
@@ -151,7 +151,7 @@ def test_duplicate_sums_the_gradients_of_its_branches() -> None:
 
 
 def test_duplicate_into_no_branch_is_refused() -> None:
-    with pytest.raises(ArgumentError, match="n: .*at least 1"):
+    with pytest.raises(ArgumentError, match=r"n: .*at least 1"):
         nn.Duplicate(0)
 
 

@@ -158,7 +158,7 @@ def test_labels_that_are_not_one_a_row_are_refused(loss: nn.Loss) -> None:
 
 
 def test_an_unknown_reduction_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(ArgumentError, match="reduction.*'mean'.*got 'meen'"):
+    with pytest.raises(ArgumentError, match=r"reduction.*'mean'.*got 'meen'"):
         nn.MSELoss("meen")
 
 

@@ -67,5 +67,5 @@ def test_an_order_is_a_permutation_that_seed_and_epoch_fix() -> None:
 
 @pytest.mark.parametrize("bad", [-1, 1.5, "one", None])
 def test_a_seed_that_is_not_a_count_is_refused(bad: Any) -> None:
-    with pytest.raises(ArgumentError, match="seed.*at least 0"):
+    with pytest.raises(ArgumentError, match=r"seed.*at least 0"):
         cr.seed(bad)

@@ -294,7 +294,7 @@ def test_rosenbrocks_valley_is_followed_to_its_minimum(optimizer: optim.Optimize
 @pytest.mark.parametrize("lr", [0, -0.1, math.nan, math.inf, "fast", None])
 @pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, optim.AdamW])
 def test_a_learning_rate_that_is_not_above_zero_is_refused(kind: type[optim.Optimizer], lr: Any) -> None:
-    with pytest.raises(ArgumentError, match="lr.*a number above 0, got"):
+    with pytest.raises(ArgumentError, match=r"lr.*a number above 0, got"):
         kind(lr)
 
 

@@ -54,7 +54,7 @@ def test_binding_leaves_the_schedule_itself_unbound() -> None:
 
 @pytest.mark.parametrize("schedule", [optim.Cosine(), optim.Warmup()])
 def test_a_schedule_without_a_length_says_so(schedule: optim.Schedule) -> None:
-    with pytest.raises(ArgumentError, match="length is not known; give steps"):
+    with pytest.raises(ArgumentError, match=r"length is not known; give steps"):
         schedule(0)
 
 

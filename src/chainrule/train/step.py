@@ -158,7 +158,7 @@ class Step:
         rate = F.as_tensor(np.asarray(self.optimizer.lr, self.dtype))
         if self.schedule is None:
             return rate
-        return rate * F.cast(self.schedule(F.cast(state["step"] - state["start"], np.float32)), self.dtype)
+        return rate * F.cast(self.schedule(F.cast(state["step"] - state["start"], self.dtype)), self.dtype)
 
     def _update(
         self, state: State, parameters: dict[str, Tensor], gradients: dict[str, Tensor], rate: Tensor

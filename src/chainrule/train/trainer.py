@@ -52,7 +52,7 @@ class Trainer:
         normalize: "feature" or "channel" standardises X by the mean and deviation of the training rows, also when
             predicting; None leaves X as it is.
         backend: "numpy", "xla", or "auto": NumPy where the whole job is estimated to take less than compiling it.
-        precision: "float32" or "float64".
+        precision: "float32" or "float64"; the model's parameters are converted to it.
         seed: fixes the order of the rows and the dropout masks; the initial weights are drawn when the model is made
             (see `chainrule.seed`).
 
@@ -102,6 +102,10 @@ class Trainer:
         self.backend = check_choice("backend", backend, ("auto", "numpy", "xla"))
         self.precision = check_choice("precision", precision, PRECISIONS)
         self.seed = check_number("seed", seed, low=0, high=2**32 - 1, integer=True)
+        # Held in another precision than it is trained in, a model would be rounded between two calls of fit.
+        for parameter in model.parameters():
+            parameter.dtype = np.dtype(self.precision)
+            parameter.value = parameter.numpy().astype(parameter.dtype)
         self.history = History()
         self.standardizer: Standardizer | None = None
         self.steps = self.epochs = 0
