@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.backends.loop import LoopProgram, Schedule, Span
+from chainrule.backends.loop import LoopProgram, Phase, Schedule, Span
 from chainrule.train.history import History
-from chainrule.train.metrics import Metric
+from chainrule.train.metrics import Metric, spread
 from chainrule.train.progress import Progress
 
 RETURN_EVERY = 0.2
@@ -57,6 +57,7 @@ class Loop:
     interrupted: bool = field(default=False, init=False)
     snapshot: Snapshot | None = field(default=None, init=False)
     _partial: Any = field(default=None, init=False)
+    _spreads: dict[tuple[int, ...], float] = field(default_factory=dict, init=False)
 
     def run(self, first: int, last: int) -> None:
         """Train the epochs [first, last)."""
@@ -125,16 +126,21 @@ class Loop:
             records = np.where(np.isnan(self._partial), records, self._partial)
             self._partial = None
         train = self.schedule.train
-        loss, metrics = summarized(records, train.batch, train.rows, self.metrics, self.summed)
+        loss, metrics = self._summarized(train, records)
         val_loss = None
         for phase, evaluation in zip(self.schedule.evaluate, evaluations, strict=True):
-            val_loss, found = summarized(evaluation, phase.batch, phase.rows, self.metrics, self.summed)
+            val_loss, found = self._summarized(phase, evaluation)
             metrics |= {f"val_{name}": value for name, value in found.items()}
         self.history.add(loss, metrics, self.rate((epoch + 1) * train.steps - 1), val_loss)
 
+    def _summarized(self, phase: Phase, records: Any) -> tuple[float, dict[str, float]]:
+        if phase.data not in self._spreads:
+            self._spreads[phase.data] = spread(self.data[phase.data[1]])
+        return summarized(records, phase.batch, phase.rows, self.metrics, self.summed, self._spreads[phase.data])
+
 
 def summarized(
-    records: Any, batch: int, rows: int, metrics: Sequence[Metric], summed: bool
+    records: Any, batch: int, rows: int, metrics: Sequence[Metric], summed: bool, spread: float
 ) -> tuple[float, dict[str, float]]:
     """The loss and the metrics over all rows from the records of the batches.
 
@@ -142,11 +148,8 @@ def summarized(
     """
     sizes = np.minimum(batch, rows - batch * np.arange(len(records)))
     loss = float(records[:, 0].sum() if summed else records[:, 0] @ sizes / rows)
-    sums, found, at = records[:, 1:].sum(axis=0), {}, 0
-    for metric in metrics:
-        found[metric.name] = metric.finish(sums[at : at + metric.width], rows)
-        at += metric.width
-    return loss, found
+    sums = records[:, 1:].sum(axis=0)
+    return loss, {metric.name: float(metric.finish(s, rows, spread)) for metric, s in zip(metrics, sums, strict=True)}
 
 
 @dataclass

@@ -1,7 +1,11 @@
-"""Metrics that are summed up inside the program, a few numbers a batch, and finished outside."""
+"""Metrics that are summed up inside the program, one number a batch, and finished outside.
+
+R² is that of all outputs together: 1 − Σ(o − t)²/Σ(t − t̄)², each output with its own mean t̄.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,33 +21,26 @@ from chainrule.nn.module import Module
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: sums over a batch (`width` numbers), and the metric from the sums over all rows and their number."""
+    """A metric: a sum over a batch, and the metric from the sum over all rows, their number and the targets' spread."""
 
     name: str
-    sums: Callable[[Tensor, Tensor], list[Tensor]]
-    finish: Callable[[Any, int], float]
-    width: int = 1
+    sum: Callable[[Tensor, Tensor], Tensor]
+    finish: Callable[[float, int, float], float]
 
 
-def _hits_by_class(output: Tensor, target: Tensor) -> list[Tensor]:
-    return [F.sum(F.equal(F.argmax(output, -1), F.cast(target, np.int64)))]
+def _hits_by_class(output: Tensor, target: Tensor) -> Tensor:
+    return F.sum(F.equal(F.argmax(output, -1), F.cast(target, np.int64)))
 
 
-def _hits_above(threshold: float) -> Callable[[Tensor, Tensor], list[Tensor]]:
+def _hits_above(threshold: float) -> Callable[[Tensor, Tensor], Tensor]:
     # The mean over a row's outputs, so that a row counts once however many labels it has.
-    return lambda output, target: [
-        F.sum(F.mean(F.equal(output > threshold, target > 0.5), tuple(range(1, output.ndim))))
-    ]
+    return lambda output, target: F.sum(F.mean(F.equal(output > threshold, target > 0.5), tuple(range(1, output.ndim))))
 
 
-def _errors(output: Tensor, target: Tensor) -> list[Tensor]:
-    return [F.sum(F.square(output - target)), F.sum(target), F.sum(F.square(target))]
-
-
-def _r2(sums: Any, rows: int) -> float:
-    squares, total, total_squares = sums
-    spread = total_squares - total * total / rows
-    return float(1.0 - squares / spread) if spread > 0 else float("nan")
+def spread(target: Any) -> float:
+    """Σ(t − t̄)², each column about its own mean: in double precision, since t̄ may be far above the spread."""
+    target = np.asarray(target, np.float64)
+    return float(np.square(target - target.mean(axis=0)).sum())
 
 
 def _width(target: Tensor) -> float:
@@ -53,18 +50,22 @@ def _width(target: Tensor) -> float:
 def accuracy(loss: Module) -> Metric:
     """The share of rows whose class is hit: the largest output, or for one binary output the side of one half."""
     if isinstance(loss, (BCELoss, BCEWithLogitsLoss)):
-        sums = _hits_above(0.5 if isinstance(loss, BCELoss) else 0.0)
+        hits = _hits_above(0.5 if isinstance(loss, BCELoss) else 0.0)
     else:
-        sums = _hits_by_class
-    return Metric("accuracy", sums, lambda s, rows: float(s[0] / rows))
+        hits = _hits_by_class
+    return Metric("accuracy", hits, lambda hits, rows, spread: hits / rows)
 
 
 _OTHERS = {
-    "r2": Metric("r2", _errors, _r2, width=3),
-    "rmse": Metric(
-        "rmse", lambda o, t: [F.sum(F.square(o - t)) / _width(t)], lambda s, rows: float(np.sqrt(s[0] / rows))
+    "r2": Metric(
+        "r2",
+        lambda o, t: F.sum(F.square(o - t)),
+        lambda squares, rows, spread: 1.0 - squares / spread if spread > 0 else math.nan,
     ),
-    "mae": Metric("mae", lambda o, t: [F.sum(abs(o - t)) / _width(t)], lambda s, rows: float(s[0] / rows)),
+    "rmse": Metric(
+        "rmse", lambda o, t: F.sum(F.square(o - t)) / _width(t), lambda squares, rows, spread: math.sqrt(squares / rows)
+    ),
+    "mae": Metric("mae", lambda o, t: F.sum(abs(o - t)) / _width(t), lambda errors, rows, spread: errors / rows),
 }
 
 

@@ -183,7 +183,7 @@ class Step:
         return self._record(value, output, target)
 
     def _record(self, value: Tensor, output: Tensor, target: Tensor) -> Tensor:
-        sums = [number for metric in self.metrics for number in metric.sums(output, target)]
+        sums = [metric.sum(output, target) for metric in self.metrics]
         return F.stack([F.reshape(F.cast(number, self.dtype), ()) for number in (value, *sums)])
 
 

@@ -28,7 +28,7 @@ from chainrule.train.diagnose import not_finite_error
 from chainrule.train.fitting import Fitting, Keeper
 from chainrule.train.history import History
 from chainrule.train.loop import RETURN_EVERY, Loop, NotFinite, summarized
-from chainrule.train.metrics import chosen
+from chainrule.train.metrics import chosen, spread
 from chainrule.train.progress import Bar, Silent
 from chainrule.train.step import Step
 
@@ -310,7 +310,7 @@ class Trainer:
         state = step.state()
         phase = step.phase("evaluation", state, X, y, min(BLOCK, len(X)), (0, 1))
         records = self._records(phase, tree.flatten(state)[0], X, y)
-        loss, found = summarized(records, phase.batch, len(X), self.metrics, self._summed)
+        loss, found = summarized(records, phase.batch, len(X), self.metrics, self._summed, spread(y))
         return {"loss": loss, **found}
 
     def _records(self, phase: Phase, state: list[Any], X: Any, y: Any) -> np.ndarray[Any, Any]:
