@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -174,6 +175,17 @@ def test_a_full_disk_at_the_end_does_not_lose_the_model(fit, folder, monkeypatch
     assert runs.read(found["run"])[1].classes == ["setosa", "versicolor", "virginica"]
 
 
+def test_a_disk_that_is_full_everywhere_is_said_and_is_no_wrong_request(command, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(runs, "_fill", full)
+    status, out, err = command("fit", "iris", *SHORT, "--json")
+    assert status == 1
+    assert out == ""
+    assert "the trained model could not be saved anywhere; free some space" in err
+
+
 def test_a_disk_that_fills_while_training_does_not_lose_the_model(fit, folder, monkeypatch):
     from chainrule.train import checkpoint
 
@@ -226,6 +238,12 @@ def test_a_run_that_goes_on_is_the_run_that_was_never_broken_off(fit, folder):
 def test_going_on_with_something_else_is_refused_and_leaves_the_run_as_it_was(fit, refused, arguments, message):
     fit("iris", *SHORT, "--out", "run")
     assert message in refused("fit", *arguments)
+
+
+def test_a_run_without_a_checkpoint_does_not_begin_anew_in_silence(fit, refused, folder):
+    fit("iris", *SHORT, "--out", "run")
+    shutil.rmtree(folder / "run/checkpoint")
+    assert "run: has no checkpoint to go on from" in refused("fit", "iris", "--out", "run", "--resume")
 
 
 def test_a_damaged_checkpoint_is_refused_and_leaves_the_run_as_it_was(fit, refused, folder):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LAYERS = [128, 64]
 STEPS = 2000
 """About how many updates a network of this size needs; small tables are gone through more often for it."""
-LEAST_EPOCHS, MOST_EPOCHS = 20, 200
+LEAST_EPOCHS, MOST_EPOCHS = 40, 200
 PATIENCE = 20
 """Epochs without a better validation loss before the training stops."""
 DROPOUT = {"classify": 0.2, "regress": 0.0}

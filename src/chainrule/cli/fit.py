@@ -82,7 +82,11 @@ def run(request: argparse.Namespace) -> int:
     }
     place, failure = _train(trainer, fit_arguments(prepared, options), request, source.name, described)
     results = _results(trainer, prepared, options, began)
-    where, trouble = runs.finish(place, trainer, {**described, "results": results})
+    try:
+        where, trouble = runs.finish(place, trainer, {**described, "results": results})
+    except RunError as error:
+        print(f"chainrule: error: {error}", file=sys.stderr)
+        return 1
     found = {"run": str(where), **results, "notes": prepared.notes + trainer.history.notes}
     if request.json:
         print(json.dumps(found, allow_nan=False, ensure_ascii=False))

@@ -115,6 +115,8 @@ def reopen(out: str) -> tuple[Place, bool]:
 def before(out: str) -> dict[str, Any]:
     """What a run to go on with was told."""
     place = Place(Path(out))
+    if not place.part.exists() and place.final.is_dir() and not (place.final / "checkpoint").is_dir():
+        raise RunError("has no checkpoint to go on from", where=out)
     return describe(place.part if place.part.exists() else place.final)
 
 
