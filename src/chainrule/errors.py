@@ -140,7 +140,9 @@ def check_number(
             expected=f"{kind} {_range(low, high, low_open, high_open)}".strip(),
             got=repr(value),
         )
-    return int(value) if integer else value
+    if integer:
+        return int(value)
+    return value if isinstance(value, (int, float)) else number
 
 
 def _range(low: float, high: float, low_open: bool, high_open: bool) -> str:

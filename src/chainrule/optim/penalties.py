@@ -40,7 +40,7 @@ class Penalty:
         return parameters
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.alpha})"
+        return f"{type(self).__name__}({self.alpha}{', biases=True' if self.biases else ''})"
 
 
 class L2(Penalty):
@@ -87,6 +87,9 @@ class Clip:
     def __call__(self, gradients: Named) -> Named:
         """The gradients, clipped."""
         raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(str, vars(self).values()))})"
 
 
 class ClipNorm(Clip):

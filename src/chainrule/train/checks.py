@@ -25,7 +25,7 @@ def features(X: Any, dtype: np.dtype[Any], name: str = "X") -> np.ndarray[Any, A
     if not len(array):
         raise DataError("there are no rows", where=name)
     _finite(array, name)
-    return np.ascontiguousarray(array, dtype=dtype)
+    return _cast(array, dtype, name)
 
 
 def targets(y: Any, loss: Module, dtype: np.dtype[Any], name: str = "y") -> np.ndarray[Any, Any]:
@@ -35,7 +35,7 @@ def targets(y: Any, loss: Module, dtype: np.dtype[Any], name: str = "y") -> np.n
     if not isinstance(loss, (CrossEntropyLoss, NLLLoss)):
         # A loss of the user's own gets whole numbers as whole numbers, since they may be labels.
         whole = not isinstance(loss, Loss) and array.dtype.kind != "f"
-        return np.ascontiguousarray(array, dtype=np.int32 if whole else dtype)
+        return _cast(array, np.dtype(np.int32) if whole else dtype, name)
     if array.dtype.kind == "f" and not np.array_equal(array, np.floor(array)):
         raise DataError(
             f"{type(loss).__name__} takes whole-number class labels",
@@ -51,7 +51,7 @@ def targets(y: Any, loss: Module, dtype: np.dtype[Any], name: str = "y") -> np.n
             got=array.shape,
             hint=f"use {name}.reshape(-1)",
         )
-    return np.ascontiguousarray(array, dtype=np.int32)
+    return _cast(array, np.dtype(np.int32), name)
 
 
 def labels_fit(y: np.ndarray[Any, Any], classes: int, name: str = "y") -> None:
@@ -83,7 +83,10 @@ def split(X: Any, y: Any, fraction: float, seed: int) -> tuple[np.ndarray[Any, A
     rows = len(X)
     if not isinstance(fraction, float) or not 0 < fraction < 1:
         raise ArgumentError(
-            "not a validation set", where="validation", expected="None, a fraction in (0, 1), or (X, y)", got=fraction
+            "not a validation set",
+            where="validation",
+            expected="None, a fraction in (0, 1), or (X, y)",
+            got=fraction if isinstance(fraction, (int, float, str)) else f"a {type(fraction).__name__}",
         )
     if rows < 2:
         raise DataError("too few rows to hold some out", where="validation", expected="at least 2", got=rows)
@@ -97,6 +100,22 @@ def _array(values: Any, name: str) -> np.ndarray[Any, Any]:
     if array.dtype.kind not in "biuf":
         raise DataError("not numbers", where=name, expected="an array of numbers", got=f"dtype {array.dtype}")
     return array
+
+
+def _cast(array: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str) -> np.ndarray[Any, Any]:
+    """The array in another dtype; numbers that are too large for it are refused, not wrapped."""
+    with np.errstate(all="ignore"):
+        cast = np.ascontiguousarray(array, dtype=dtype)
+    if not np.can_cast(array.dtype, dtype):
+        fits = np.isfinite(cast) if dtype.kind == "f" else cast == array
+        if not fits.all():
+            raise DataError(
+                f"too large for {dtype}",
+                where=name,
+                got=f"{array.flat[int(np.argmin(fits))]:g}",
+                hint='scale the numbers down, or use precision="float64"' if dtype.kind == "f" else None,
+            )
+    return cast
 
 
 def _finite(array: np.ndarray[Any, Any], name: str) -> None:

@@ -18,22 +18,24 @@ def not_finite_error(stop: NotFinite, loop: Loop, step: Step, steps_per_epoch: i
     """The error to raise: the bad step is run again, operation by operation, from the state before it.
 
     Where the parameters are already bad by then, it was the update before, so that step is run again too, if the state
-    of a little earlier was kept.
+    of a little earlier was kept; and the loop goes back to the state before it.
     """
     number = stop.epoch * steps_per_epoch + stop.step
     node = _first(loop, loop.backend.get(loop.state), stop.rows)
-    if node is not None and node.op == "input" and loop.snapshot is not None:
+    if node is not None and node.op == "input":
         earlier = _step_before(stop, loop)
         if earlier is not None:
             state, rows = earlier
             found = _first(loop, state, rows)
-            node, number = (found, number - 1) if found is not None and found.op != "input" else (node, number)
+            if found is not None and found.op != "input":
+                node, number, loop.state = found, number - 1, loop.backend.put(state)
+    lost = node is not None and node.op == "input"
     return NotFiniteError(
         f"the loss became {stop.loss:g} in epoch {stop.epoch + 1}, step {stop.step + 1} of {steps_per_epoch}",
         where=f"step {number + 1}",
         got=_described(node, step),
         hint="lower the learning rate, clip the gradients (ClipNorm(1.0)) or check the scale of inputs and targets; "
-        "the model keeps its parameters from before",
+        + ("make the model anew" if lost else "the model keeps its parameters from before"),
     )
 
 
@@ -45,25 +47,12 @@ def _first(loop: Loop, state: Any, rows: Any) -> Tensor | None:
 
 
 def _step_before(stop: NotFinite, loop: Loop) -> tuple[Any, Any] | None:
-    """The state before the last step but one of the last call, and that step's rows, if the call did it."""
-    snapshot, train = loop.snapshot, loop.schedule.train
-    assert snapshot is not None, "asked without a snapshot"
-    orders = snapshot.orders
-    span, batch = snapshot.span, train.batch
-    epoch = next((i for i in range(span.first, span.last) if _covers(orders[i], stop, batch)), None)
-    if epoch is None:
-        return None
-    step = stop.step - 1
-    if step < 0:
-        epoch, step = epoch - 1, train.steps - 1
-    if epoch < span.first or (epoch == span.first and step < span.start):
-        return None
-    rows = orders[epoch][step * train.batch : (step + 1) * train.batch]
-    return snapshot.before(loop, epoch, step), rows
-
-
-def _covers(order: Any, stop: NotFinite, batch: int) -> bool:
-    return bool(np.array_equal(order[stop.step * batch : (stop.step + 1) * batch], stop.rows))
+    """The state before the last step but one and that step's rows, where a call that did it is remembered."""
+    epoch, step = (stop.epoch, stop.step - 1) if stop.step else (stop.epoch - 1, loop.schedule.train.steps - 1)
+    for snapshot in loop.snapshots:
+        if snapshot.covers(epoch, step):
+            return snapshot.before(loop, epoch, step)
+    return None
 
 
 def _described(node: Tensor | None, step: Step) -> str | None:

@@ -55,7 +55,7 @@ class Loop:
     steps_a_call: float
     summed: bool = False
     interrupted: bool = field(default=False, init=False)
-    snapshot: Snapshot | None = field(default=None, init=False)
+    snapshots: list[Snapshot] = field(default_factory=list, init=False)
     _partial: Any = field(default=None, init=False)
     _spreads: dict[tuple[int, ...], float] = field(default_factory=dict, init=False)
 
@@ -86,7 +86,8 @@ class Loop:
         orders = np.zeros((self.schedule.epochs, self.schedule.train.rows), np.int32)
         for i in range(span.last):
             orders[i] = self.order(epoch + i)
-        self.snapshot = Snapshot.of(self, orders, span) if Snapshot.cheap(self.state) else None
+        if Snapshot.cheap(self.state):
+            self.snapshots = [*self.snapshots[-1:], Snapshot(self.backend.put(self.state), orders, span, epoch)]
         before = time.perf_counter()
         outcome = self.program(self.state, self.data, orders, span)
         self.state = outcome.state
@@ -154,31 +155,36 @@ def summarized(
 
 @dataclass
 class Snapshot:
-    """The state before a call and what the call was given, so that a step of it can be looked at again."""
+    """The state before a call and what the call was given, so that a step of it can be looked at again.
+
+    Attributes:
+        epoch: the number of the epoch that the first of the orders is for.
+    """
 
     state: list[Any]
     orders: Any
     span: Span
+    epoch: int
 
     @staticmethod
     def cheap(state: Sequence[Any]) -> bool:
         """Whether a copy a call is little against the call's fifth of a second: below 16 MB."""
         return sum(a.nbytes for a in state) < 16e6
 
-    @classmethod
-    def of(cls, loop: Loop, orders: Any, span: Span) -> Snapshot:
-        """The loop's state now, copied where the programs run."""
-        return cls(loop.backend.put(loop.state), orders, span)
+    def covers(self, epoch: int, step: int) -> bool:
+        """Whether the call did this step."""
+        span = self.span
+        return span.first <= epoch - self.epoch < span.last and span.start <= step < span.stop
 
-    def before(self, loop: Loop, epoch: int, step: int) -> list[np.ndarray[Any, Any]]:
-        """The state just before a step of the call: the steps up to there run again."""
-        state, train = self.state, loop.schedule.train
+    def before(self, loop: Loop, epoch: int, step: int) -> tuple[list[np.ndarray[Any, Any]], Any]:
+        """The state just before a step of the call, and that step's rows: the steps up to there run again."""
+        state, train, epoch = self.state, loop.schedule.train, epoch - self.epoch
         if epoch > self.span.first:
             state = loop.program(state, loop.data, self.orders, Span(self.span.first, epoch, 0, train.steps)).state
         start = self.span.start if epoch == self.span.first else 0
         if step > start:
             state = loop.program(state, loop.data, self.orders, Span(epoch, epoch + 1, start, step)).state
-        return list(loop.backend.get(state))
+        return list(loop.backend.get(state)), self.orders[epoch][step * train.batch : (step + 1) * train.batch]
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from chainrule.train.history import History
 from chainrule.train.loop import RETURN_EVERY, Loop, NotFinite, summarized
 from chainrule.train.metrics import chosen, spread
 from chainrule.train.progress import Bar, Silent
+from chainrule.train.recipe import to_recipe
 from chainrule.train.step import Step
 
 PRECISIONS = ("float32", "float64")
@@ -102,8 +103,11 @@ class Trainer:
         self.backend = check_choice("backend", backend, ("auto", "numpy", "xla"))
         self.precision = check_choice("precision", precision, PRECISIONS)
         self.seed = check_number("seed", seed, low=0, high=2**32 - 1, integer=True)
+        trained = list(model.parameters())
+        if not trained:
+            raise ArgumentError("there is nothing to train", where="model", expected="a module with parameters")
         # Held in another precision than it is trained in, a model would be rounded between two calls of fit.
-        for parameter in model.parameters():
+        for parameter in trained:
             parameter.dtype = np.dtype(self.precision)
             parameter.value = parameter.numpy().astype(parameter.dtype)
         self.history = History()
@@ -161,6 +165,8 @@ class Trainer:
             check_number("early_stopping", early_stopping, low=1, integer=True)
             if validation is None:
                 raise ArgumentError("nothing to judge by", where="early_stopping", hint="give validation=0.1 or (X, y)")
+        if resume and checkpoint is None:
+            raise ArgumentError("nothing to resume from", where="resume", hint="give checkpoint=, the folder")
         self.history = History()
         began = time.perf_counter()
         arrays = self._arrays(X, y, validation)
@@ -263,7 +269,7 @@ class Trainer:
         """The program of this training; the last one again where nothing that it depends on has changed."""
         key = (
             self.history.backend, fitting.batch_size, tuple((a.shape, a.dtype) for a in arrays), repr(step.schedule),
-            repr(self.optimizer), repr(self.penalty), repr(self.clip),
+            *(repr((to_recipe(getattr(self, name)), getattr(self, name))) for name in files.PARTS),
         )  # fmt: skip
         if self._program is None or self._program[0] != key:
             train = step.phase("training", state, arrays[0], arrays[1], fitting.batch_size, (0, 1))
