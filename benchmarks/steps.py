@@ -95,16 +95,17 @@ def _round(workers: dict[str, Worker], results: dict[str, Result], size: Size, t
 def table(found: dict[str, dict[str, Result]]) -> str:
     """One Markdown table for all networks."""
     lines = [
-        "| network | peer | µs a step: median (min – max) | × chainrule: median (min – max) "
+        "| network | peer | µs a step: median (min – max) | × chainrule: median (min – max) | of the minima "
         "| first call s | loss after n steps | peak MB (import) |",
-        "|---|---|---:|---:|---:|---:|---:|",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name, results in found.items():
-        lines += [_row(name, peer, result) for peer, result in results.items()]
+        ours = min(results[OURS].micros) if OURS in results else None
+        lines += [_row(name, peer, result, ours) for peer, result in results.items()]
     return "\n".join(lines)
 
 
-def _row(name: str, peer: str, result: Result) -> str:
+def _row(name: str, peer: str, result: Result, ours: float | None) -> str:
     size = SIZES[name]
     network = f"{name} {'-'.join(map(str, size.widths))}, {size.batch}"
     times = f"{_number(median(result.micros))} ({_number(min(result.micros))} – {_number(max(result.micros))})"
@@ -112,6 +113,7 @@ def _row(name: str, peer: str, result: Result) -> str:
     if result.ratios:
         ratios = f"{median(result.ratios):.2f} ({min(result.ratios):.2f} – {max(result.ratios):.2f})"
     cells = [network, "*arithmetic alone*" if peer == FLOOR else peer, times, ratios]
+    cells.append(f"{min(result.micros) / ours:.2f}" if ours else "–")
     if result.check:
         steps = size.check_epochs * size.steps
         cells += [f"{result.check['first_call_s']:.2f}", f"{result.check['loss']:.4f} after {steps}"]

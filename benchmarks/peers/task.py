@@ -65,10 +65,7 @@ class Task:
         random = np.random.default_rng(self.seed + 1)
         pairs = zip(self.size.widths, self.size.widths[1:], strict=False)
         return [
-            (
-                random.uniform(-1, 1, (o, i)).astype(np.float32) * np.float32(np.sqrt(6 / i)),
-                np.zeros(o, np.float32),
-            )
+            ((2 * random.random((o, i), dtype=np.float32) - 1) * np.float32(np.sqrt(6 / i)), np.zeros(o, np.float32))
             for i, o in pairs
         ]
 

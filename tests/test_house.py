@@ -1,0 +1,67 @@
+"""What the linters cannot see: that JAX does not differentiate for us, and that it is loaded on use only."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[1] / "src"
+
+
+def run(script):
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+WITHOUT_JAX_AD = """
+import jax
+from jax.interpreters import ad
+
+def refuse(*args, **kwargs):
+    raise AssertionError("JAX was asked to differentiate")
+
+for name in "grad value_and_grad vjp jvp linearize linear_transpose jacfwd jacrev hessian".split():
+    setattr(jax, name, refuse)
+for name in "jvp linearize vjp backward_pass backward_pass3 jvp_subtrace".split():
+    if hasattr(ad, name):
+        setattr(ad, name, refuse)
+import jax._src.interpreters.ad as private
+for name in "jvp linearize vjp backward_pass backward_pass3 jvp_subtrace jvp_jaxpr linearize_jaxpr".split():
+    if hasattr(private, name):
+        setattr(private, name, refuse)
+{check}
+import numpy as np
+import chainrule as cr
+
+model = cr.nn.Sequential(cr.nn.Linear(4, 8), cr.nn.SiLU(), cr.nn.Linear(8, 3))
+trainer = cr.Trainer(model, cr.nn.CrossEntropyLoss(), cr.optim.Adam(lr=0.05), backend="xla")
+rng = np.random.default_rng(0)
+X = rng.standard_normal((60, 4)).astype(np.float32)
+history = trainer.fit(X, X[:, :3].argmax(axis=1), epochs=20, batch_size=20, progress=False)
+assert history.loss[-1] < 0.7 * history.loss[0], history.loss
+"""
+
+
+def test_training_needs_nothing_of_jax_that_differentiates():
+    done = run(WITHOUT_JAX_AD.format(check=""))
+    assert done.returncode == 0, done.stderr
+
+
+def test_that_test_would_notice_jax_differentiating():
+    # The reference is bound before the names are taken away, as it would be inside JAX itself.
+    script = "from jax import grad\n" + WITHOUT_JAX_AD.format(check="grad(lambda x: x * x)(1.0)")
+    assert "JAX was asked to differentiate" in run(script).stderr
+
+
+def test_importing_the_package_imports_none_of_the_large_ones():
+    done = run(
+        "import sys, chainrule\n"
+        "large = ('jax', 'jaxlib', 'sklearn', 'polars', 'torch', 'scipy', 'rich')\n"
+        "print([name for name in large if name in sys.modules])"
+    )
+    assert done.stdout.strip() == "[]", done.stderr
