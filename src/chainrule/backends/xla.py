@@ -39,9 +39,29 @@ def _getitem(attrs: dict[str, Any]) -> Kernel:
 def _put_add(attrs: dict[str, Any]) -> Kernel:
     import jax.numpy as jnp
 
-    def kernel(x: Any, *arrays: Any) -> Any:
-        place = jnp.zeros(attrs["shape"], x.dtype).at[fill(attrs["index"], arrays)]
-        return place.add(x) if arrays else place.set(x)
+    index, shape = attrs["index"], attrs["shape"]
+    if not any(isinstance(entry, Slot) for entry in index):
+        return _padded(index, shape)
+    return lambda x, *arrays: jnp.zeros(shape, x.dtype).at[fill(index, arrays)].add(x)
+
+
+def _padded(index: Any, shape: tuple[int, ...]) -> Kernel:
+    """Zeros with x where a basic index points, as padding: it fuses, and XLA can abort where a scatter fills it all."""
+    import jax.numpy as jnp
+    from jax import lax
+
+    entries = [entry for entry in index if entry is not None]
+    ranges = [
+        range(n)[e : e + 1 or None] if isinstance(e, int) else range(*slice(*e[1:]).indices(n))
+        for e, n in zip(entries, shape, strict=True)
+    ]
+    backwards = [axis for axis, r in enumerate(ranges) if r.step < 0]
+    upwards = [r[::-1] if r.step < 0 else r for r in ranges]
+    padding = [(r[0], n - 1 - r[-1], r.step - 1) if r else (n, 0, 0) for r, n in zip(upwards, shape, strict=True)]
+
+    def kernel(x: Any) -> Any:
+        core = jnp.flip(jnp.reshape(x, [len(r) for r in ranges]), backwards)
+        return lax.pad(core, jnp.zeros((), x.dtype), padding)
 
     return kernel
 
