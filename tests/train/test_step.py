@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import CLASSES, COLUMNS, QUIET, ROWS, classifier, network, numbers, parameters, regressor, same, table
 
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import ShapeError
 from chainrule.nn.random import keyed, shuffled
+from small import CLASSES, COLUMNS, QUIET, ROWS, classifier, network, numbers, parameters, regressor, same, table
 
 BACKENDS = ["numpy", "xla"]
 BATCH = 16  # leaves a last batch of 2 of the 50 rows

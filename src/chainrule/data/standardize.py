@@ -43,8 +43,8 @@ class Standardizer:
 
     def __call__(self, X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """X standardised, in its own dtype."""
-        if X.shape[1:] != np.broadcast_shapes(X.shape[1:], self.mean.shape):
-            raise ShapeError(
-                "not the columns it was fitted on", where="X", expected=("rows", *self.mean.shape), got=X.shape
-            )
+        shape = self.mean.shape
+        if X.ndim != len(shape) + 1 or any(n not in (1, m) for n, m in zip(shape, X.shape[1:], strict=True)):
+            sizes = ", ".join("…" if n == 1 and len(shape) > 1 else str(n) for n in shape)
+            raise ShapeError("not the columns it was fitted on", where="X", expected=f"(rows, {sizes})", got=X.shape)
         return ((X - self.mean.astype(X.dtype)) / self.scale.astype(X.dtype)).astype(X.dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph, ancestors, replay
 
@@ -20,14 +22,15 @@ def guarded(graph: Graph, states: int) -> Graph:
     known = {x.id: x for x in (*graph.inputs, *graph.captured)}
     replay(ancestors([record]), known)
     fine = F.isfinite(known[record.id][0])
-    before = dict(known)
-    old = {y.id: x for x, y in zip(graph.inputs[:states], graph.outputs[:states], strict=True) if y.id != x.id}
+    pairs = list(zip(graph.inputs[:states], graph.outputs[:states], strict=True))
+    shared = Counter(y.id for _, y in pairs)
+    # What is made before the record, is itself an input, or is two states' new value is guarded behind the step.
+    inside = {y.id: x for x, y in pairs if y.id not in known and shared[y.id] == 1}
     for node in graph.nodes:
         if node.id not in known:
             replay([node], known)
-            if node.id in old:
-                known[node.id] = F.where(fine, known[node.id], old[node.id])
-    for y_id, x in old.items():
-        if y_id in before:
-            known[y_id] = F.where(fine, before[y_id], x)
-    return graph.replaced(known)
+            if node.id in inside:
+                known[node.id] = F.where(fine, known[node.id], inside[node.id])
+    state = [known[y.id] if y.id == x.id or y.id in inside else F.where(fine, known[y.id], x) for x, y in pairs]
+    rest = [known[y.id] for y in graph.outputs[states:]]
+    return Graph(graph.inputs, [*state, *rest], graph.takes, graph.gives)

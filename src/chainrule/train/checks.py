@@ -20,7 +20,7 @@ def features(X: Any, dtype: np.dtype[Any], name: str = "X") -> np.ndarray[Any, A
             where=name,
             expected="(rows, columns)",
             got=array.shape,
-            hint=f"use {name}.reshape(-1, 1)",
+            hint=f"use {name.split()[-1]}.reshape(-1, 1)",
         )
     if not len(array):
         raise DataError("there are no rows", where=name)
@@ -49,7 +49,7 @@ def targets(y: Any, loss: Module, dtype: np.dtype[Any], name: str = "y") -> np.n
             where=name,
             expected=f"({len(array)},)",
             got=array.shape,
-            hint=f"use {name}.reshape(-1)",
+            hint=f"use {name.split()[-1]}.reshape(-1)",
         )
     return _cast(array, np.dtype(np.int32), name)
 
@@ -61,7 +61,7 @@ def labels_fit(y: np.ndarray[Any, Any], classes: int, name: str = "y") -> None:
         found = np.unique(y)
         listed = ", ".join(map(str, found[:8])) + (" …" if len(found) > 8 else "")
         hint = (
-            f"map them: np.unique({name}, return_inverse=True)[1]"
+            f"map them: np.unique({name.split()[-1]}, return_inverse=True)[1]"
             if len(found) <= classes
             else f"make the last layer {high + 1} wide"
         )
@@ -105,7 +105,7 @@ def _array(values: Any, name: str) -> np.ndarray[Any, Any]:
 def _cast(array: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str) -> np.ndarray[Any, Any]:
     """The array in another dtype; numbers that are too large for it are refused, not wrapped."""
     with np.errstate(all="ignore"):
-        cast = np.ascontiguousarray(array, dtype=dtype)
+        cast = np.asarray(array, dtype=dtype, order="C")
     if not np.can_cast(array.dtype, dtype):
         fits = np.isfinite(cast) if dtype.kind == "f" else cast == array
         if not fits.all():

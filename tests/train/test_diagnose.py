@@ -1,0 +1,109 @@
+"""A training that stops being finite says where, and keeps the parameters from before."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import nn, optim
+from chainrule.errors import NotFiniteError
+from chainrule.train import loop
+from chainrule.train import trainer as trainer_module
+from small import QUIET, ROWS, network, parameters, table
+
+BACKENDS = ["numpy", "xla"]
+
+
+def exploding(backend: str, **settings: Any) -> cr.Trainer:
+    """The exponential of what grows with every step overflows before anything else does."""
+    model = nn.Sequential(nn.Linear(4, 3, bias=False), nn.Lambda(cr.exp))
+    model.load_state_dict({"0.weight": np.ones((3, 4))})
+    return cr.Trainer(model, nn.MSELoss(), optim.SGD(1e-3), backend=backend, **settings)
+
+
+def kinked(backend: str, **settings: Any) -> cr.Trainer:
+    """√(x − x): the value is finite and its gradient is not, so the first update spoils the parameters."""
+    cr.seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Lambda(lambda x: cr.sqrt(x - x) + x), nn.Linear(8, 3))
+    return cr.Trainer(model, nn.CrossEntropyLoss(), optim.SGD(0.01), backend=backend, **settings)
+
+
+def failure(trainer: cr.Trainer, *args: Any, **kwargs: Any) -> str:
+    with pytest.raises(NotFiniteError) as caught:
+        trainer.fit(*args, **QUIET, **kwargs)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_overflow_names_step_layer_and_operation_and_the_last_finite_parameters_stay(backend: str) -> None:
+    trainer = exploding(backend)
+    X = np.full((ROWS, 4), 0.2, np.float32)
+    X[30:] = 50.0
+    message = failure(trainer, X, np.zeros((ROWS, 3)), epochs=3, batch_size=10, shuffle="never")
+    assert message.startswith("step 4: the loss became inf in epoch 1, step 4 of 5")
+    assert "first not finite in layer 1, operation exp" in message
+    assert "keeps its parameters from before" in message
+    assert len(trainer.history.step_loss) == 3
+    assert np.isfinite(trainer.history.step_loss).all()
+    assert np.isfinite(parameters(trainer)).all()
+    assert trainer.steps == 3
+    assert not (parameters(trainer) == 1).any()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_gradient_that_goes_bad_first_names_the_earlier_step_and_its_operation(backend: str) -> None:
+    trainer = kinked(backend)
+    before = parameters(trainer)
+    message = failure(trainer, *table(), epochs=2, batch_size=16)
+    assert message.startswith("step 1: the loss became nan in epoch 1, step 2 of 4")
+    assert "first not finite in layer 1, operation divide (in the gradient)" in message
+    assert np.array_equal(parameters(trainer), before)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_it_is_found_also_where_the_bad_update_was_in_the_call_before(backend: str) -> None:
+    # With a callback the program returns after every epoch, here of one step.
+    trainer = kinked(backend)
+    before = parameters(trainer)
+    message = failure(trainer, *table(), epochs=3, batch_size=ROWS, callbacks=[lambda trainer: None])
+    assert message.startswith("step 1: the loss became nan in epoch 2, step 1 of 1")
+    assert "operation divide (in the gradient)" in message
+    assert np.array_equal(parameters(trainer), before)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_it_is_found_in_an_epoch_done_in_many_calls(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (loop, trainer_module):
+        monkeypatch.setattr(module, "RETURN_EVERY", 1e-12)
+    message = failure(kinked(backend), *table(), epochs=2, batch_size=16)
+    assert message.startswith("step 1: the loss became nan in epoch 1, step 2 of 4")
+
+
+def test_an_overflow_in_a_later_epoch_counts_the_steps_from_the_start() -> None:
+    trainer = cr.Trainer(network(out=1), nn.MSELoss(), optim.SGD(1e3, momentum=0.9), backend="numpy")
+    X, _ = table()
+    message = failure(trainer, X, X[:, :1], epochs=200, batch_size=25)
+    step = len(trainer.history.step_loss) + 1
+    assert f"in epoch {(step - 1) // 2 + 1}, step {(step - 1) % 2 + 1} of 2" in message
+    assert np.isfinite(parameters(trainer)).all()
+
+
+def test_after_such_a_stop_a_lower_rate_trains_on() -> None:
+    trainer = cr.Trainer(network(out=1), nn.MSELoss(), optim.SGD(1e3), backend="numpy")
+    X, _ = table()
+    failure(trainer, X, X[:, :1], epochs=200)
+    other = cr.Trainer(network(out=1), nn.MSELoss(), optim.SGD(0.05), backend="numpy")
+    history = other.fit(X, X[:, :1], epochs=20, **QUIET)
+    assert history.loss[-1] < history.loss[0]
+    assert np.isfinite(trainer.predict(X)).all()
+
+
+def test_where_the_state_is_too_large_to_remember_the_loss_of_the_parameters_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop.Snapshot, "cheap", staticmethod(lambda state: False))
+    message = failure(kinked("numpy"), *table(), epochs=2, batch_size=16)
+    assert "already not finite before this step" in message
+    assert "keeps its parameters" not in message
