@@ -66,12 +66,8 @@ def run(request: argparse.Namespace) -> int:
     options = Options.of(request)
     runs.check_place(request.out, request.overwrite, request.resume)
     source = load(request.table)
-    before = runs.before(request.out) if request.resume else None
-    if before is not None:
-        options = _as_before(options, before["options"])
-    prepared = prepare(source, options)
-    if before is not None and before.get("fingerprint") != prepared.fingerprint:
-        raise RunError("was trained on other rows", where=request.out, hint="go on with the table that it began with")
+    prepared, options = _begun_before(request.out, source, options) if request.resume else (None, options)
+    prepared = prepared or prepare(source, options)
     options = defaults.complete(options, prepared.preprocessor.task, len(prepared.parts.train))
     trainer = defaults.trainer(options, prepared.X.shape[1], prepared.outputs)
     described = {
@@ -88,11 +84,25 @@ def run(request: argparse.Namespace) -> int:
         print(f"chainrule: error: {error}", file=sys.stderr)
         return 1
     found = {"run": str(where), **results, "notes": prepared.notes + trainer.history.notes}
-    if request.json:
+    _show(found, as_json=request.json)
+    return _status(failure, trouble, found)
+
+
+def _begun_before(out: str, source: Source, options: Options) -> tuple[Prepared, Options]:
+    """The table and the options of a run to go on with, which must be those that it began with."""
+    before = runs.before(out)
+    options = _as_before(options, before["options"])
+    prepared = prepare(source, options)
+    if before.get("fingerprint") != prepared.fingerprint:
+        raise RunError("was trained on other rows", where=out, hint="go on with the table that it began with")
+    return prepared, options
+
+
+def _show(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
         print(json.dumps(found, allow_nan=False, ensure_ascii=False))
     else:
         summary.show(found)
-    return _status(failure, trouble, found)
 
 
 def prepare(source: Source, options: Options) -> Prepared:
