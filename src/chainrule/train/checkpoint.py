@@ -120,7 +120,7 @@ def _files(trainer: Trainer, extra: dict[str, Any] | None = None, more: dict[str
     lines = "".join(json.dumps(row) + "\n" for row in trainer.history.rows())
     return {
         "config.json": (json.dumps(config, indent=1) + "\n").encode(),
-        "model.safetensors": to_bytes({name: np.ascontiguousarray(value) for name, value in tensors.items()}),
+        "model.safetensors": to_bytes({name: np.asarray(value, order="C") for name, value in tensors.items()}),
         "history.jsonl": lines.encode(),
     }
 

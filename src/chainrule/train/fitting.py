@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule import tree
+from chainrule.errors import RunError
 from chainrule.nn.random import shuffled
 from chainrule.train import checkpoint as files
 from chainrule.train.loop import Loop
@@ -114,5 +116,12 @@ class Keeper:
     def _write(self, loop: Loop) -> None:
         self.put_back(loop)
         assert self.fitting.checkpoint is not None, "no place to write to"
-        files.save_training(self.fitting.checkpoint, self.trainer, self.best)
+        try:
+            files.save_training(self.fitting.checkpoint, self.trainer, self.best)
+        except RunError as error:
+            # A full disk must not end a training that can still be saved elsewhere.
+            note = f"the checkpoint was not written: {error}"
+            if note not in self.trainer.history.notes:
+                self.trainer.history.notes.append(note)
+                warnings.warn(note, RuntimeWarning, stacklevel=2)
         self.written = time.monotonic()

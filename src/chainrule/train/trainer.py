@@ -145,7 +145,8 @@ class Trainer:
             early_stopping: stop after so many epochs without a better val_loss, and keep the best parameters.
             progress: whether to show a bar on standard error.
             callbacks: called with this trainer after each epoch; one that returns True stops the training.
-            checkpoint: a folder to keep the whole state in, about every ten seconds and at the end.
+            checkpoint: a folder to keep the whole state in, about every ten seconds and at the end. Where it cannot be
+                written the training goes on, with a warning and a note in the history.
             resume: go on from the checkpoint if there is one.
 
         Returns:
