@@ -87,7 +87,7 @@ def _retire(variables: Sequence[Tensor]) -> None:
 
 
 def _called(f: Function, args: Sequence[Any]) -> tuple[list[Tensor], Any]:
-    with setting(recording=True):
+    with setting(recording=True, differentiating=True):
         return _results(f(*args))
 
 

@@ -14,7 +14,7 @@ from chainrule.backends.estimate import compile_seconds, seconds
 from chainrule.errors import check_choice
 from chainrule.graph import seams
 from chainrule.graph.graph import Graph, is_static
-from chainrule.graph.tensor import Call, Tensor, constant, setting
+from chainrule.graph.tensor import Call, Tensor, constant, mode, setting
 from chainrule.graph.trace import trace
 
 _programs: weakref.WeakKeyDictionary[Graph, dict[str, Callable[..., Any]]] = weakref.WeakKeyDictionary()
@@ -49,6 +49,9 @@ class Compiled:
 
     def __call__(self, *args: Any) -> Any:
         """What `f` gives, by the program for arguments of this structure."""
+        if mode.differentiating:
+            # A program has no history that a derivative could go back through; the function itself has.
+            return self._f(*args)
         leaves, structure = tree.flatten(args)
         key = (
             structure.plain(),

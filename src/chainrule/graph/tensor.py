@@ -36,11 +36,12 @@ class Call(NamedTuple):
 class _Mode:
     """What holds while nodes are made.
 
-    Whether to record, the modules we are in (their paths, from the outermost), whether lines are wanted, where each
-    module of the running model is, and a log of module calls where one is kept.
+    Whether to record, whether a derivative is being taken, the modules we are in (their paths, from the outermost),
+    whether lines are wanted, where each module of the running model is, and a log of module calls where one is kept.
     """
 
     recording = True
+    differentiating = False
     lines = False
     modules: tuple[str, ...] = ()
     paths: dict[int, str] = {}  # noqa: RUF012  # replaced, never changed

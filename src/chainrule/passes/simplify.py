@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from chainrule.graph import functions as F
 from chainrule.graph import seams
 from chainrule.graph.graph import Graph, replay
@@ -60,17 +58,11 @@ def _neutral(op: str, inputs: tuple[Tensor, ...], attrs: dict[str, Any]) -> Tens
         return None
     if op in ("negative", "logical_not"):
         return inner
-    if op in ("reshape", "broadcast_to") and inner.ndim <= x.ndim:
-        return (
-            getattr(F, op)(inner, attrs["shape"]) if op == "reshape" or _stretches(inner, x, attrs["shape"]) else None
-        )
+    if op in ("reshape", "broadcast_to"):
+        return getattr(F, op)(inner, attrs["shape"])
     if op == "transpose":
         return F.transpose(inner, [x.attrs["axes"][a] for a in attrs["axes"]])
     return None
-
-
-def _stretches(inner: Tensor, x: Tensor, shape: tuple[int, ...]) -> bool:
-    return np.broadcast_shapes(inner.shape, shape) == shape and inner.ndim <= len(shape)
 
 
 def _neutral_arithmetic(op: str, x: Tensor, y: Tensor) -> Tensor | None:
