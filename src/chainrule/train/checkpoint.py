@@ -63,7 +63,10 @@ def load(path: str | os.PathLike[str], kind: type[Trainer], model: Module | None
                 else "make the Trainer anew and use load_state_dict"
             )
             raise RunError(f"its {name} is not made of chainrule's own classes", where=str(folder), hint=hint)
-    trainer = kind(**parts, metrics=metrics, **settings)
+    try:
+        trainer = kind(**parts, metrics=metrics, **settings)
+    except (TypeError, ValueError) as error:
+        raise RunError("the recipe does not fit this version", where=str(folder), got=str(error)) from None
     _restore(trainer, config, tensors, folder)
     return trainer
 
@@ -130,20 +133,40 @@ def _flat(state: Any) -> dict[str, Any]:
 
 
 def _restore(trainer: Trainer, config: dict[str, Any], tensors: dict[str, Any], folder: Path) -> None:
+    """Put what was read into a trainer: all of it, or nothing where a part does not fit."""
+    before = trainer.model.state_dict()
     try:
-        trainer.model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+        trainer.model.load_state_dict(_under("model.", tensors))
     except ValueError as error:
         raise RunError("the parameters are not those of this model", where=str(folder), got=str(error)) from None
-    parameters = dict(trainer.model.tree_children())
-    optimizer = {k[10:]: v for k, v in tensors.items() if k.startswith("optimizer.")}
-    if optimizer:
-        empty = tree.map(lambda x: x.numpy(), trainer.optimizer.init(parameters))
-        structure = tree.flatten(empty)[1]
-        trainer.optimizer_state = tree.unflatten(structure, [optimizer[name] for name in tree.names(empty)])
-    if "standardizer.mean" in tensors:
-        trainer.standardizer = Standardizer(tensors["standardizer.mean"], tensors["standardizer.scale"])
-    trainer.steps, trainer.epochs = int(config["steps"]), int(config["epochs"])
-    trainer.history = History(**config["history"], step_loss=tensors["history.step_loss"].tolist())
+    try:
+        state = _optimizer_state(trainer, _under("optimizer.", tensors))
+        scaling = _under("standardizer.", tensors)
+        standardizer = Standardizer(scaling["mean"], scaling["scale"]) if scaling else None
+        steps, epochs = int(config["steps"]), int(config["epochs"])
+        history = History(**config["history"], step_loss=tensors["history.step_loss"].tolist())
+    except (KeyError, TypeError, ValueError) as error:
+        trainer.model.load_state_dict(before)
+        got = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise RunError("damaged, or of another kind of trainer", where=str(folder), got=got) from None
+    trainer.optimizer_state = state if state is not None else trainer.optimizer_state
+    trainer.standardizer = standardizer or trainer.standardizer
+    trainer.steps, trainer.epochs, trainer.history = steps, epochs, history
+
+
+def _under(prefix: str, tensors: dict[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _optimizer_state(trainer: Trainer, found: dict[str, Any]) -> Any:
+    """The optimizer's state with the arrays found, by path; None where there are none."""
+    if not found:
+        return None
+    empty = tree.map(lambda x: x.numpy(), trainer.optimizer.init(dict(trainer.model.tree_children())))
+    names = tree.names(empty)
+    if unknown := [name for name in found if name not in names]:
+        raise ValueError(f"no place in {type(trainer.optimizer).__name__} for {unknown[0]}")
+    return tree.unflatten(tree.flatten(empty)[1], [found[name] for name in names])
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -159,6 +182,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise RunError(f"not a chainrule run: {Path(error.filename).name} is missing", where=str(folder)) from None
     except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
         raise RunError("damaged", where=str(folder), got=str(error).split("\n")[0]) from None
+    except OSError as error:
+        raise RunError(f"cannot be read: {error.strerror}", where=str(folder)) from None
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         got = config.get("format") if isinstance(config, dict) else type(config).__name__
         raise RunError("not a chainrule run", where=str(folder / "config.json"), expected=FORMAT, got=got)

@@ -15,24 +15,13 @@ from chainrule.train.step import Step
 
 
 def not_finite_error(stop: NotFinite, loop: Loop, step: Step, steps_per_epoch: int) -> NotFiniteError:
-    """The error to raise: the bad step is run again, operation by operation, from the state before it.
-
-    Where the parameters are already bad by then, it was the update before, so that step is run again too, if the state
-    of a little earlier was kept; and the loop goes back to the state before it.
-    """
-    number = stop.epoch * steps_per_epoch + stop.step
+    """The error to raise: the bad step is run again, operation by operation, from the state before it."""
     node = _first(loop, loop.backend.get(loop.state), stop.rows)
-    if node is not None and node.op == "input":
-        earlier = _step_before(stop, loop)
-        if earlier is not None:
-            state, rows = earlier
-            found = _first(loop, state, rows)
-            if found is not None and found.op != "input":
-                node, number, loop.state = found, number - 1, loop.backend.put(state)
     lost = node is not None and node.op == "input"
+    what = "the gradient became infinite or NaN" if np.isfinite(stop.loss) else f"the loss became {stop.loss:g}"
     return NotFiniteError(
-        f"the loss became {stop.loss:g} in epoch {stop.epoch + 1}, step {stop.step + 1} of {steps_per_epoch}",
-        where=f"step {number + 1}",
+        f"{what} in epoch {stop.epoch + 1}, step {stop.step + 1} of {steps_per_epoch}",
+        where=f"step {stop.epoch * steps_per_epoch + stop.step + 1}",
         got=_described(node, step),
         hint="lower the learning rate, clip the gradients (ClipNorm(1.0)) or check the scale of inputs and targets; "
         + ("make the model anew" if lost else "the model keeps its parameters from before"),
@@ -44,15 +33,6 @@ def _first(loop: Loop, state: Any, rows: Any) -> Tensor | None:
     graph: Graph | None = train.step if len(rows) == train.batch else train.last
     assert graph is not None, "a step without its graph"
     return first_not_finite(graph, [*state, *(np.asarray(loop.data[i]) for i in train.data), rows])
-
-
-def _step_before(stop: NotFinite, loop: Loop) -> tuple[Any, Any] | None:
-    """The state before the last step but one and that step's rows, where a call that did it is remembered."""
-    epoch, step = (stop.epoch, stop.step - 1) if stop.step else (stop.epoch - 1, loop.schedule.train.steps - 1)
-    for snapshot in loop.snapshots:
-        if snapshot.covers(epoch, step):
-            return snapshot.before(loop, epoch, step)
-    return None
 
 
 def _described(node: Tensor | None, step: Step) -> str | None:

@@ -77,15 +77,22 @@ class Keeper:
         return stop
 
     def _stops_early(self, loop: Loop) -> bool:
-        history, patience = self.trainer.history, self.fitting.early_stopping
-        assert patience is not None, "asked to judge without patience"
+        history = self.trainer.history
         if history.val_loss[-1] < self.best.loss:
             state = self._state(loop)
             self.best = files.Best(history.val_loss[-1], history.epochs, self._tensors(state))
-        stop = history.epochs - self.best.epoch >= patience
+        return self._out_of_patience()
+
+    def _out_of_patience(self) -> bool:
+        history, patience = self.trainer.history, self.fitting.early_stopping
+        stop = patience is not None and history.epochs - self.best.epoch >= patience
         if stop:
             history.stopped = "early stopping"
         return stop
+
+    def has_ended(self) -> bool:
+        """Whether the training that is resumed had already stopped early."""
+        return self.best.epoch > 0 and self._out_of_patience()
 
     def _state(self, loop: Loop) -> dict[str, Any]:
         return tree.unflatten(self.structure, list(loop.backend.get(loop.state)))

@@ -23,7 +23,7 @@ RETURN_EVERY = 0.2
 
 
 class NotFinite(Exception):  # becomes the user's NotFiniteError, where the cause is sought
-    """The loss of a step is not finite; the state is the one before that step."""
+    """The loss or the gradient of a step is not finite; the state is the one before that step."""
 
     def __init__(self, epoch: int, step: int, rows: Any, loss: float) -> None:
         super().__init__()
@@ -55,7 +55,6 @@ class Loop:
     steps_a_call: float
     summed: bool = False
     interrupted: bool = field(default=False, init=False)
-    snapshots: list[Snapshot] = field(default_factory=list, init=False)
     _partial: Any = field(default=None, init=False)
     _spreads: dict[tuple[int, ...], float] = field(default_factory=dict, init=False)
 
@@ -86,8 +85,6 @@ class Loop:
         orders = np.zeros((self.schedule.epochs, self.schedule.train.rows), np.int32)
         for i in range(span.last):
             orders[i] = self.order(epoch + i)
-        if Snapshot.cheap(self.state):
-            self.snapshots = [*self.snapshots[-1:], Snapshot(self.backend.put(self.state), orders, span, epoch)]
         before = time.perf_counter()
         outcome = self.program(self.state, self.data, orders, span)
         self.state = outcome.state
@@ -109,7 +106,7 @@ class Loop:
 
     def _check(self, epoch: int, records: Any, order: Any, span: Span) -> None:
         losses = records[span.start : span.stop, 0]
-        bad = np.flatnonzero(~np.isfinite(losses))
+        bad = np.flatnonzero(~np.isfinite(records[span.start : span.stop]).all(axis=1))
         if len(bad):
             step, batch = span.start + int(bad[0]), self.schedule.train.batch
             self.history.step_loss += losses[: bad[0]].tolist()
@@ -127,7 +124,7 @@ class Loop:
             records = np.where(np.isnan(self._partial), records, self._partial)
             self._partial = None
         train = self.schedule.train
-        loss, metrics = self._summarized(train, records)
+        loss, metrics = self._summarized(train, records[:, :-1])
         val_loss = None
         for phase, evaluation in zip(self.schedule.evaluate, evaluations, strict=True):
             val_loss, found = self._summarized(phase, evaluation)
@@ -151,40 +148,6 @@ def summarized(
     loss = float(records[:, 0].sum() if summed else records[:, 0] @ sizes / rows)
     sums = records[:, 1:].sum(axis=0)
     return loss, {metric.name: float(metric.finish(s, rows, spread)) for metric, s in zip(metrics, sums, strict=True)}
-
-
-@dataclass
-class Snapshot:
-    """The state before a call and what the call was given, so that a step of it can be looked at again.
-
-    Attributes:
-        epoch: the number of the epoch that the first of the orders is for.
-    """
-
-    state: list[Any]
-    orders: Any
-    span: Span
-    epoch: int
-
-    @staticmethod
-    def cheap(state: Sequence[Any]) -> bool:
-        """Whether a copy a call is little against the call's fifth of a second: below 16 MB."""
-        return sum(a.nbytes for a in state) < 16e6
-
-    def covers(self, epoch: int, step: int) -> bool:
-        """Whether the call did this step."""
-        span = self.span
-        return span.first <= epoch - self.epoch < span.last and span.start <= step < span.stop
-
-    def before(self, loop: Loop, epoch: int, step: int) -> tuple[list[np.ndarray[Any, Any]], Any]:
-        """The state just before a step of the call, and that step's rows: the steps up to there run again."""
-        state, train, epoch = self.state, loop.schedule.train, epoch - self.epoch
-        if epoch > self.span.first:
-            state = loop.program(state, loop.data, self.orders, Span(self.span.first, epoch, 0, train.steps)).state
-        start = self.span.start if epoch == self.span.first else 0
-        if step > start:
-            state = loop.program(state, loop.data, self.orders, Span(epoch, epoch + 1, start, step)).state
-        return list(loop.backend.get(state)), self.orders[epoch][step * train.batch : (step + 1) * train.batch]
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,8 @@ from chainrule.passes.pack import Layout
 from chainrule.train.metrics import Metric
 
 State = dict[str, Any]
+SMALL = 4096
+"""Elements of a gradient that is summed up in every step."""
 
 
 @dataclass
@@ -92,7 +95,7 @@ class Step:
     # ---- graphs
 
     def training(self, state: State, X: Any, y: Any, rows: int) -> Graph:
-        """(state…, X, y, rows) → (state…, record) for batches of so many rows."""
+        """(state…, X, y, rows) → (state…, record) for batches of so many rows; record = (loss, metrics…, pulse)."""
         with _mode(self.model, training=True):
             graph = trace(
                 self._train, _typed(state), _spec(X, "X"), _spec(y, "y"), placeholder((rows,), np.int32, "rows")
@@ -100,7 +103,7 @@ class Step:
         return graph.simplify().verify()
 
     def evaluation(self, state: State, X: Any, y: Any, rows: int) -> Graph:
-        """(state…, X, y, rows) → record, with the model in inference mode."""
+        """(state…, X, y, rows) → record = (loss, metrics…), with the model in inference mode."""
         with _mode(self.model, training=False):
             graph = trace(
                 self._evaluate, _typed(state), _spec(X, "X"), _spec(y, "y"), placeholder((rows,), np.int32, "rows")
@@ -127,8 +130,7 @@ class Step:
             output, target, value, buffers = self._forward(parameters, state["buffers"], X, y, rows)
         found = adjoints([value], [ones_seed(value)], list(parameters.values()))
         gradients = dict(zip(parameters, found, strict=True))
-        rate = self._rate(state)
-        parameters, optimizer = self._update(state, parameters, gradients, rate)
+        parameters, optimizer = self._update(state, parameters, gradients, self._rate(state))
         state = {
             "parameters": parameters,
             "buffers": buffers,
@@ -136,7 +138,7 @@ class Step:
             "step": state["step"] + np.int32(1),
             "start": state["start"],
         }
-        return state, self._record(value, output, target)
+        return state, self._record(value, output, target, _pulse(gradients.values()))
 
     def _forward(
         self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], X: Tensor, y: Tensor, rows: Tensor
@@ -182,9 +184,21 @@ class Step:
         output, target, value, _ = self._forward(parameters, state["buffers"], X, y, rows)
         return self._record(value, output, target)
 
-    def _record(self, value: Tensor, output: Tensor, target: Tensor) -> Tensor:
+    def _record(self, value: Tensor, output: Tensor, target: Tensor, *more: Tensor) -> Tensor:
         sums = [metric.sum(output, target) for metric in self.metrics]
-        return F.stack([F.reshape(F.cast(number, self.dtype), ()) for number in (value, *sums)])
+        return F.stack([F.reshape(F.cast(number, self.dtype), ()) for number in (value, *sums, *more)])
+
+
+def _pulse(gradients: Iterable[Tensor]) -> Tensor:
+    """A number that is finite as long as the gradients are: the sum of the small ones, which the large ones share.
+
+    A bias's gradient is the sum of what its weights' gradient is a product of, and a thousandth of the work. Since the
+    guard of the state waits for it, every weight has been read by the backward pass before its update writes it, so
+    that XLA need not copy it.
+    """
+    gradients = list(gradients)
+    small = [g for g in gradients if g.size <= SMALL] or gradients
+    return functools.reduce(F.add, [F.sum(g) for g in small])
 
 
 def _typed(state: State) -> State:

@@ -240,7 +240,8 @@ class Trainer:
             RETURN_EVERY / seconds(schedule.train.graph, self.history.backend), summed=self._summed,
         )  # fmt: skip
         try:
-            loop.run(first, fitting.epochs)
+            if not keeper.has_ended():
+                loop.run(first, fitting.epochs)
         except NotFinite as stop:
             error = not_finite_error(stop, loop, step, steps_per_epoch)
             keeper.finish(loop)
