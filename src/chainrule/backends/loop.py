@@ -91,5 +91,6 @@ class Outcome(NamedTuple):
 
 
 LoopProgram = Callable[[list[Any], Sequence[Any], Any, Span], Outcome]
-"""(state, data, orders (epochs, rows), span) → outcome. The state given is used up. A step whose loss is not finite is
-not applied: the program ends with the state before it, its record the last one written; records not reached are NaN."""
+"""(state, data, orders (epochs, rows), span) → outcome. The state given is used up. A step whose record is not all
+finite is not applied: the program ends with the state before it, its record the last one written; records not reached
+are NaN."""

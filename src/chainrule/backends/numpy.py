@@ -150,7 +150,7 @@ def _phase(phase: Phase) -> Callable[..., tuple[bool, list[Any]]]:
             *new, record = program([*state, *data, order[i * phase.batch : (i + 1) * phase.batch]])
             records[i] = record
             if phase.changes_state:
-                if not np.isfinite(record[0]):
+                if not np.isfinite(record).all():
                     return False, state
                 state = new
         return True, state

@@ -240,7 +240,7 @@ def _phase(phase: Phase) -> Callable[..., Any]:
         *new, record = steps[graph]([*state, *data, rows])
         if not phase.changes_state:
             return jnp.asarray(True), state, record
-        return jnp.isfinite(record[0]), new, record
+        return jnp.isfinite(record).all(), new, record
 
     def run(state: list[Any], everything: list[Any], order: Any, start: Any, stop: Any) -> Any:
         data = [everything[i] for i in phase.data]

@@ -1,4 +1,4 @@
-"""Guard a step: where its loss is not finite, the state stays what it was."""
+"""Guard a step: where its record is not finite, the state stays what it was."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chainrule.graph.graph import Graph, ancestors, replay
 
 
 def guarded(graph: Graph, states: int) -> Graph:
-    """A step graph (state…, data…) → (state…, record) whose new state is the old one where record[0] is not finite.
+    """A step graph (state…, data…) → (state…, record) whose new state is the old one unless the record is all finite.
 
     The guard stands where each new state is made, so that what is computed from one (the weights from the moments)
     uses the guarded one. Put behind the step instead, it would make the compiler keep both and copy every state.
@@ -21,7 +21,7 @@ def guarded(graph: Graph, states: int) -> Graph:
     record = graph.outputs[-1]
     known = {x.id: x for x in (*graph.inputs, *graph.captured)}
     replay(ancestors([record]), known)
-    fine = F.isfinite(known[record.id][0])
+    fine = F.equal(F.sum(F.logical_not(F.isfinite(known[record.id]))), 0)
     pairs = list(zip(graph.inputs[:states], graph.outputs[:states], strict=True))
     shared = Counter(y.id for _, y in pairs)
     # What is made before the record, is itself an input, or is two states' new value is guarded behind the step.
