@@ -47,9 +47,10 @@ def test_every_kind_of_not_finite_is_guarded_against(bad: float) -> None:
     assert state == 0.0
 
 
-def test_only_the_first_number_of_the_record_is_judged() -> None:
+def test_every_number_of_the_record_is_judged() -> None:
     graph = cr.trace(lambda w, x: (w + 1.0, cr.stack([cr.sum(w), cr.sum(cr.log(x))])), 0.0, GOOD)
-    assert guarded(graph, 1).run(0.0, BAD)[0] == 1.0
+    assert guarded(graph, 1).run(0.0, BAD)[0] == 0.0
+    assert guarded(graph, 1).run(0.0, GOOD)[0] == 1.0
 
 
 def test_a_new_state_that_the_loss_is_made_of_is_guarded_too(backend: str) -> None:

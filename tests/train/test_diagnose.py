@@ -8,8 +8,6 @@ import pytest
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import NotFiniteError
-from chainrule.train import loop
-from chainrule.train import trainer as trainer_module
 from small import QUIET, ROWS, network, parameters, table
 
 BACKENDS = ["numpy", "xla"]
@@ -53,32 +51,13 @@ def test_an_overflow_names_step_layer_and_operation_and_the_last_finite_paramete
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_gradient_that_goes_bad_first_names_the_earlier_step_and_its_operation(backend: str) -> None:
+def test_a_gradient_that_goes_bad_first_names_its_own_step_and_operation(backend: str) -> None:
     trainer = kinked(backend)
     before = parameters(trainer)
     message = failure(trainer, *table(), epochs=2, batch_size=16)
-    assert message.startswith("step 1: the loss became nan in epoch 1, step 2 of 4")
+    assert message.startswith("step 1: the gradient became infinite or NaN in epoch 1, step 1 of 4")
     assert "first not finite in layer 1, operation divide (in the gradient)" in message
     assert np.array_equal(parameters(trainer), before)
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_it_is_found_also_where_the_bad_update_was_in_the_call_before(backend: str) -> None:
-    # With a callback the program returns after every epoch, here of one step.
-    trainer = kinked(backend)
-    before = parameters(trainer)
-    message = failure(trainer, *table(), epochs=3, batch_size=ROWS, callbacks=[lambda trainer: None])
-    assert message.startswith("step 1: the loss became nan in epoch 2, step 1 of 1")
-    assert "operation divide (in the gradient)" in message
-    assert np.array_equal(parameters(trainer), before)
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_it_is_found_in_an_epoch_done_in_many_calls(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (loop, trainer_module):
-        monkeypatch.setattr(module, "RETURN_EVERY", 1e-12)
-    message = failure(kinked(backend), *table(), epochs=2, batch_size=16)
-    assert message.startswith("step 1: the loss became nan in epoch 1, step 2 of 4")
 
 
 def test_an_overflow_in_a_later_epoch_counts_the_steps_from_the_start() -> None:
@@ -100,10 +79,12 @@ def test_after_such_a_stop_a_lower_rate_trains_on() -> None:
     assert np.isfinite(trainer.predict(X)).all()
 
 
-def test_where_the_state_is_too_large_to_remember_the_loss_of_the_parameters_is_said(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(loop.Snapshot, "cheap", staticmethod(lambda state: False))
-    message = failure(kinked("numpy"), *table(), epochs=2, batch_size=16)
+def test_an_overflow_in_a_large_gradient_alone_is_said_one_step_later_as_lost_parameters() -> None:
+    # Only small gradients are summed up in every step: here the bias's is finite and the 4,800 weights' is not.
+    model = nn.Linear(8, 600)
+    model.load_state_dict({"weight": np.full((600, 8), 1e-30), "bias": np.zeros(600)})
+    trainer = cr.Trainer(model, nn.MSELoss(), optim.SGD(1e-3), backend="numpy")
+    message = failure(trainer, np.full((16, 8), 1e30), np.full((16, 600), 1e12), epochs=2, batch_size=16)
+    assert message.startswith("step 2: the loss became inf")
     assert "already not finite before this step" in message
-    assert "keeps its parameters" not in message
+    assert "make the model anew" in message
