@@ -8,6 +8,7 @@ import pytest
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import NotFiniteError
+from chainrule.train.loop import Loop
 from small import QUIET, ROWS, network, parameters, table
 
 BACKENDS = ["numpy", "xla"]
@@ -25,6 +26,16 @@ def kinked(backend: str, **settings: Any) -> cr.Trainer:
     cr.seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.Lambda(lambda x: cr.sqrt(x - x) + x), nn.Linear(8, 3))
     return cr.Trainer(model, nn.CrossEntropyLoss(), optim.SGD(0.01), backend=backend, **settings)
+
+
+class Gate(nn.Module):
+    """√|g·x₀|, which has no slope where x₀ is 0."""
+
+    def __init__(self) -> None:
+        self.gate = nn.Parameter(np.ones(4, np.float32))
+
+    def forward(self, x: Any) -> Any:
+        return cr.sqrt(abs(self.gate * x[:, :1]))
 
 
 def failure(trainer: cr.Trainer, *args: Any, **kwargs: Any) -> str:
@@ -58,6 +69,21 @@ def test_a_gradient_that_goes_bad_first_names_its_own_step_and_operation(backend
     assert message.startswith("step 1: the gradient became infinite or NaN in epoch 1, step 1 of 4")
     assert "first not finite in layer 1, operation divide (in the gradient)" in message
     assert np.array_equal(parameters(trainer), before)
+
+
+@pytest.mark.parametrize("at", [1, 3])
+def test_it_is_found_wherever_a_call_of_the_program_begins(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Loop, "_pace", lambda self, seconds, steps: setattr(self, "steps_a_call", 1))
+    X, y = table()
+    X[:, 0] = 1.0
+    X[16 * at : 16 * (at + 1), 0] = 0.0
+    model = nn.Sequential(Gate(), nn.Linear(4, 3))
+    trainer = cr.Trainer(model, nn.CrossEntropyLoss(), optim.SGD(1e-3), backend="numpy")
+    message = failure(trainer, X, y, epochs=2, batch_size=16, shuffle="never")
+    assert message.startswith(f"step {at + 1}: the gradient became infinite or NaN in epoch 1, step {at + 1} of 4")
+    assert "in layer 0, operation divide (in the gradient)" in message
+    assert trainer.steps == at
+    assert np.isfinite(parameters(trainer)).all()
 
 
 def test_an_overflow_in_a_later_epoch_counts_the_steps_from_the_start() -> None:
