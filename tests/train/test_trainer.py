@@ -209,6 +209,16 @@ def test_two_trainings_of_two_epochs_are_one_of_four(backend: str, precision: st
     assert (twice.epochs, twice.steps) == (once.epochs, once.steps) == (4, 16)
 
 
+@pytest.mark.parametrize("schedule", [optim.Cosine(), optim.Step(1, 0.1), optim.Warmup(steps=5)], ids=repr)
+def test_a_schedule_begins_anew_with_every_training(schedule: optim.Schedule) -> None:
+    arguments: dict[str, Any] = {"epochs": 2, "batch_size": 16, "shuffle": "never", **QUIET}
+    again, fresh = (classifier(optimizer=optim.SGD(0.1), schedule=schedule) for _ in range(2))
+    again.fit(X, Y, **arguments)
+    fresh.model.load_state_dict(again.model.state_dict())
+    assert again.fit(X, Y, **arguments).lr == fresh.fit(X, Y, **arguments).lr
+    assert same(again, fresh)
+
+
 def test_a_training_may_go_on_on_the_other_backend() -> None:
     moved, stayed = classifier(), classifier()
     for trainer in (moved, stayed):
