@@ -166,6 +166,11 @@ def put(arrays: Sequence[Any]) -> list[Any]:
 get = put
 
 
+def view(arrays: Sequence[Any]) -> list[Any]:
+    """Arrays to read, not copied where that can be spared, which no program may use up any more."""
+    return list(arrays)
+
+
 def hold(arrays: Sequence[Any]) -> list[Any]:
     """Arrays that programs only read, where the programs run; not copied where that can be spared."""
     return list(arrays)

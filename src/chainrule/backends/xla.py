@@ -170,6 +170,11 @@ def get(arrays: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
     return [np.array(a) for a in arrays]
 
 
+def view(arrays: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
+    """Arrays to read, not copied where that can be spared, which no program may use up any more."""
+    return [np.asarray(a) for a in arrays]
+
+
 def hold(arrays: Sequence[Any]) -> list[Any]:
     """Arrays that programs only read, where the programs run; not copied where that can be spared."""
     import jax

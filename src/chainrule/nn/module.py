@@ -159,12 +159,13 @@ class Module:
         missing = [path for path in own if path not in state]
         if missing:
             raise ArgumentError("parameters are missing", where="state_dict", expected=", ".join(missing))
-        arrays = {path: np.array(value) for path, value in state.items()}
-        for path, array in arrays.items():
-            if array.shape != own[path].shape:
-                raise ShapeError("a parameter has another shape", where=path, expected=own[path].shape, got=array.shape)
-        for path, array in arrays.items():
-            own[path].value = array.astype(own[path].dtype)
+        for path, value in state.items():
+            if np.shape(value) != own[path].shape:
+                raise ShapeError(
+                    "a parameter has another shape", where=path, expected=own[path].shape, got=np.shape(value)
+                )
+        for path, value in state.items():
+            own[path].value = np.array(value, dtype=own[path].dtype)
 
     def train(self, on: bool = True) -> Module:
         """Set training mode here and inside; returns itself."""

@@ -16,7 +16,7 @@ from chainrule.train.step import Step
 
 def not_finite_error(stop: NotFinite, loop: Loop, step: Step, steps_per_epoch: int) -> NotFiniteError:
     """The error to raise: the bad step is run again, operation by operation, from the state before it."""
-    node = _first(loop, loop.backend.get(loop.state), stop.rows)
+    node = _first(loop, loop.backend.view(loop.state), stop.rows)
     lost = node is not None and node.op == "input"
     what = "the gradient became infinite or NaN" if np.isfinite(stop.loss) else f"the loss became {stop.loss:g}"
     return NotFiniteError(

@@ -69,11 +69,12 @@ class Keeper:
         """Whether to stop after this epoch."""
         stop = self._stops_early(loop) if self.fitting.early_stopping is not None else False
         if self.fitting.callbacks:
-            self.put_back(loop)
+            self.put_back(self._state(loop))
             answers = [callback(self.trainer) for callback in self.fitting.callbacks]
             stop = stop or True in answers
         if self.fitting.checkpoint is not None and time.monotonic() - self.written > CHECKPOINT_EVERY:
-            self._write(loop)
+            self.put_back(self._state(loop))
+            self._write()
         return stop
 
     def _stops_early(self, loop: Loop) -> bool:
@@ -97,31 +98,37 @@ class Keeper:
     def _state(self, loop: Loop) -> dict[str, Any]:
         return tree.unflatten(self.structure, list(loop.backend.get(loop.state)))
 
+    def _last_state(self, loop: Loop) -> dict[str, Any]:
+        return tree.unflatten(self.structure, list(loop.backend.view(loop.state)))
+
     def _tensors(self, state: dict[str, Any]) -> dict[str, Any]:
         return {**self.step.named_parameters(state["parameters"]), **state["buffers"]}
 
-    def put_back(self, loop: Loop) -> None:
-        """Give the model and the trainer the loop's state."""
-        state = self._state(loop)
+    def put_back(self, state: dict[str, Any]) -> None:
+        """Give the model and the trainer a state of the loop."""
         self.trainer.model.load_state_dict(self._tensors(state))
         self.trainer.optimizer_state = self.step.named_optimizer(state["optimizer"])
         self.trainer.steps = int(state["step"])
         self.trainer.epochs = self.begun + self.trainer.history.epochs
 
     def finish(self, loop: Loop) -> None:
-        """The last state into the model and the checkpoint; then the best parameters, where there are better ones."""
-        self.put_back(loop)
+        """The last state into the model and the checkpoint; then the best parameters, where there are better ones.
+
+        Where a second Ctrl-C broke the program off there is no last state: the model keeps what it was last given.
+        """
+        if not loop.state:
+            return
+        self.put_back(self._last_state(loop))
         history = self.trainer.history
         if loop.interrupted:
             history.stopped = "interrupted"
         if self.fitting.checkpoint is not None:
-            self._write(loop)
+            self._write()
         if self.best.epoch:
             history.best_epoch = self.best.epoch
             self.trainer.model.load_state_dict(self.best.parameters)
 
-    def _write(self, loop: Loop) -> None:
-        self.put_back(loop)
+    def _write(self) -> None:
         assert self.fitting.checkpoint is not None, "no place to write to"
         try:
             files.save_training(self.fitting.checkpoint, self.trainer, self.best)

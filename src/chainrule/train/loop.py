@@ -86,7 +86,9 @@ class Loop:
         for i in range(span.last):
             orders[i] = self.order(epoch + i)
         before = time.perf_counter()
-        outcome = self.program(self.state, self.data, orders, span)
+        # The program uses the state up: should it be broken off, there is none.
+        state, self.state = self.state, []
+        outcome = self.program(state, self.data, orders, span)
         self.state = outcome.state
         train = np.asarray(outcome.train, np.float64)
         self._pace(time.perf_counter() - before, (span.last - span.first) * (span.stop - span.start))

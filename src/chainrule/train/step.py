@@ -55,18 +55,23 @@ class Step:
     def state(self, optimizer: State | None = None, step: int = 0, start: int = 0) -> State:
         """The state to begin with: the model's parameters, the optimizer's state (by path) or a fresh one, and counts.
 
+        Arrays are the model's and the optimizer's own where they can be: not to be written to.
+
         Args:
             optimizer: as `named_optimizer` gives it.
             step: steps done ever, which dropout draws by.
             start: the step at which this training began, from which the schedule counts.
         """
-        named = {name: p.numpy().astype(self.dtype) for name, p in self.model.named_parameters()}
+        named = {name: np.asarray(p.value, self.dtype) for name, p in self.model.named_parameters()}
         parameters = np.concatenate([p.reshape(-1) for p in named.values()]) if self.packed else named
-        fresh = tree.map(lambda x: x.numpy(), self.optimizer.init(parameters))
+        if optimizer is None:
+            laid_out = tree.map(lambda x: x.value, self.optimizer.init(parameters))
+        else:
+            laid_out = self._laid_out(optimizer)
         return {
             "parameters": parameters,
-            "buffers": {name: b.numpy() for name, b in self.model.named_buffers()},
-            "optimizer": fresh if optimizer is None else self._laid_out(optimizer),
+            "buffers": {name: b.value for name, b in self.model.named_buffers()},
+            "optimizer": laid_out,
             "step": np.asarray(step, np.int32),
             "start": np.asarray(start, np.int32),
         }

@@ -231,8 +231,11 @@ class Trainer:
         schedule, compiled = self._compiled(step, state, arrays, fitting)
         leaves, structure = tree.flatten(state)
         keeper = Keeper(fitting, self, step, structure, begun, best)
+        placed = backend.put(leaves)
+        # From here on the state lives where the program runs; large networks must not have it twice.
+        state, leaves, self.optimizer_state = {}, [], None
         loop = Loop(
-            compiled, backend, schedule, backend.put(leaves), backend.hold(arrays),
+            compiled, backend, schedule, placed, backend.hold(arrays),
             lambda epoch: fitting.order(len(arrays[0]), self.seed, begun + epoch),
             self.metrics, lambda at: self.optimizer.lr * (1.0 if rate is None else float(rate(at))),
             self.history, Bar(fitting.epochs) if progress else Silent(),
@@ -243,12 +246,10 @@ class Trainer:
             if not keeper.has_ended():
                 loop.run(first, fitting.epochs)
         except NotFinite as stop:
-            error = not_finite_error(stop, loop, step, steps_per_epoch)
-            keeper.finish(loop)
-            raise error from None
+            raise not_finite_error(stop, loop, step, steps_per_epoch) from None
         finally:
             loop.progress.close()
-        keeper.finish(loop)
+            keeper.finish(loop)
 
     @property
     def _summed(self) -> bool:
