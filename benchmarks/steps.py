@@ -72,7 +72,7 @@ def _prepare(worker: Worker, result: Result, size: Size, seconds: float) -> None
         return
     result.check = worker.ask("check")
     epoch = worker.ask("time", size.check_epochs) / size.check_epochs
-    result.share = max(1, round(seconds / epoch))
+    result.share = max(size.check_epochs, round(seconds / epoch))
     # A share of its own length may be a program of its own.
     worker.ask("time", result.share)
 
@@ -143,7 +143,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--sizes", default=",".join(SIZES), help="networks, of S, M, L")
     parser.add_argument("--peers", default=",".join(PEERS), help="of " + ", ".join(PEERS))
     parser.add_argument("--rounds", type=int, default=7, help="how often each takes its turn")
-    parser.add_argument("--seconds", type=float, default=0.5, help="length of a turn; at least one epoch")
+    parser.add_argument("--seconds", type=float, default=0.5, help="least length of a turn")
     parser.add_argument("--json", type=Path, help="write everything here")
     arguments = parser.parse_args(argv)
     arguments.sizes, arguments.peers = arguments.sizes.split(","), arguments.peers.split(",")

@@ -15,7 +15,11 @@ LEARNING_RATE = 1e-3
 
 @dataclass(frozen=True)
 class Size:
-    """A network and the data it is trained on; `check_epochs` is after how many the losses are compared."""
+    """A network and the data it is trained on.
+
+    Attributes:
+        check_epochs: after how many the losses are compared; also the fewest that a turn has.
+    """
 
     widths: tuple[int, ...]
     batch: int
@@ -39,8 +43,8 @@ class Size:
 
 SIZES = {
     "S": Size((64, 64, 10), 32, 1440, 20),
-    "M": Size((784, 512, 256, 10), 128, 12800, 2),
-    "L": Size((2048, 2048, 2048, 1000), 512, 4096, 2),
+    "M": Size((784, 512, 256, 10), 128, 12800, 5),
+    "L": Size((2048, 2048, 2048, 1000), 512, 4096, 3),
 }
 
 
