@@ -76,6 +76,7 @@ def test_chains_of_reshapes_stretches_and_transposes_become_one():
         lambda x: x.reshape(3, 2).reshape(6).reshape(1, 6),
         lambda x: cr.broadcast_to(cr.broadcast_to(x, (4, 2, 3)), (5, 4, 2, 3)),
         lambda x: x.reshape(1, 2, 3).transpose(2, 0, 1).transpose(2, 0, 1),
+        lambda x: x.reshape(1, 2, 3).transpose(2, 0, 1).transpose(1, 0, 2),
     ):
         graph, ops = simplified(f, X)
         assert len(ops) <= 2
