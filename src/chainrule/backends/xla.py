@@ -159,10 +159,9 @@ def _options() -> dict[str, Any]:
 def put(arrays: Sequence[Any]) -> list[Any]:
     """Arrays copied to where the programs run."""
     import jax
-    import jax.numpy as jnp
 
     with jax.enable_x64(True):
-        return [jnp.array(a) for a in arrays]
+        return [jax.device_put(a, may_alias=False) for a in arrays]
 
 
 def get(arrays: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
@@ -178,10 +177,9 @@ def view(arrays: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
 def hold(arrays: Sequence[Any]) -> list[Any]:
     """Arrays that programs only read, where the programs run; not copied where that can be spared."""
     import jax
-    import jax.numpy as jnp
 
     with jax.enable_x64(True):
-        return [jnp.asarray(a) for a in arrays]
+        return [jax.device_put(a, may_alias=True) for a in arrays]
 
 
 def _epochs(schedule: Schedule) -> Callable[..., Any]:

@@ -27,12 +27,23 @@ def _fans(shape: Shape) -> tuple[int, int]:
 
 def uniform(shape: Shape, bound: float, dtype: Any = np.float32) -> Array:
     """W ~ U(−bound, bound)."""
-    return generator().uniform(-bound, bound, shape).astype(dtype)
+    w = _drawn(generator().random, shape, dtype)
+    w *= 2.0 * bound
+    w -= bound
+    return w
 
 
 def normal(shape: Shape, std: float, dtype: Any = np.float32) -> Array:
     """W ~ N(0, std²)."""
-    return (generator().standard_normal(shape) * std).astype(dtype)
+    w = _drawn(generator().standard_normal, shape, dtype)
+    w *= std
+    return w
+
+
+def _drawn(draw: Callable[..., Array], shape: Shape, dtype: Any) -> Array:
+    """Numbers drawn in the precision they are kept in, where the generator has it: a large layer is not held twice."""
+    precision = np.dtype(dtype) if np.dtype(dtype) in (np.float32, np.float64) else np.dtype(np.float64)
+    return draw(shape, dtype=precision).astype(dtype, copy=False)
 
 
 def constant(shape: Shape, value: float, dtype: Any = np.float32) -> Array:
