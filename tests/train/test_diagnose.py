@@ -112,5 +112,14 @@ def test_an_overflow_in_a_large_gradient_alone_is_said_one_step_later_as_lost_pa
     trainer = cr.Trainer(model, nn.MSELoss(), optim.SGD(1e-3), backend="numpy")
     message = failure(trainer, np.full((16, 8), 1e30), np.full((16, 600), 1e12), epochs=2, batch_size=16)
     assert message.startswith("step 2: the loss became inf")
-    assert "already not finite before this step" in message
+    assert "already not finite before this step, by the update of the step before: weight" in message
     assert "make the model anew" in message
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_update_that_overflows_names_the_parameter_that_it_lost(backend: str) -> None:
+    trainer = cr.Trainer(network(out=1), nn.MSELoss(), optim.SGD(1e38), backend=backend)
+    X, _ = table()
+    message = failure(trainer, X, 1e3 * X[:, :1], epochs=2, batch_size=16)
+    assert message.startswith("step 2: ")
+    assert "by the update of the step before: 0.weight" in message

@@ -158,12 +158,18 @@ def _phase(phase: Phase) -> Callable[..., tuple[bool, list[Any]]]:
     return run
 
 
-def put(arrays: Sequence[Any]) -> list[Any]:
-    """Arrays copied to where the programs run."""
+def put(arrays: list[Any]) -> list[Any]:
+    """Arrays copied to where the programs run; the list is emptied meanwhile, so that no large state is there twice."""
+    placed = []
+    arrays.reverse()
+    while arrays:
+        placed.append(np.array(arrays.pop()))
+    return placed
+
+
+def get(arrays: Sequence[Any]) -> list[Any]:
+    """Arrays copied back, each one's own."""
     return [np.array(a) for a in arrays]
-
-
-get = put
 
 
 def view(arrays: Sequence[Any]) -> list[Any]:

@@ -156,12 +156,16 @@ def _options() -> dict[str, Any]:
     return options
 
 
-def put(arrays: Sequence[Any]) -> list[Any]:
-    """Arrays copied to where the programs run."""
+def put(arrays: list[Any]) -> list[Any]:
+    """Arrays copied to where the programs run; the list is emptied meanwhile, so that no large state is there twice."""
     import jax
 
+    placed = []
+    arrays.reverse()
     with jax.enable_x64(True):
-        return [jax.device_put(a, may_alias=False) for a in arrays]
+        while arrays:
+            placed.append(jax.device_put(arrays.pop(), may_alias=False))
+    return placed
 
 
 def get(arrays: Sequence[Any]) -> list[np.ndarray[Any, Any]]:

@@ -16,13 +16,14 @@ from chainrule.train.step import Step
 
 def not_finite_error(stop: NotFinite, loop: Loop, step: Step, steps_per_epoch: int) -> NotFiniteError:
     """The error to raise: the bad step is run again, operation by operation, from the state before it."""
-    node = _first(loop, loop.backend.view(loop.state), stop.rows)
+    state = loop.backend.view(loop.state)
+    node = _first(loop, state, stop.rows)
     lost = node is not None and node.op == "input"
     what = "the gradient became infinite or NaN" if np.isfinite(stop.loss) else f"the loss became {stop.loss:g}"
     return NotFiniteError(
         f"{what} in epoch {stop.epoch + 1}, step {stop.step + 1} of {steps_per_epoch}",
         where=f"step {stop.epoch * steps_per_epoch + stop.step + 1}",
-        got=_described(node, step),
+        got=_described(node, step, state[0]),
         hint="lower the learning rate, clip the gradients (ClipNorm(1.0)) or check the scale of inputs and targets; "
         + ("make the model anew" if lost else "the model keeps its parameters from before"),
     )
@@ -35,12 +36,14 @@ def _first(loop: Loop, state: Any, rows: Any) -> Tensor | None:
     return first_not_finite(graph, [*state, *(np.asarray(loop.data[i]) for i in train.data), rows])
 
 
-def _described(node: Tensor | None, step: Step) -> str | None:
+def _described(node: Tensor | None, step: Step, first_leaf: Any) -> str:
     if node is None:
         return "no operation that repeats it on the reference backend (the numbers are near overflow)"
     if node.op == "input":
-        name = (node.name or "").split(".", 2)[-1] if not step.packed else "the parameters"
-        return f"already not finite before this step: {name}"
+        named = step.named_parameters(first_leaf) if step.packed else {}
+        bad = [name for name, value in named.items() if not np.isfinite(value).all()]
+        name = bad[0] if bad else (node.name or "").removeprefix("state.parameters.")
+        return f"already not finite before this step, by the update of the step before: {name}"
     place = f"layer {node.module}" if node.module else "the loss or the update"
     role = " (in the gradient)" if node.adjoint_of is not None else ""
     return f"first not finite in {place}, operation {node.op}{role}"

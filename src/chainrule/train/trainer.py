@@ -109,7 +109,7 @@ class Trainer:
         # Held in another precision than it is trained in, a model would be rounded between two calls of fit.
         for parameter in trained:
             parameter.dtype = np.dtype(self.precision)
-            parameter.value = parameter.numpy().astype(parameter.dtype)
+            parameter.value = np.asarray(parameter.value, parameter.dtype)
         self.history = History()
         self.standardizer: Standardizer | None = None
         self.steps = self.epochs = 0
@@ -231,11 +231,11 @@ class Trainer:
         schedule, compiled = self._compiled(step, state, arrays, fitting)
         leaves, structure = tree.flatten(state)
         keeper = Keeper(fitting, self, step, structure, begun, best)
-        placed = backend.put(leaves)
         # From here on the state lives where the program runs; large networks must not have it twice.
-        state, leaves, self.optimizer_state = {}, [], None
+        del state
+        self.optimizer_state = None
         loop = Loop(
-            compiled, backend, schedule, placed, backend.hold(arrays),
+            compiled, backend, schedule, backend.put(leaves), backend.hold(arrays),
             lambda epoch: fitting.order(len(arrays[0]), self.seed, begun + epoch),
             self.metrics, lambda at: self.optimizer.lr * (1.0 if rate is None else float(rate(at))),
             self.history, Bar(fitting.epochs) if progress else Silent(),
