@@ -34,6 +34,8 @@ from chainrule.train.recipe import to_recipe
 from chainrule.train.step import Step
 
 PRECISIONS = ("float32", "float64")
+LARGE = 1_000_000
+"""Parameters from which on it is worth some milliseconds to give freed memory back."""
 BLOCK = 4096
 """Rows that are evaluated or predicted at once."""
 
@@ -183,6 +185,8 @@ class Trainer:
         try:
             self._run(arrays, fitting, best, progress)
         finally:
+            if sum(p.size for p in self.model.parameters()) > LARGE:
+                backends.release()
             self.history.seconds += time.perf_counter() - began
         return self.history
 
