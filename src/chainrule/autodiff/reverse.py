@@ -34,7 +34,7 @@ def adjoints(outputs: Sequence[Tensor], seeds: Sequence[Tensor], wrt: Sequence[T
         g = found.get(node.id) if node.id in wanted else found.pop(node.id, None)
         if g is None or not node.inputs:
             continue
-        with setting(modules=(node.module,)):
+        with setting(module=node.module):
             _hand_back(found, node, g, reached)
     return [found[w.id] if w.id in found else _zeros(w) for w in wrt]
 

@@ -36,14 +36,14 @@ class Call(NamedTuple):
 class _Mode:
     """What holds while nodes are made.
 
-    Whether to record, whether a derivative is being taken, the modules we are in (their paths, from the outermost),
-    whether lines are wanted, where each module of the running model is, and a log of module calls where one is kept.
+    Whether to record, whether a derivative is being taken, the path of the module we are in, whether lines are
+    wanted, where each module of the running model is, and a log of module calls where one is kept.
     """
 
     recording = True
     differentiating = False
     lines = False
-    modules: tuple[str, ...] = ()
+    module = ""
     paths: dict[int, str] = {}  # noqa: RUF012  # replaced, never changed
     calls: list[Call] | None = None
 
@@ -138,7 +138,7 @@ class Tensor:
         self.shape, self.dtype, self.value = shape, dtype, value
         self.requires_grad, self.name = requires_grad, name
         self.id = next(_counter)
-        self.module = mode.modules[-1] if mode.modules else ""
+        self.module = mode.module
         self.line = _user_line() if mode.lines else None
         self.grad = self.adjoint_of = None
         self.detached = not mode.recording
@@ -325,10 +325,10 @@ def apply(name: str, *inputs: Tensor, **attrs: Any) -> Tensor:
     try:
         shape, dtype = op.infer(*inputs, **attrs)
     except ShapeError as error:
-        if mode.modules and mode.modules[-1] and error.where and mode.modules[-1] not in error.where:
+        if mode.module and error.where and mode.module not in error.where:
             raise ShapeError(
                 error.what,
-                where=f"layer {mode.modules[-1]}, {error.where}",
+                where=f"layer {mode.module}, {error.where}",
                 expected=error.expected,
                 got=error.got,
                 hint=error.hint,

@@ -67,11 +67,11 @@ class Module:
 
     def __call__(self, *args: Any) -> Any:
         """What `forward` gives; the nodes made meanwhile know this module's path."""
-        if mode.modules and mode.paths:
-            path = mode.paths.get(id(self), mode.modules[-1])
-            with setting(modules=(path,)):
+        if mode.paths:
+            path = mode.paths.get(id(self), mode.module)
+            with setting(module=path):
                 return self._run(args, path)
-        with setting(modules=("",), paths={id(module): name for name, module in self.named_modules()}):
+        with setting(module="", paths={id(module): name for name, module in self.named_modules()}):
             return self._run(args, "")
 
     def _run(self, args: tuple[Any, ...], path: str) -> Any:

@@ -210,11 +210,15 @@ class Trainer:
             self.standardizer = Standardizer.fit(arrays[0], self.normalize)
         if self.standardizer is not None:
             arrays[::2] = [self.standardizer(array) for array in arrays[::2]]
-        output = self._step("numpy").prediction(arrays[0][:1]).outputs[0]
-        for labels, name in zip(arrays[1::2], ("y", "validation y"), strict=False):
-            if isinstance(self.loss, (CrossEntropyLoss, NLLLoss)):
-                checks.labels_fit(labels, output.shape[-1], name)
+        self._labels_fit(arrays[0], dict(zip(("y", "validation y"), arrays[1::2], strict=False)))
         return arrays
+
+    def _labels_fit(self, X: np.ndarray[Any, Any], labels: dict[str, np.ndarray[Any, Any]]) -> None:
+        """Refuse rows that the model does not take, and labels that are not among a classifier's outputs."""
+        output = self._step("numpy").prediction(X[:1]).outputs[0]
+        if isinstance(self.loss, (CrossEntropyLoss, NLLLoss)):
+            for name, y in labels.items():
+                checks.labels_fit(y, output.shape[-1], name)
 
     def _step(self, backend: str, schedule: LearningRate | None = None) -> Step:
         # One packed vector spares the interpreter most of its calls; XLA fuses the update of each tensor as it is.
@@ -317,9 +321,8 @@ class Trainer:
         dtype = np.dtype(self.precision)
         X, y = self._standardized(checks.features(X, dtype)), checks.targets(y, self.loss, dtype)
         checks.equal_lengths(X, y)
+        self._labels_fit(X, {"y": y})
         step = self._step("numpy")
-        if isinstance(self.loss, (CrossEntropyLoss, NLLLoss)):
-            checks.labels_fit(y, step.prediction(X[:1]).outputs[0].shape[-1])
         state = step.state()
         phase = step.phase("evaluation", state, X, y, min(BLOCK, len(X)), (0, 1))
         records = self._records(phase, tree.flatten(state)[0], X, y)
