@@ -1,0 +1,1 @@
+"""Explanations: derivations with formulas, shapes and numbers; paths of optimizers; pages."""

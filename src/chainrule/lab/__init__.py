@@ -1,0 +1,1 @@
+"""Labs: each claim of the lecture, measured and drawn."""
