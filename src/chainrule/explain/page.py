@@ -42,8 +42,8 @@ pre { overflow-x: auto; }
 """
 _TABLE = """\
 <table>{% if head %}<thead><tr>{% for cell in head %}<th>{{ cell }}</th>{% endfor %}</tr></thead>{% endif %}
-<tbody>{% for row in rows %}<tr>{% for cell, number in row %}<td{% if number %} class="number"{% endif %}>{{ cell }}</td>\
-{% endfor %}</tr>
+<tbody>{% for row in rows %}<tr>
+{%- for cell, number in row %}<td{% if number %} class="number"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table>"""
 _environment = jinja2.Environment(autoescape=True)
 
