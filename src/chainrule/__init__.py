@@ -12,6 +12,7 @@ from chainrule.backends.compile import compile
 from chainrule.errors import ChainruleError, GradientMismatch
 from chainrule.graph import Graph, Tensor, functions, no_grad, tensor, trace
 from chainrule.graph.functions import *  # noqa: F403  # every function of tensors is public under its own name
+from chainrule.graph.scan import scan
 
 if TYPE_CHECKING:
     from chainrule import nn, optim
@@ -22,8 +23,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ChainruleError", "GradientMismatch", "Graph", "History", "Tensor", "Trainer", "check_grad", "compile", "grad",
-    "hessian", "jacobian", "jvp", "nn", "no_grad", "optim", "passes", "per_example_grad", "seed", "tensor", "trace",
-    "value_and_grad", "vjp", *functions.__all__,
+    "hessian", "jacobian", "jvp", "nn", "no_grad", "optim", "passes", "per_example_grad", "scan", "seed", "tensor",
+    "trace", "value_and_grad", "vjp", *functions.__all__,
 ]  # fmt: skip
 
 # The upper floors are loaded when they are first asked for, so that importing chainrule costs little more than NumPy.

@@ -3,7 +3,7 @@
 import pytest
 
 from chainrule.autodiff import batch
-from chainrule.autodiff.rules import RULES, Formula, NotDifferentiable, NotImplementedYet
+from chainrule.autodiff.rules import RULES, Formula, Joint, NotDifferentiable, NotImplementedYet
 from chainrule.backends import numpy as interpreter
 from chainrule.backends import xla
 from chainrule.backends.kernels import KERNELS
@@ -30,11 +30,14 @@ def test_every_operation_can_be_batched_or_is_refused_by_name(name):
 
 
 @pytest.mark.parametrize("name", COMPUTED)
-def test_every_rule_is_in_one_of_three_states_and_says_its_formula_or_its_reason(name):
+def test_every_rule_is_in_one_of_four_states_and_says_its_formula_or_its_reason(name):
     rule = RULES[name]
     if isinstance(rule, Formula):
         assert "g" in rule.text.lower()
         assert callable(rule.adjoint(0)) or callable(rule.adjoint(1))
+    elif isinstance(rule, Joint):
+        assert "g" in rule.text
+        assert callable(rule.adjoints)
     else:
         assert isinstance(rule, NotDifferentiable | NotImplementedYet)
         assert rule.reason

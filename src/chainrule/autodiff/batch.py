@@ -13,9 +13,9 @@ import numpy as np
 
 from chainrule.errors import DerivativeError
 from chainrule.graph import functions as F
-from chainrule.graph.graph import ancestors, annotate, descendants
+from chainrule.graph.graph import Graph, ancestors, annotate, descendants
 from chainrule.graph.ops import OPS, Slot
-from chainrule.graph.tensor import Tensor, apply, constant
+from chainrule.graph.tensor import Tensor, apply, constant, placeholder
 
 
 def batched(outputs: Sequence[Tensor], examples: Sequence[Tensor], batches: Sequence[Tensor]) -> list[Tensor]:
@@ -133,7 +133,34 @@ def _linear(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Ten
     return F.add(y, F.reshape(bias, (size, *(1,) * (len(node.shape) - 1), bias.shape[-1])))
 
 
-_SOME: dict[str, SomeRow] = {"getitem": _getitem, "put_add": _put_add, "linear": _linear}
+def _scan(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
+    """Every carry gets the new axis in front; a sequence gets it behind the steps, so that it is still cut by steps."""
+    body, count = node.attrs["body"], node.attrs["carries"]
+    last = count + node.attrs["sequences"]
+    wide = [flag or position < count for position, flag in enumerate(flags)]
+    inner = [placeholder((size, *x.shape), x.dtype, x.name) if w else x for x, w in zip(body.inputs, wide, strict=True)]
+    chosen = [(old, new) for old, new in zip(body.inputs, inner, strict=True) if old is not new]
+    outputs = batched(body.outputs, [old for old, _ in chosen], [new for _, new in chosen])
+    operands = [
+        x if flag or position >= count else _repeat(x, size)
+        for position, (x, flag) in enumerate(zip(xs, flags, strict=True))
+    ]
+    operands = [F.swapaxes(x, 0, 1) if count <= i < last and flags[i] else x for i, x in enumerate(operands)]
+    return apply("scan", *operands, **{**node.attrs, "body": Graph(inner, outputs).simplify()})
+
+
+def _project(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
+    part = apply("project", xs[0], **node.attrs)
+    return part if node.attrs["part"] < xs[0].attrs["carries"] else F.swapaxes(part, 0, 1)
+
+
+_SOME: dict[str, SomeRow] = {
+    "getitem": _getitem,
+    "put_add": _put_add,
+    "linear": _linear,
+    "scan": _scan,
+    "project": _project,
+}
 _ALL: dict[str, Row] = {
     "broadcast_to": _broadcast_to,
     "reshape": lambda node, xs, size: F.reshape(xs[0], (size, *node.shape)),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import tree
-from chainrule.autodiff.rules import RULES, NotDifferentiable, NotImplementedYet
+from chainrule.autodiff.rules import RULES, Joint, NotDifferentiable, NotImplementedYet
 from chainrule.errors import DerivativeError, ShapeError
 from chainrule.graph import functions as F
 from chainrule.graph import seams
@@ -25,7 +25,7 @@ def adjoints(outputs: Sequence[Tensor], seeds: Sequence[Tensor], wrt: Sequence[T
     """∂C/∂w for each w, where C is such that ∂C/∂output is the seed; zeros where C does not depend on w."""
     nodes = ancestors(outputs)
     reached = descendants([n for n in nodes if not n.detached], wrt)
-    found: dict[int, Tensor] = {}
+    found: dict[int, Any] = {}
     for output, seed in zip(outputs, seeds, strict=True):
         if output.id in reached:
             _collect(found, output, seed)
@@ -39,8 +39,20 @@ def adjoints(outputs: Sequence[Tensor], seeds: Sequence[Tensor], wrt: Sequence[T
     return [found[w.id] if w.id in found else _zeros(w) for w in wrt]
 
 
-def _hand_back(found: dict[int, Tensor], node: Tensor, g: Tensor, reached: set[int]) -> None:
+def _hand_back(found: dict[int, Any], node: Tensor, g: Any, reached: set[int]) -> None:
     rule = RULES[node.op]
+    if node.op == "project":
+        # The node it is a part of gets the adjoints of all its parts at once, as a dict.
+        gathered = found.setdefault(node.inputs[0].id, {})
+        part = node.attrs["part"]
+        gathered[part] = F.add(gathered[part], g) if part in gathered else g
+        return
+    if isinstance(rule, Joint):
+        wanted = [x.id in reached and x.dtype.kind == "f" for x in node.inputs]
+        for x, given in zip(node.inputs, rule.adjoints(g, node, wanted, adjoints), strict=True):
+            if given is not None:
+                _collect(found, x, given)
+        return
     if isinstance(rule, NotDifferentiable):
         return
     if isinstance(rule, NotImplementedYet):
@@ -52,7 +64,7 @@ def _hand_back(found: dict[int, Tensor], node: Tensor, g: Tensor, reached: set[i
                 _collect(found, x, adjoint(g, node, *node.inputs))
 
 
-def _collect(found: dict[int, Tensor], x: Tensor, g: Tensor) -> None:
+def _collect(found: dict[int, Any], x: Tensor, g: Tensor) -> None:
     """Add a contribution to the adjoint of x, and name the adjoint after its forward node."""
     assert g.shape == x.shape, f"the adjoint of {x.label()} has shape {g.shape}"
     g = F.add(found[x.id], g) if x.id in found else g

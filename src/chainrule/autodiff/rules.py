@@ -1,8 +1,8 @@
 """The table of derivative rules: one row an operation, formula above rule.
 
 A row gives, for each operand, the *adjoint* ∂C/∂operand from g = ∂C/∂result. Rules emit nodes, never arrays; so
-gradients of gradients, printing and fusion follow. Only the adjoints that are needed are made. A row is in one of three
-states: a formula, `NotDifferentiable` (with the reason), `NotImplementedYet`. An operand for which a row has `None` is
+gradients of gradients, printing and fusion follow. Only the adjoints that are needed are made. A row is in one of four
+states: a formula, a joint one for several results, `NotDifferentiable` (with the reason), `NotImplementedYet`. An operand for which a row has `None` is
 one that has no derivative by nature: an index, a label, a condition.
 
 Sources: the elementary rules are calculus; the matrix rules are in Giles (2008), "Collected matrix derivative results
@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from chainrule.autodiff.loops import reversed_scan
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor, apply
 
@@ -35,6 +37,18 @@ class Formula:
 
 
 @dataclass(frozen=True)
+class Joint:
+    """A rule for an operation of several results: all operands' adjoints at once.
+
+    The function takes the adjoints of the results by their number (those that have one), the node, which operands want
+    an adjoint, and the reversal itself, for rules that reverse a graph inside.
+    """
+
+    text: str
+    adjoints: Callable[[dict[int, Tensor], Tensor, list[bool], Any], list[Tensor | None]]
+
+
+@dataclass(frozen=True)
 class NotDifferentiable:
     """There is no derivative, and why; nothing flows back."""
 
@@ -48,7 +62,7 @@ class NotImplementedYet:
     reason: str
 
 
-RULES: dict[str, Formula | NotDifferentiable | NotImplementedYet] = {}
+RULES: dict[str, Formula | Joint | NotDifferentiable | NotImplementedYet] = {}
 
 
 def _rule(name: str, text: str, *adjoints: Adjoint | None) -> None:
@@ -269,6 +283,11 @@ _rule(
     lambda g, c, x, t: g * ((x - t) * 2.0),
     lambda g, c, x, t: g * ((t - x) * 2.0),
 )
+
+# ---- loops
+
+RULES["scan"] = Joint("(c̄ₜ, x̄ₜ, k̄ₜ) = (g꜀, gᵧ)·∂body/∂(c, x, k), the last step first, k̄ = Σ k̄ₜ", reversed_scan)
+RULES["project"] = Joint("x̄ has g as one of its parts", lambda g, node, wanted, adjoints: [None])
 
 # ---- no derivative
 

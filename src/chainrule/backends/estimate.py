@@ -24,15 +24,17 @@ ELEMENT = {"numpy": 0.5e-9, "xla": 0.1e-9}
 def seconds(graph: Graph, backend: str) -> float:
     """The estimated time of one run of a graph, compiling apart."""
     node = NUMPY_NODE if backend == "numpy" else XLA_NODE
-    return sum(node + _work(n, ELEMENT[backend]) for n in graph.nodes if n.op not in LEAVES)
+    return sum(node + _work(n, backend) for n in graph.nodes if n.op not in LEAVES)
 
 
-def _work(node: Tensor, element: float) -> float:
+def _work(node: Tensor, backend: str) -> float:
+    if node.op == "scan":
+        return node.attrs["length"] * seconds(node.attrs["body"], backend)
     if node.op in ("matmul", "linear"):
         inner = node.inputs[0].shape[-1]
         return 2 * node.size * inner * FLOP
     # Threefry makes some hundred operations of every number it draws.
-    return node.size * element * (60 if node.op == "random_uniform" else 1)
+    return node.size * ELEMENT[backend] * (60 if node.op == "random_uniform" else 1)
 
 
 def compile_seconds(graphs: list[Graph]) -> float:

@@ -60,6 +60,7 @@ _simple("max", lambda xp, a: lambda x: xp.max(x, axis=a["axes"], keepdims=a["kee
 _simple("argmax", lambda xp, a: lambda x: xp.argmax(x, axis=a["axis"]))
 _simple("cumsum", lambda xp, a: lambda x: xp.cumsum(x, axis=a["axis"]))
 _simple("relu", lambda xp, a: lambda x: xp.maximum(x, 0))
+_simple("project", lambda xp, a: lambda parts: parts[a["part"]])
 _simple("squared_error", lambda xp, a: lambda x, t: xp.square(x - t))
 
 

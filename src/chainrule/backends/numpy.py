@@ -11,7 +11,7 @@ from chainrule.backends.kernels import KERNELS, Kernel
 from chainrule.backends.loop import LoopProgram, Outcome, Phase, Schedule, Span
 from chainrule.graph import seams
 from chainrule.graph.graph import LEAVES, Graph
-from chainrule.graph.ops import OPS, fill
+from chainrule.graph.ops import BUNDLE, OPS, fill, parts
 from chainrule.graph.tensor import Tensor
 
 Arrays = Sequence[Any]
@@ -45,8 +45,28 @@ def _linear(attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
+def _scan(attrs: dict[str, Any]) -> Kernel:
+    program = compile_graph(attrs["body"])
+    count, length = attrs["carries"], attrs["length"]
+    inputs = count + attrs["sequences"]
+    order = range(length - 1, -1, -1) if attrs["reverse"] else range(length)
+
+    def kernel(*operands: Any) -> tuple[Any, ...]:
+        carry, sequences, fixed = operands[:count], operands[count:inputs], operands[inputs:]
+        stacked = [np.empty(shape, dtype) for shape, dtype in parts(attrs)[count:]]
+        for t in order:
+            given = program([*carry, *(x[t] for x in sequences), *fixed])
+            for stack, value in zip(stacked, (*given[count:], *carry[: attrs["kept"]]), strict=True):
+                stack[t] = value
+            carry = tuple(given[:count])
+        return (*carry, *stacked)
+
+    return kernel
+
+
 _OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {
     "put_add": _put_add,
+    "scan": _scan,
     "sum": _reduction(np.add.reduce),
     "max": _reduction(np.maximum.reduce),
     "linear": _linear,
@@ -60,10 +80,11 @@ def kernel(op: str, attrs: dict[str, Any]) -> Kernel:
     return _OWN[op](attrs) if op in _OWN else KERNELS[op](np, attrs)
 
 
-def evaluate(op: str, values: Sequence[Any], attrs: dict[str, Any], dtype: Any) -> np.ndarray[Any, Any]:
+def evaluate(op: str, values: Sequence[Any], attrs: dict[str, Any], dtype: Any) -> Any:
     """One operation on arrays, now: what define-by-run does. Floating-point warnings are left to the results."""
     with np.errstate(all="ignore"):
-        return np.asarray(kernel(op, attrs)(*values), dtype=dtype)
+        value = kernel(op, attrs)(*values)
+        return value if dtype == BUNDLE else np.asarray(value, dtype=dtype)
 
 
 def compile_graph(graph: Graph) -> Program:
@@ -190,7 +211,7 @@ def first_not_finite(graph: Graph, values: Arrays) -> Tensor | None:
             if node.op == "constant":
                 held.setdefault(node.id, np.asarray(node.value))
             elif node.op != "input":
-                held[node.id] = np.asarray(kernel(node.op, node.attrs)(*(held[x.id] for x in node.inputs)))
+                held[node.id] = evaluate(node.op, [held[x.id] for x in node.inputs], node.attrs, node.dtype)
             if node.dtype.kind == "f" and not np.isfinite(held[node.id]).all():
                 return node
     return None

@@ -16,7 +16,7 @@ import numpy as np
 from chainrule.backends.kernels import KERNELS, Kernel
 from chainrule.backends.loop import LoopProgram, Outcome, Phase, Schedule, Span
 from chainrule.graph.graph import Graph
-from chainrule.graph.ops import Slot, fill
+from chainrule.graph.ops import BUNDLE, Slot, fill
 from chainrule.passes.guard import guarded
 
 Program = Callable[[Sequence[Any]], list[Any]]
@@ -76,7 +76,32 @@ def _linear(attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-_OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {"getitem": _getitem, "put_add": _put_add, "linear": _linear}
+def _scan(attrs: dict[str, Any]) -> Kernel:
+    from jax import lax
+
+    step = _function(attrs["body"])
+    count = attrs["carries"]
+    inputs = count + attrs["sequences"]
+
+    def kernel(*operands: Any) -> tuple[Any, ...]:
+        def one(carry: list[Any], sequences: list[Any]) -> Any:
+            given = step([*carry, *sequences, *operands[inputs:]])
+            return given[:count], (*given[count:], *carry[: attrs["kept"]])
+
+        carry, stacked = lax.scan(
+            one, list(operands[:count]), list(operands[count:inputs]), attrs["length"], attrs["reverse"]
+        )
+        return (*carry, *stacked)
+
+    return kernel
+
+
+_OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {
+    "getitem": _getitem,
+    "put_add": _put_add,
+    "linear": _linear,
+    "scan": _scan,
+}
 
 
 def _kernel(op: str, attrs: dict[str, Any]) -> Kernel:
@@ -106,7 +131,7 @@ def _function(graph: Graph) -> Callable[[Sequence[Any]], list[Any]]:
                 held[node.id] = _literal(node.value)
                 continue
             value = _kernel(node.op, node.attrs)(*(held[x.id] for x in node.inputs))
-            held[node.id] = value.astype(node.dtype)
+            held[node.id] = value if node.dtype == BUNDLE else value.astype(node.dtype)
         return [held[y.id] for y in graph.outputs]
 
     return run

@@ -214,6 +214,8 @@ def _verify_node(node: Tensor, seen: set[int]) -> None:
         raise GraphError(
             "the shape is not what its operands give", where=node.label(), expected=f"{dtype}{list(shape)}"
         )
+    if "body" in node.attrs:
+        node.attrs["body"].verify()
     if op.elementwise and any(x.shape != node.shape for x in node.inputs):
         raise GraphError(
             "an elementwise operation over unequal shapes", where=node.label(), got=[x.shape for x in node.inputs]

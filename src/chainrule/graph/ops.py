@@ -317,6 +317,38 @@ _define(
 _define("squared_error", "C = (x − t)²", lambda x, t: (x.shape, x.dtype), elementwise=True, fused=True)
 
 
+# ---- loops: a node with several results, and the nodes that take one of them
+
+
+BUNDLE = np.dtype(object)
+"""The dtype of a node that holds several arrays."""
+
+
+def parts(attrs: dict[str, Any]) -> tuple[Signature, ...]:
+    """What a `scan` of these settings gives.
+
+    The last carries; each step's results, stacked; the first `kept` carries as they were before each step, stacked.
+    """
+    count, length = attrs["carries"], attrs["length"]
+    given = [(y.shape, y.dtype) for y in attrs["body"].outputs]
+    stacked = [((length, *shape), dtype) for shape, dtype in (*given[count:], *given[: attrs["kept"]])]
+    return (*given[:count], *stacked)
+
+
+def _scan(
+    *operands: Typed, body: Any, carries: int, kept: int, sequences: int, length: int, reverse: bool
+) -> Signature:
+    for position, (x, inner) in enumerate(zip(operands, body.inputs, strict=True)):
+        lead = (length,) if carries <= position < carries + sequences else ()
+        if (x.shape, x.dtype) != ((*lead, *inner.shape), inner.dtype):
+            raise ShapeError("an operand does not fit the body", where="scan", expected=inner.label(), got=x.shape)
+    return (), BUNDLE
+
+
+_define("scan", "cₜ₊₁, yₜ = body(cₜ, xₜ)", _scan)
+_define("project", "y = one of several results", lambda x, part: parts(x.attrs)[part])
+
+
 # ---- random numbers and leaves
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from chainrule.errors import ShapeError, TraceError
 from chainrule.graph import seams
-from chainrule.graph.ops import OPS, Shape
+from chainrule.graph.ops import BUNDLE, OPS, Shape
 
 _counter = itertools.count()
 _PACKAGE = __name__.split(".")[0]
@@ -337,11 +337,12 @@ def apply(name: str, *inputs: Tensor, **attrs: Any) -> Tensor:
     values = [t.value for t in inputs]
     known = all(value is not None for value in values)
     requires_grad = (
-        mode.recording and dtype.kind == "f" and name != "stop_gradient" and any(t.requires_grad for t in inputs)
+        mode.recording and dtype.kind in "fO" and name != "stop_gradient" and any(t.requires_grad for t in inputs)
     )
     if not known:
         return Tensor(name, inputs, attrs, shape, dtype, None, requires_grad)
     value = seams.ability("evaluate")(name, values, attrs, dtype)
-    if not requires_grad:
+    # A node of several results stays what it is, since its parts are told by its settings.
+    if not requires_grad and dtype != BUNDLE:
         return Tensor("constant", (), {}, shape, dtype, value)
-    return Tensor(name, inputs, attrs, shape, dtype, value, True)
+    return Tensor(name, inputs, attrs, shape, dtype, value, requires_grad)
