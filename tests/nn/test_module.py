@@ -189,3 +189,29 @@ def test_a_module_where_a_tensor_is_wanted_is_refused() -> None:
 def test_nodes_know_the_path_of_the_module_that_made_them() -> None:
     graph = cr.trace(nn.Sequential(small(), nn.Tanh()), np.ones((1, 2)))
     assert [node.module for node in graph.nodes if node.op in ("linear", "relu", "tanh")] == ["0.0", "0.1", "0.2", "1"]
+
+
+def test_a_module_inside_a_traced_function_still_has_its_parameters():
+    model = cr.nn.Sequential(cr.nn.Linear(2, 3), cr.nn.Linear(3, 1))
+    seen = []
+
+    def f(model, x):
+        seen.append([name for name, _ in model.named_parameters()])
+        seen.append([name for name, _ in model[1].named_parameters()])
+        return model(x).sum()
+
+    cr.trace(f, model, np.ones((4, 2)))
+    assert seen == [["0.weight", "0.bias", "1.weight", "1.bias"], ["weight", "bias"]]
+
+
+def test_gradients_of_a_module_can_be_taken_inside_a_compiled_function():
+    model = cr.nn.Linear(2, 1)
+    x, y = np.ones((4, 2), "float32"), np.zeros((4, 1), "float32")
+
+    def gradient(model):
+        return cr.grad(lambda model: cr.nn.MSELoss()(model(x), y))(model)
+
+    compiled, direct = cr.compile(gradient, backend="numpy")(model), gradient(model)
+    assert compiled.keys() == direct.keys() == {"weight", "bias"}
+    for name, g in direct.items():
+        np.testing.assert_allclose(compiled[name].numpy(), g.numpy(), rtol=1e-6)

@@ -2,8 +2,8 @@
 
 A row gives, for each operand, the *adjoint* ∂C/∂operand from g = ∂C/∂result. Rules emit nodes, never arrays; so
 gradients of gradients, printing and fusion follow. Only the adjoints that are needed are made. A row is in one of four
-states: a formula, a joint one for several results, `NotDifferentiable` (with the reason), `NotImplementedYet`. An operand for which a row has `None` is
-one that has no derivative by nature: an index, a label, a condition.
+states: a formula, a joint one for several results, `NotDifferentiable` (with the reason), `NotImplementedYet`. An
+operand for which a row has `None` is one that has no derivative by nature: an index, a label, a condition.
 
 Sources: the elementary rules are calculus; the matrix rules are in Giles (2008), "Collected matrix derivative results
 for forward and reverse mode algorithmic differentiation"; the fused ones are derived in the comment of their row.

@@ -17,6 +17,10 @@ from chainrule.graph.tensor import Call, Tensor, mode, setting
 from chainrule.nn.summary import Summary, summarize
 
 
+_STANDS_FOR = "_stands_for"
+"""The attribute in which a stand-in keeps the module it stands for: where that has a parameter, it has its tensor."""
+
+
 class Parameter(Tensor):
     """A tensor that training changes.
 
@@ -84,8 +88,8 @@ class Module:
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules directly inside this one."""
-        for name, value in vars(self).items():
-            yield from _members(name, value, Module)
+        for name, value in vars(_original(self)).items():
+            yield from _members(name, value, vars(self)[name], Module)
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module and all inside it, each once."""
@@ -102,8 +106,8 @@ class Module:
     def _named(self, kind: type) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
         for path, module in self.named_modules():
-            for attribute, value in vars(module).items():
-                for name, member in _members(attribute, value, kind):
+            for attribute, value in vars(_original(module)).items():
+                for name, member in _members(attribute, value, vars(module)[attribute], kind):
                     if id(member) not in seen:
                         seen.add(id(member))
                         yield f"{path}.{name}" if path else name, member
@@ -195,15 +199,21 @@ class Module:
         return ""
 
 
-def _members(name: str, value: Any, kind: type) -> Iterator[tuple[str, Any]]:
+def _original(module: Module) -> Module:
+    """The module that a stand-in stands for, or the module itself."""
+    return vars(module).get(_STANDS_FOR, module)
+
+
+def _members(name: str, value: Any, now: Any, kind: type) -> Iterator[tuple[str, Any]]:
+    """What stands in `now` where `value`, which is built alike, has something of this kind."""
     if isinstance(value, kind):
-        yield name, value
+        yield name, now
     elif isinstance(value, (list, tuple)):
-        for i, member in enumerate(value):
-            yield from _members(f"{name}.{i}", member, kind)
+        for i, (member, own) in enumerate(zip(value, now, strict=True)):
+            yield from _members(f"{name}.{i}", member, own, kind)
     elif isinstance(value, dict):
         for key, member in value.items():
-            yield from _members(f"{name}.{key}", member, kind)
+            yield from _members(f"{name}.{key}", member, now[key], kind)
 
 
 def _stand_in(value: Any, replaced: Mapping[int, Tensor], seen: dict[int, Any]) -> Any:
@@ -217,6 +227,8 @@ def _stand_in(value: Any, replaced: Mapping[int, Tensor], seen: dict[int, Any]) 
         return value
     if id(value) not in seen:
         seen[id(value)] = twin = copy.copy(value)
-        for name, member in vars(value).items():
+        own = {name: member for name, member in vars(value).items() if name != _STANDS_FOR}
+        for name, member in own.items():
             twin.__dict__[name] = _stand_in(member, replaced, seen)
+        twin.__dict__[_STANDS_FOR] = _original(value)
     return seen[id(value)]
