@@ -16,7 +16,6 @@ from chainrule.errors import ArgumentError, ShapeError, nearest
 from chainrule.graph.tensor import Call, Tensor, mode, setting
 from chainrule.nn.summary import Summary, summarize
 
-
 _STANDS_FOR = "_stands_for"
 """The attribute in which a stand-in keeps the module it stands for: where that has a parameter, it has its tensor."""
 
