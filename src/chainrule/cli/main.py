@@ -8,12 +8,17 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from chainrule.cli import bench, fit, predict
+from chainrule.cli import bench, fit, lab, predict
 from chainrule.errors import ArgumentError, ChainruleError, nearest
 
 DONE, FAILED, WRONG = 0, 1, 2
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {"fit": fit.run, "predict": predict.run, "bench": bench.run}
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "fit": fit.run,
+    "predict": predict.run,
+    "lab": lab.run,
+    "bench": bench.run,
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,6 +35,7 @@ def parser() -> Parser:
     commands = top.add_subparsers(dest="command", title="commands", parser_class=Parser, metavar="COMMAND")
     fit.add_arguments(commands.add_parser("fit", help="train a network on a table", allow_abbrev=False))
     predict.add_arguments(commands.add_parser("predict", help="apply a trained network to a table", allow_abbrev=False))
+    lab.add_arguments(commands.add_parser("lab", help="measure what the theory claims", allow_abbrev=False))
     bench.add_arguments(
         commands.add_parser("bench", help="measure this machine beside the estimates", allow_abbrev=False)
     )
@@ -74,5 +80,5 @@ def _request(arguments: list[str]) -> argparse.Namespace:
 
 def _options(command: str) -> list[str]:
     sub = Parser(add_help=False)
-    {"fit": fit, "predict": predict, "bench": bench}[command].add_arguments(sub)
+    {"fit": fit, "predict": predict, "lab": lab, "bench": bench}[command].add_arguments(sub)
     return list(sub._option_string_actions)

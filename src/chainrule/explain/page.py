@@ -103,8 +103,11 @@ class Page:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.part")
-        beside.write_text(self.html(), encoding="utf-8")
-        beside.replace(path)
+        try:
+            beside.write_text(self.html(), encoding="utf-8")
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
         return path
 
 

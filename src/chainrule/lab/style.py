@@ -125,3 +125,16 @@ def bars(axes: Axes, names: Sequence[str], values: ArrayLike, label: str = "", n
 def legend(axes: Axes, **more: Any) -> None:
     """The legend, where it hides least."""
     axes.legend(**{"fontsize": 10, "framealpha": 0.9, "handlelength": 3.2, **more})
+
+
+def described(figure: Figure) -> str:
+    """The picture in words, from its titles, axes and legends: for those who cannot see it."""
+    return " ".join(text for axes in figure.axes if (text := _described(axes)))
+
+
+def _described(axes: Axes) -> str:
+    title, x, y = (" ".join(text.split()) for text in (axes.get_title(), axes.get_xlabel(), axes.get_ylabel()))
+    shown = axes.get_legend_handles_labels()[1] if axes.get_legend() else []
+    words = f"{y} against {x}" if x and y else x or y
+    listed = f"; shown: {', '.join(shown)}" if shown else ""
+    return ": ".join(part for part in (title, words) if part) + listed + "." if title or words else ""

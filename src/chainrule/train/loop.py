@@ -154,11 +154,14 @@ def summarized(
 
 @contextmanager
 def _interruptible(loop: Loop) -> Iterator[None]:
-    """Let Ctrl-C end the loop after the call that is running; a second one interrupts at once."""
-    if threading.current_thread() is not threading.main_thread():
+    """Let Ctrl-C end the loop after the call that is running; a second one interrupts at once.
+
+    A program that has its own idea of Ctrl-C keeps it.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
 
     def stop(number: int, frame: Any) -> None:
         loop.interrupted = True
