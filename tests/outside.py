@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal
+from scipy.special import erf
 
 from recipes import Array, Recipe
 
@@ -132,6 +133,7 @@ PRIMITIVES: dict[str, Callable[..., Array]] = {
     **_named(
         tanh=np.tanh, sqrt=np.sqrt, square=np.square, abs=np.abs, sign=np.sign, floor=np.floor, is_finite=np.isfinite
     ),
+    **_named(erf=erf),
     **_named(eq=np.equal, ne=np.not_equal, lt=np.less, le=np.less_equal, gt=np.greater, ge=np.greater_equal),
     **_named(stop_gradient=lambda x: x, copy=lambda x: x, copy_p=lambda x: x),
     "not": lambda p, x: np.logical_not(x),

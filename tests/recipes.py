@@ -361,6 +361,39 @@ def _labelled(s: Sketch, x: Array) -> dict[str, Any] | None:
     return {"labels": labels, "smoothing": s.choice([0.0, 0.0, 0.1, 0.3])}
 
 
+def _deviations(s: Sketch, x: Array) -> dict[str, Any] | None:
+    """Axes over which no deviation is near 0, where it has a kink."""
+    settings = _axes(s, x)
+    return settings if (x.std(settings["axis"]) > 0.1).all() else None
+
+
+def _standardized(s: Sketch, x: Array) -> dict[str, Any]:
+    return {"axis": _axes(s, x)["axis"], "eps": s.choice([0.01, 0.3])}
+
+
+def _batch_norm(s: Sketch) -> tuple[tuple[int, ...], dict[str, Any]] | None:
+    first = s.pick(lambda x: x.ndim > 0)
+    if first is None:
+        return None
+    x = s.values[first]
+    axes = tuple(a for a in range(x.ndim) if s.rng.random() < 0.6)
+    return _with_scale(s, first, tuple(n for a, n in enumerate(x.shape) if a not in axes), {"axis": axes})
+
+
+def _layer_norm(s: Sketch) -> tuple[tuple[int, ...], dict[str, Any]] | None:
+    first = s.pick(lambda x: x.ndim > 0)
+    return None if first is None else _with_scale(s, first, s.values[first].shape[-1:], {})
+
+
+def _with_scale(
+    s: Sketch, first: int, shape: tuple[int, ...], settings: dict[str, Any]
+) -> tuple[tuple[int, ...], dict[str, Any]] | None:
+    scale, shift = (s.pick(lambda y: y.shape == shape) for _ in range(2))
+    if scale is None or shift is None:
+        return None
+    return (first, scale, shift), {**settings, "eps": s.choice([0.01, 0.3])}
+
+
 # ---- what moves mean: ours, and in other words
 
 
@@ -436,6 +469,29 @@ def _reference_softplus(xp: Any, x: Array) -> Array:
     return xp.log1p(xp.exp(x))
 
 
+def _reference_erf(xp: Any, x: Array) -> Array:
+    if xp is np:
+        from scipy.special import erf
+    else:
+        from jax.scipy.special import erf
+    return erf(x)
+
+
+def _reference_elu(xp: Any, x: Array, alpha: float) -> Array:
+    return xp.where(x > 0, x, alpha * (xp.exp(x) - 1.0))
+
+
+def _reference_standardize(xp: Any, x: Array, axis: Any, eps: float) -> Array:
+    mean = xp.sum(x, axis, keepdims=True) * (xp.sum(xp.ones(x.shape), axis, keepdims=True) ** -1.0)
+    variance = xp.mean((x - mean) ** 2, axis, keepdims=True)
+    return (x - mean) * (variance + eps) ** -0.5
+
+
+def _reference_batch_norm(xp: Any, x: Array, w: Array, b: Array, axis: Any, eps: float) -> Array:
+    kept = [1 if a in axis else n for a, n in enumerate(x.shape)]
+    return xp.reshape(w, kept) * _reference_standardize(xp, x, axis, eps) + xp.reshape(b, kept)
+
+
 def _clear(x: Array) -> Any:
     return np.abs(x) > CLEAR
 
@@ -474,6 +530,15 @@ MOVES: dict[str, Move] = {
     "softplus": _unary("softplus", _reference_softplus),
     "relu": _unary("relu", lambda xp, x: xp.where(x > 0, x, 0.0), _clear),
     "silu": _unary("silu", lambda xp, x: x / (1.0 + xp.exp(-x))),
+    "erf": _unary("erf", _reference_erf),
+    "leaky_relu": Move(
+        _one(_clear, lambda s, x: {"negative_slope": s.choice([0.01, 0.3, 0.0])}),
+        cr.leaky_relu,
+        lambda xp, x, negative_slope: xp.where(x > 0, x, negative_slope * x),
+    ),
+    "elu": Move(_one(_clear, lambda s, x: {"alpha": s.choice([1.0, 0.5])}), cr.elu, _reference_elu),
+    "selu": _unary("selu", lambda xp, x: 1.0507009873554805 * _reference_elu(xp, x, 1.6732632423543772), _clear),
+    "gelu": _unary("gelu", lambda xp, x: x * (1.0 + _reference_erf(xp, x / 2.0**0.5)) / 2.0),
     "add": _binary("add"),
     "subtract": _binary("subtract"),
     "multiply": _binary("multiply"),
@@ -542,6 +607,9 @@ MOVES: dict[str, Move] = {
     "sum": Move(_one(settings=_axes), cr.sum, lambda xp, x, axis, keepdims: xp.sum(x, axis, keepdims=keepdims)),
     "mean": Move(_one(settings=_axes), cr.mean, lambda xp, x, axis, keepdims: xp.mean(x, axis, keepdims=keepdims)),
     "var": Move(_one(settings=_axes), cr.var, lambda xp, x, axis, keepdims: xp.var(x, axis, keepdims=keepdims)),
+    "std": Move(
+        _one(settings=_deviations), cr.std, lambda xp, x, axis, keepdims: xp.var(x, axis, keepdims=keepdims) ** 0.5
+    ),
     "max": Move(
         _one(settings=_max_axes(1.0)), cr.max, lambda xp, x, axis, keepdims: xp.max(x, axis, keepdims=keepdims)
     ),
@@ -567,4 +635,17 @@ MOVES: dict[str, Move] = {
         _two(), cr.binary_cross_entropy_with_logits, lambda xp, x, t: _reference_softplus(xp, x) - t * x
     ),
     "squared_error": Move(_two(), cr.squared_error, lambda xp, x, t: (x - t) ** 2),
+    "absolute_error": Move(
+        _two(lambda x, t: np.abs(x - t) > CLEAR), cr.absolute_error, lambda xp, x, t: xp.where(x > t, x - t, t - x)
+    ),
+    "huber": Move(
+        _two(lambda x, t: np.abs(np.abs(x - t) - 0.7) > CLEAR),
+        lambda x, t: cr.huber(x, t, 0.7),
+        lambda xp, x, t: xp.where(xp.abs(x - t) < 0.7, (x - t) ** 2 / 2.0, 0.7 * (xp.abs(x - t) - 0.35)),
+    ),
+    "standardize": Move(_one(settings=_standardized), cr.standardize, _reference_standardize),
+    "batch_norm": Move(_batch_norm, cr.batch_norm, _reference_batch_norm),
+    "layer_norm": Move(
+        _layer_norm, cr.layer_norm, lambda xp, x, w, b, eps: w * _reference_standardize(xp, x, -1, eps) + b
+    ),
 }

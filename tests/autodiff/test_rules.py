@@ -24,6 +24,9 @@ def probabilities(*shape):
 LABELS = np.array([[0, 2, 1], [1, 1, 0]])
 CASES = [
     *(pytest.param(name, (normal(3, 4),), {}, id=name) for name in ("sigmoid", "softplus", "relu", "silu")),
+    pytest.param("leaky_relu", (normal(3, 4),), {"negative_slope": 0.1}, id="leaky_relu"),
+    pytest.param("elu", (normal(3, 4),), {"alpha": 0.7}, id="elu"),
+    pytest.param("gelu", (normal(3, 4),), {}, id="gelu"),
     pytest.param("linear", (normal(5, 3), normal(2, 3)), {}, id="linear"),
     pytest.param("linear", (normal(5, 3), normal(2, 3), normal(2)), {}, id="linear-bias"),
     pytest.param("linear", (normal(2, 4, 3), normal(2, 3), normal(2)), {}, id="linear-3d"),
@@ -40,6 +43,23 @@ CASES = [
     pytest.param("binary_cross_entropy", (probabilities(3, 4), probabilities(3, 4)), {}, id="binary_cross_entropy"),
     pytest.param("binary_cross_entropy_with_logits", (normal(3, 4), probabilities(3, 4)), {}, id="with_logits"),
     pytest.param("squared_error", (normal(3, 4), normal(3, 4)), {}, id="squared_error"),
+    pytest.param("absolute_error", (normal(3, 4), normal(3, 4)), {}, id="absolute_error"),
+    pytest.param("huber", (normal(3, 4), normal(3, 4)), {"delta": 0.8}, id="huber"),
+    *(
+        pytest.param(name, (normal(2, 3, 4),), {"axes": axes, "eps": eps}, id=f"{name}-{axes}-{eps}")
+        for name in ("std", "standardize")
+        for axes, eps in (((0,), 0.01), ((2,), 1e-5), ((0, 2), 0.0), ((0, 1, 2), 0.3))
+    ),
+    *(
+        pytest.param(
+            "batch_norm",
+            (normal(5, 2, 3), normal(*kept), normal(*kept)),
+            {"axes": axes, "eps": 0.01},
+            id=f"batch{axes}",
+        )
+        for axes, kept in (((0,), (2, 3)), ((0, 2), (2,)), ((0, 1, 2), ()))
+    ),
+    pytest.param("layer_norm", (normal(2, 3, 4), normal(4), normal(4)), {"eps": 1e-5}, id="layer_norm"),
 ]
 
 

@@ -133,6 +133,17 @@ def _linear(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Ten
     return F.add(y, F.reshape(bias, (size, *(1,) * (len(node.shape) - 1), bias.shape[-1])))
 
 
+def _layer_norm(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
+    if not any(flags[1:]):
+        return apply("layer_norm", *xs, **node.attrs)
+    x = xs[0] if flags[0] else _repeat(xs[0], size)
+    scale, shift = (
+        F.reshape(v, (size, *(1,) * (x.ndim - 2), v.shape[-1])) if flag else v
+        for v, flag in zip(xs[1:], flags[1:], strict=True)
+    )
+    return F.standardize(x, -1, node.attrs["eps"]) * scale + shift
+
+
 def _scan(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
     """Every carry gets the new axis in front; a sequence gets it behind the steps, so that it is still cut by steps."""
     body, count = node.attrs["body"], node.attrs["carries"]
@@ -158,6 +169,7 @@ _SOME: dict[str, SomeRow] = {
     "getitem": _getitem,
     "put_add": _put_add,
     "linear": _linear,
+    "layer_norm": _layer_norm,
     "scan": _scan,
     "project": _project,
 }
@@ -168,4 +180,5 @@ _ALL: dict[str, Row] = {
     "matmul": lambda node, xs, size: apply("matmul", *xs),
     "cross_entropy": lambda node, xs, size: apply("cross_entropy", *xs, **node.attrs),
     **dict.fromkeys(("flip", "concatenate", "sum", "max", "argmax", "cumsum", "softmax", "log_softmax"), _axes_up),
+    **dict.fromkeys(("std", "standardize", "batch_norm"), _axes_up),
 }

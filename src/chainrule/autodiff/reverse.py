@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import tree
+from chainrule.autodiff import fused_rules  # noqa: F401  # their rows are entered by importing them
 from chainrule.autodiff.rules import RULES, Joint, NotDifferentiable, NotImplementedYet
 from chainrule.errors import DerivativeError, ShapeError
 from chainrule.graph import functions as F

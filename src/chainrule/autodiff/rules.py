@@ -6,11 +6,12 @@ states: a formula, a joint one for several results, `NotDifferentiable` (with th
 operand for which a row has `None` is one that has no derivative by nature: an index, a label, a condition.
 
 Sources: the elementary rules are calculus; the matrix rules are in Giles (2008), "Collected matrix derivative results
-for forward and reverse mode algorithmic differentiation"; the fused ones are derived in the comment of their row.
+for forward and reverse mode algorithmic differentiation". The fused operations have their rows in `fused_rules.py`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -65,45 +66,34 @@ class NotImplementedYet:
 RULES: dict[str, Formula | Joint | NotDifferentiable | NotImplementedYet] = {}
 
 
-def _rule(name: str, text: str, *adjoints: Adjoint | None) -> None:
+def rule(name: str, text: str, *adjoints: Adjoint | None) -> None:
+    """Enter a row of the table."""
     RULES[name] = Formula(text, adjoints)
 
 
 # ---- elementwise, one operand
 
-_rule("identity", "x̄ = g", lambda g, y, x: g)
-_rule("negative", "x̄ = −g", lambda g, y, x: -g)
-_rule("exp", "x̄ = g·y", lambda g, y, x: g * y)
-_rule("expm1", "x̄ = g·(y + 1)", lambda g, y, x: g * (y + 1.0))
-_rule("log", "x̄ = g/x", lambda g, y, x: g / x)
-_rule("log1p", "x̄ = g/(1 + x)", lambda g, y, x: g / (x + 1.0))
-_rule("sqrt", "x̄ = g/(2y)", lambda g, y, x: g / (y * 2.0))
-_rule("square", "x̄ = 2gx", lambda g, y, x: g * (x * 2.0))
-_rule("sin", "x̄ = g·cos x", lambda g, y, x: g * F.cos(x))
-_rule("cos", "x̄ = −g·sin x", lambda g, y, x: -(g * F.sin(x)))
-_rule("tanh", "x̄ = g·(1 − y²)", lambda g, y, x: g * (1.0 - F.square(y)))
-_rule("absolute", "x̄ = g·sign x", lambda g, y, x: g * F.sign(x))
-_rule("cast", "x̄ = g in the dtype of x", lambda g, y, x: F.cast(g, x.dtype))
-_rule("sigmoid", "x̄ = g·y·(1 − y)", lambda g, y, x: g * (y * (1.0 - y)))
-_rule("softplus", "x̄ = g·σ(x)", lambda g, y, x: g * F.sigmoid(x))
-# The gradient at exactly 0 passes: 0 where x < 0, g otherwise.
-_rule("relu", "x̄ = 0 where x < 0, else g", lambda g, y, x: F.where(x < 0.0, 0.0, g))
-
-
-def _silu(g: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    # y = xσ gives y′ = σ + xσ(1 − σ) = σ + y(1 − σ).
-    s = F.sigmoid(x)
-    return g * (s + y * (1.0 - s))
-
-
-_rule("silu", "x̄ = g·(σ(x) + y·(1 − σ(x)))", _silu)
+rule("identity", "x̄ = g", lambda g, y, x: g)
+rule("negative", "x̄ = −g", lambda g, y, x: -g)
+rule("exp", "x̄ = g·y", lambda g, y, x: g * y)
+rule("expm1", "x̄ = g·(y + 1)", lambda g, y, x: g * (y + 1.0))
+rule("log", "x̄ = g/x", lambda g, y, x: g / x)
+rule("log1p", "x̄ = g/(1 + x)", lambda g, y, x: g / (x + 1.0))
+rule("sqrt", "x̄ = g/(2y)", lambda g, y, x: g / (y * 2.0))
+rule("square", "x̄ = 2gx", lambda g, y, x: g * (x * 2.0))
+rule("sin", "x̄ = g·cos x", lambda g, y, x: g * F.cos(x))
+rule("cos", "x̄ = −g·sin x", lambda g, y, x: -(g * F.sin(x)))
+rule("erf", "x̄ = g·2/√π·e^(−x²)", lambda g, y, x: g * (F.exp(-F.square(x)) * (2.0 / math.sqrt(math.pi))))
+rule("tanh", "x̄ = g·(1 − y²)", lambda g, y, x: g * (1.0 - F.square(y)))
+rule("absolute", "x̄ = g·sign x", lambda g, y, x: g * F.sign(x))
+rule("cast", "x̄ = g in the dtype of x", lambda g, y, x: F.cast(g, x.dtype))
 
 # ---- elementwise, two or three operands
 
-_rule("add", "x̄ = g, ȳ = g", lambda g, z, x, y: g, lambda g, z, x, y: g)
-_rule("subtract", "x̄ = g, ȳ = −g", lambda g, z, x, y: g, lambda g, z, x, y: -g)
-_rule("multiply", "x̄ = g·y, ȳ = g·x", lambda g, z, x, y: g * y, lambda g, z, x, y: g * x)
-_rule("divide", "x̄ = g/y, ȳ = −g·z/y", lambda g, z, x, y: g / y, lambda g, z, x, y: -(g * z / y))
+rule("add", "x̄ = g, ȳ = g", lambda g, z, x, y: g, lambda g, z, x, y: g)
+rule("subtract", "x̄ = g, ȳ = −g", lambda g, z, x, y: g, lambda g, z, x, y: -g)
+rule("multiply", "x̄ = g·y, ȳ = g·x", lambda g, z, x, y: g * y, lambda g, z, x, y: g * x)
+rule("divide", "x̄ = g/y, ȳ = −g·z/y", lambda g, z, x, y: g / y, lambda g, z, x, y: -(g * z / y))
 
 
 def _power_base(g: Tensor, z: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -118,21 +108,21 @@ def _power_exponent(g: Tensor, z: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return F.where(positive, g * z * F.log(F.where(positive, x, 1.0)), F.where(F.equal(x, 0.0), 0.0, float("nan")))
 
 
-_rule("power", "x̄ = g·y·x^(y−1), ȳ = g·z·ln x", _power_base, _power_exponent)
+rule("power", "x̄ = g·y·x^(y−1), ȳ = g·z·ln x", _power_base, _power_exponent)
 # A tie goes to the second operand.
-_rule(
+rule(
     "maximum",
     "x̄ = g where x > y, ȳ = g elsewhere",
     lambda g, z, x, y: F.where(x > y, g, 0.0),
     lambda g, z, x, y: F.where(x > y, 0.0, g),
 )
-_rule(
+rule(
     "minimum",
     "x̄ = g where x < y, ȳ = g elsewhere",
     lambda g, z, x, y: F.where(x < y, g, 0.0),
     lambda g, z, x, y: F.where(x < y, 0.0, g),
 )
-_rule(
+rule(
     "where",
     "ā = g where the condition holds, b̄ = g elsewhere",
     None,
@@ -165,25 +155,25 @@ class _Pieces(Formula):
         return _piece(position)
 
 
-_rule("broadcast_to", "x̄ = Σ g over the stretched axes", _unbroadcast)
-_rule("reshape", "x̄ = g in the shape of x", lambda g, y, x: F.reshape(g, x.shape))
-_rule(
+rule("broadcast_to", "x̄ = Σ g over the stretched axes", _unbroadcast)
+rule("reshape", "x̄ = g in the shape of x", lambda g, y, x: F.reshape(g, x.shape))
+rule(
     "transpose",
     "x̄ = g permuted back",
     lambda g, y, x: F.transpose(g, tuple(int(a) for a in np.argsort(y.attrs["axes"]))),
 )
-_rule("flip", "x̄ = g flipped back", lambda g, y, x: F.flip(g, y.attrs["axes"]))
+rule("flip", "x̄ = g flipped back", lambda g, y, x: F.flip(g, y.attrs["axes"]))
 RULES["concatenate"] = _Pieces("x̄ᵢ = the i-th piece of g", ())
 
 # ---- indexing
 
-_rule(
+rule(
     "getitem",
     "x̄ = 0; x̄[index] += g",
     lambda g, y, x, *arrays: apply("put_add", g, *arrays, index=y.attrs["index"], shape=x.shape),
     None,
 )
-_rule("put_add", "x̄ = g[index]", lambda g, y, x, *arrays: apply("getitem", g, *arrays, index=y.attrs["index"]), None)
+rule("put_add", "x̄ = g[index]", lambda g, y, x, *arrays: apply("getitem", g, *arrays, index=y.attrs["index"]), None)
 
 # ---- reductions
 
@@ -205,85 +195,20 @@ def _cumsum(g: Tensor, y: Tensor, x: Tensor) -> Tensor:
     return F.flip(F.cumsum(F.flip(g, axis), axis), axis)
 
 
-_rule("sum", "x̄ = g stretched over the summed axes", lambda g, y, x: _spread(g, x, y))
+rule("sum", "x̄ = g stretched over the summed axes", lambda g, y, x: _spread(g, x, y))
 # Equal largest elements share the gradient equally, which keeps the rule symmetric in its operands.
-_rule("max", "x̄ = g·[x = y]/number of largest", _max)
-_rule("cumsum", "x̄ᵢ = gᵢ + gᵢ₊₁ + …", _cumsum)
+rule("max", "x̄ = g·[x = y]/number of largest", _max)
+rule("cumsum", "x̄ᵢ = gᵢ + gᵢ₊₁ + …", _cumsum)
 
 # ---- products
 
 
-def _flat(x: Tensor) -> Tensor:
-    return F.reshape(x, (-1, x.shape[-1])) if x.ndim != 2 else x
-
-
-_rule(
+rule(
     "matmul",
     "X̄ = G·Yᵀ, Ȳ = Xᵀ·G",
     lambda g, z, x, y: F.matmul(g, F.swapaxes(y, -1, -2)),
     lambda g, z, x, y: F.matmul(F.swapaxes(x, -1, -2), g),
 )
-_rule(
-    "linear",
-    "X̄ = G·W, W̄ = Gᵀ·X, b̄ = Σ G over rows",
-    lambda g, y, x, w, *b: F.reshape(F.matmul(_flat(g), w), x.shape),
-    lambda g, y, x, w, *b: F.matmul(F.transpose(_flat(g)), _flat(x)),
-    lambda g, y, x, w, *b: F.sum(g, tuple(range(g.ndim - 1))),
-)
-
-# ---- soft maxima and losses
-
-
-def _softmax(g: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    # ∂yᵢ/∂xⱼ = yᵢ(δᵢⱼ − yⱼ), so x̄ = y ⊙ (g − ⟨g, y⟩).
-    return y * (g - F.sum(g * y, y.attrs["axis"], keepdims=True))
-
-
-def _log_softmax(g: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    axis = y.attrs["axis"]
-    return g - F.softmax(x, axis) * F.sum(g, axis, keepdims=True)
-
-
-def _cross_entropy(g: Tensor, c: Tensor, x: Tensor, labels: Tensor) -> Tensor:
-    # C = Σₖ qₖ(ln Σⱼ eˣʲ − xₖ) with Σ qₖ = 1 gives ∂C/∂x = softmax(x) − q; q is one-hot, smoothed by ε towards 1/K.
-    smoothing = c.attrs["label_smoothing"]
-    target = F.one_hot(labels, x.shape[-1], x.dtype)
-    if smoothing:
-        target = target * (1.0 - smoothing) + smoothing / x.shape[-1]
-    return F.expand_dims(g, -1) * (F.softmax(x) - target)
-
-
-def _held_log(p: Tensor) -> Tensor:
-    return F.maximum(F.log(p), -100.0)
-
-
-def _binary_cross_entropy(g: Tensor, c: Tensor, p: Tensor, t: Tensor) -> Tensor:
-    # (p − t)/(p(1 − p)); the denominator is held above 1e-12 so that p = t = 0 or 1 gives 0, as in PyTorch.
-    return g * (p - t) / F.maximum(p * (1.0 - p), 1e-12)
-
-
-_rule("softmax", "x̄ = y·(g − Σ g·y)", _softmax)
-_rule("log_softmax", "x̄ = g − softmax(x)·Σ g", _log_softmax)
-_rule("cross_entropy", "x̄ = g·(softmax(x) − onehot)", _cross_entropy, None)
-_rule(
-    "binary_cross_entropy",
-    "p̄ = g·(p − t)/(p(1−p)), t̄ = g·(ln(1−p) − ln p)",
-    _binary_cross_entropy,
-    lambda g, c, p, t: g * (_held_log(1.0 - p) - _held_log(p)),
-)
-_rule(
-    "binary_cross_entropy_with_logits",
-    "x̄ = g·(σ(x) − t), t̄ = −g·x",
-    lambda g, c, x, t: g * (F.sigmoid(x) - t),
-    lambda g, c, x, t: -(g * x),
-)
-_rule(
-    "squared_error",
-    "x̄ = 2g·(x − t), t̄ = −x̄",
-    lambda g, c, x, t: g * ((x - t) * 2.0),
-    lambda g, c, x, t: g * ((t - x) * 2.0),
-)
-
 # ---- loops
 
 RULES["scan"] = Joint("(c̄ₜ, x̄ₜ, k̄ₜ) = (g꜀, gᵧ)·∂body/∂(c, x, k), the last step first, k̄ = Σ k̄ₜ", reversed_scan)

@@ -7,6 +7,7 @@ arrays are known is settled then. Where a backend can do better than these it ha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -61,7 +62,10 @@ _simple("argmax", lambda xp, a: lambda x: xp.argmax(x, axis=a["axis"]))
 _simple("cumsum", lambda xp, a: lambda x: xp.cumsum(x, axis=a["axis"]))
 _simple("relu", lambda xp, a: lambda x: xp.maximum(x, 0))
 _simple("project", lambda xp, a: lambda parts: parts[a["part"]])
+_simple("leaky_relu", lambda xp, a: lambda x: xp.where(x < 0, x * a["negative_slope"], x))
+_simple("elu", lambda xp, a: lambda x: xp.where(x < 0, a["alpha"] * xp.expm1(xp.minimum(x, 0)), x))
 _simple("squared_error", lambda xp, a: lambda x, t: xp.square(x - t))
+_simple("absolute_error", lambda xp, a: lambda x, t: xp.absolute(x - t))
 
 
 @row("sigmoid")
@@ -78,6 +82,11 @@ def _softplus(xp: Any, attrs: dict[str, Any]) -> Kernel:
 @row("silu")
 def _silu(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return lambda x: x * (0.5 * xp.tanh(0.5 * x) + 0.5)
+
+
+def gelu(erf: Kernel) -> Kernel:
+    """The kernel of gelu from that of erf, which each backend takes from elsewhere."""
+    return lambda x: x * (0.5 * erf(x * 0.5**0.5) + 0.5)
 
 
 @row("linear")
@@ -142,6 +151,71 @@ def _binary_cross_entropy(xp: Any, attrs: dict[str, Any]) -> Kernel:
 @row("binary_cross_entropy_with_logits")
 def _binary_cross_entropy_with_logits(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return lambda x, t: xp.maximum(x, 0) - t * x + xp.log1p(xp.exp(-xp.absolute(x)))
+
+
+@row("huber")
+def _huber(xp: Any, attrs: dict[str, Any]) -> Kernel:
+    delta = attrs["delta"]
+
+    def kernel(x: Any, t: Any) -> Any:
+        # With h the difference held to ±δ both cases are h·(difference − h/2), and no large number is squared.
+        difference = x - t
+        held = xp.minimum(xp.maximum(difference, -delta), delta)
+        return held * (difference - 0.5 * held)
+
+    return kernel
+
+
+def _centred(xp: Any, x: Any, axes: tuple[int, ...], eps: float) -> tuple[Any, Any]:
+    """X − μ and √(σ² + ε), for any finite x.
+
+    The mean lies between the smallest and the largest element; held there, the mean of equal elements is exact, and a
+    constant feature gives 0 and not its rounding error over √ε. Dividing by the largest deviation before squaring keeps
+    squares from overflowing; √ε is what it is at least, so that ε does not overflow by it either.
+    """
+    low, high = xp.min(x, axis=axes, keepdims=True), xp.max(x, axis=axes, keepdims=True)
+    mean = xp.minimum(xp.maximum(xp.mean(x, axis=axes, keepdims=True), low), high)
+    largest = xp.maximum(high - mean, mean - low)
+    root = math.sqrt(eps)
+    scale = xp.maximum(largest, root) if eps else xp.where(largest > 0, largest, 1)
+    centred = x - mean
+    variance = xp.mean(xp.square(centred / scale), axis=axes, keepdims=True)
+    return centred, scale * xp.sqrt(variance + xp.square(root / scale))
+
+
+@row("std")
+def _std(xp: Any, attrs: dict[str, Any]) -> Kernel:
+    return lambda x: _centred(xp, x, attrs["axes"], attrs["eps"])[1]
+
+
+@row("standardize")
+def _standardize(xp: Any, attrs: dict[str, Any]) -> Kernel:
+    def kernel(x: Any) -> Any:
+        centred, deviation = _centred(xp, x, attrs["axes"], attrs["eps"])
+        return centred / (deviation if attrs["eps"] else xp.where(deviation > 0, deviation, 1))
+
+    return kernel
+
+
+@row("batch_norm")
+def _batch_norm(xp: Any, attrs: dict[str, Any]) -> Kernel:
+    axes = attrs["axes"]
+
+    def kernel(x: Any, scale: Any, shift: Any) -> Any:
+        centred, deviation = _centred(xp, x, axes, attrs["eps"])
+        scale, shift = (xp.reshape(v, deviation.shape) for v in (scale, shift))
+        return centred * (scale / deviation) + shift
+
+    return kernel
+
+
+@row("layer_norm")
+def _layer_norm(xp: Any, attrs: dict[str, Any]) -> Kernel:
+    def kernel(x: Any, scale: Any, shift: Any) -> Any:
+        centred, deviation = _centred(xp, x, (x.ndim - 1,), attrs["eps"])
+        return centred / deviation * scale + shift
+
+    return kernel
 
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.backends.kernels import KERNELS, Kernel
+from chainrule.backends.kernels import KERNELS, Kernel, gelu
 from chainrule.backends.loop import LoopProgram, Outcome, Phase, Schedule, Span
 from chainrule.graph import seams
 from chainrule.graph.graph import LEAVES, Graph
@@ -45,6 +45,13 @@ def _linear(attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
+def _erf(attrs: dict[str, Any]) -> Kernel:
+    from scipy.special import erf
+
+    kernel: Kernel = erf
+    return kernel
+
+
 def _scan(attrs: dict[str, Any]) -> Kernel:
     program = compile_graph(attrs["body"])
     count, length = attrs["carries"], attrs["length"]
@@ -66,6 +73,8 @@ def _scan(attrs: dict[str, Any]) -> Kernel:
 
 _OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {
     "put_add": _put_add,
+    "erf": _erf,
+    "gelu": lambda a: gelu(_erf(a)),
     "scan": _scan,
     "sum": _reduction(np.add.reduce),
     "max": _reduction(np.maximum.reduce),

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.backends.kernels import KERNELS, Kernel
+from chainrule.backends.kernels import KERNELS, Kernel, gelu
 from chainrule.backends.loop import LoopProgram, Outcome, Phase, Schedule, Span
 from chainrule.graph.graph import Graph
 from chainrule.graph.ops import BUNDLE, Slot, fill
@@ -76,6 +76,13 @@ def _linear(attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
+def _erf(attrs: dict[str, Any]) -> Kernel:
+    from jax import lax
+
+    kernel: Kernel = lax.erf
+    return kernel
+
+
 def _scan(attrs: dict[str, Any]) -> Kernel:
     from jax import lax
 
@@ -100,6 +107,8 @@ _OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {
     "getitem": _getitem,
     "put_add": _put_add,
     "linear": _linear,
+    "erf": _erf,
+    "gelu": lambda a: gelu(_erf(a)),
     "scan": _scan,
 }
 

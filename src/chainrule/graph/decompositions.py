@@ -6,6 +6,7 @@ decomposition is the definition both are checked against: the rule must equal wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,18 @@ def _softplus(x: Tensor) -> Tensor:
 
 def _relu(x: Tensor) -> Tensor:
     return F.where(x < 0.0, 0.0, x)
+
+
+def _leaky_relu(x: Tensor, negative_slope: float) -> Tensor:
+    return F.where(x < 0.0, x * negative_slope, x)
+
+
+def _elu(x: Tensor, alpha: float) -> Tensor:
+    return F.where(x < 0.0, (F.exp(F.minimum(x, 0.0)) - 1.0) * alpha, x)
+
+
+def _gelu(x: Tensor) -> Tensor:
+    return x * (F.erf(x / math.sqrt(2.0)) + 1.0) / 2.0
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -54,10 +67,35 @@ def _binary_cross_entropy_with_logits(x: Tensor, t: Tensor) -> Tensor:
     return _softplus(x) - t * x
 
 
+def _huber(x: Tensor, t: Tensor, delta: float) -> Tensor:
+    size = F.absolute(x - t)
+    return F.where(size <= delta, F.square(x - t) * 0.5, (size - delta / 2.0) * delta)
+
+
+def _std(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
+    return F.sqrt(F.var(x, axes, keepdims=True) + eps)
+
+
+def _standardize(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
+    return (x - F.mean(x, axes, keepdims=True)) / _std(x, axes, eps)
+
+
+def _batch_norm(x: Tensor, scale: Tensor, shift: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
+    kept = [1 if i in axes else n for i, n in enumerate(x.shape)]
+    return F.reshape(scale, kept) * _standardize(x, axes, eps) + F.reshape(shift, kept)
+
+
+def _layer_norm(x: Tensor, scale: Tensor, shift: Tensor, eps: float) -> Tensor:
+    return scale * _standardize(x, (x.ndim - 1,), eps) + shift
+
+
 DECOMPOSITIONS: dict[str, Callable[..., Any]] = {
     "sigmoid": _sigmoid,
     "softplus": _softplus,
     "relu": _relu,
+    "leaky_relu": _leaky_relu,
+    "elu": _elu,
+    "gelu": _gelu,
     "silu": lambda x: x * _sigmoid(x),
     "linear": _linear,
     "softmax": _softmax,
@@ -66,4 +104,10 @@ DECOMPOSITIONS: dict[str, Callable[..., Any]] = {
     "binary_cross_entropy": _binary_cross_entropy,
     "binary_cross_entropy_with_logits": _binary_cross_entropy_with_logits,
     "squared_error": lambda x, t: F.square(x - t),
+    "absolute_error": lambda x, t: F.absolute(x - t),
+    "huber": _huber,
+    "std": _std,
+    "standardize": _standardize,
+    "batch_norm": _batch_norm,
+    "layer_norm": _layer_norm,
 }

@@ -85,7 +85,7 @@ def _binary(name: str, real: bool = False) -> Callable[[Any, Any], Tensor]:
 
 
 exp, expm1, log, log1p = _unary("exp"), _unary("expm1"), _unary("log"), _unary("log1p")
-sqrt, sin, cos, tanh = _unary("sqrt"), _unary("sin"), _unary("cos"), _unary("tanh")
+sqrt, sin, cos, tanh, erf = _unary("sqrt"), _unary("sin"), _unary("cos"), _unary("tanh"), _unary("erf")
 sigmoid, softplus, silu = _unary("sigmoid"), _unary("softplus"), _unary("silu")
 negative, square, absolute, sign = (_unary(n, real=False) for n in ("negative", "square", "absolute", "sign"))
 floor, relu, isfinite = (_unary(n, real=False) for n in ("floor", "relu", "isfinite"))

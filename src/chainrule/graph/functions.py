@@ -1,6 +1,6 @@
 """Functions of tensors: all of them, under the names that users know them by (`cr.sum`, `cr.relu`, …).
 
-Here are reductions, products, soft maxima and losses, and what the operators (`+`, `@`, …) mean.
+Here are reductions, the matrix product, and what the operators (`+`, `@`, …) mean.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from chainrule.graph.elementwise import (
     cos,
     divide,
     equal,
+    erf,
     exp,
     expm1,
     floor,
@@ -51,13 +52,31 @@ from chainrule.graph.elementwise import (
     sqrt,
     square,
     stop_gradient,
-    stretched,
     subtract,
     tanh,
     where,
 )
+from chainrule.graph.fused import (
+    absolute_error,
+    batch_norm,
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    elu,
+    gelu,
+    huber,
+    layer_norm,
+    leaky_relu,
+    linear,
+    log_softmax,
+    one_hot,
+    selu,
+    softmax,
+    squared_error,
+    standardize,
+    std,
+)
 from chainrule.graph.indexing import put, take
-from chainrule.graph.ops import float_dtype
 from chainrule.graph.shaping import (
     Axis,
     all_axes,
@@ -74,14 +93,15 @@ from chainrule.graph.shaping import (
 from chainrule.graph.tensor import Tensor, apply
 
 __all__ = [
-    "absolute", "add", "argmax", "as_tensor",
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "broadcast_to", "cast",
-    "clip", "concatenate", "cos", "cross_entropy", "cumsum", "divide", "equal", "exp", "expand_dims", "expm1",
-    "flip", "floor", "greater", "greater_equal", "identity", "isfinite", "less", "less_equal", "linear", "log",
-    "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "matmul", "max", "maximum", "mean", "min",
-    "minimum", "multiply", "negative", "not_equal", "one_hot", "power", "put", "relu", "reshape", "sigmoid", "sign",
-    "silu", "sin", "softmax", "softplus", "sqrt", "square", "squared_error", "squeeze", "stack", "stop_gradient",
-    "subtract", "sum", "swapaxes", "take", "tanh", "transpose", "var", "where",
+    "absolute", "absolute_error", "add", "argmax", "as_tensor", "batch_norm", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "broadcast_to", "cast", "clip", "concatenate", "cos", "cross_entropy",
+    "cumsum", "divide", "elu", "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "gelu",
+    "greater", "greater_equal", "huber", "identity", "isfinite", "layer_norm", "leaky_relu", "less",
+    "less_equal", "linear", "log", "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "matmul",
+    "max", "maximum", "mean", "min", "minimum", "multiply", "negative", "not_equal", "one_hot", "power", "put",
+    "relu", "reshape", "selu", "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "sqrt", "square",
+    "squared_error", "squeeze", "stack", "standardize", "std", "stop_gradient", "subtract", "sum", "swapaxes",
+    "take", "tanh", "transpose", "var", "where",
 ]  # fmt: skip
 
 
@@ -149,64 +169,6 @@ def matmul(x: Any, y: Any) -> Tensor:
     return squeeze(z, [axis % z.ndim for axis in dropped]) if dropped else z
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
-    """Y = X·Wᵀ + b with X (…, in), W (out, in), b (out,)."""
-    operands = common(as_tensor(x), as_tensor(weight), *(() if bias is None else (as_tensor(bias),)))
-    return apply("linear", *operands)
-
-
-# ---- soft maxima and losses, one value a row or element
-
-
-def softmax(x: Any, axis: int = -1) -> Tensor:
-    """exp(xᵢ)/Σⱼ exp(xⱼ) along an axis, stable for any finite input."""
-    x = as_tensor(x)
-    return apply("softmax", cast(x, float_dtype(x.dtype)), axis=one_axis(axis, x.ndim))
-
-
-def log_softmax(x: Any, axis: int = -1) -> Tensor:
-    """xᵢ − ln Σⱼ exp(xⱼ) along an axis, stable for any finite input."""
-    x = as_tensor(x)
-    return apply("log_softmax", cast(x, float_dtype(x.dtype)), axis=one_axis(axis, x.ndim))
-
-
-def cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0) -> Tensor:
-    """−ln softmax(logits)[label] for each row: logits (…, K), labels (…) whole numbers in 0…K−1."""
-    logits = as_tensor(logits)
-    return apply(
-        "cross_entropy",
-        cast(logits, float_dtype(logits.dtype)),
-        as_tensor(labels),
-        label_smoothing=float(label_smoothing),
-    )
-
-
-def _loss(name: str, x: Any, t: Any) -> Tensor:
-    x, t = common(x, t)
-    return apply(name, *stretched(name, [cast(x, float_dtype(x.dtype)), cast(t, float_dtype(x.dtype))]))
-
-
-def binary_cross_entropy(p: Any, t: Any) -> Tensor:
-    """−t·ln p − (1−t)·ln(1−p) elementwise, p in [0, 1]; each logarithm is held at −100 or above, as in PyTorch."""
-    return _loss("binary_cross_entropy", p, t)
-
-
-def binary_cross_entropy_with_logits(x: Any, t: Any) -> Tensor:
-    """ln(1 + eˣ) − t·x elementwise: the binary cross-entropy of σ(x), stable for any finite x."""
-    return _loss("binary_cross_entropy_with_logits", x, t)
-
-
-def squared_error(x: Any, t: Any) -> Tensor:
-    """(x − t)² elementwise."""
-    return _loss("squared_error", x, t)
-
-
-def one_hot(labels: Any, classes: int, dtype: Any = np.float32) -> Tensor:
-    """1 in the label's place and 0 elsewhere, along a new last axis of size `classes`."""
-    labels = as_tensor(labels)
-    return cast(equal(expand_dims(labels, labels.ndim), np.arange(classes, dtype=labels.dtype)), dtype)
-
-
 # ---- what the operators mean
 
 
@@ -237,7 +199,7 @@ _METHODS: dict[str, Any] = {
     "__neg__": negative, "__abs__": absolute, "__invert__": logical_not,
     "__lt__": less, "__le__": less_equal, "__gt__": greater, "__ge__": greater_equal,
     "__eq__": equal, "__ne__": not_equal,
-    "sum": sum, "mean": mean, "var": var, "max": max, "min": min, "argmax": argmax, "cumsum": cumsum,
+    "sum": sum, "mean": mean, "var": var, "std": std, "max": max, "min": min, "argmax": argmax, "cumsum": cumsum,
     "exp": exp, "log": log, "sqrt": sqrt, "tanh": tanh, "sigmoid": sigmoid, "relu": relu,
     "square": square, "abs": absolute,
     "squeeze": squeeze, "clip": clip, "astype": _astype, "swapaxes": swapaxes,

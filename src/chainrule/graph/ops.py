@@ -1,8 +1,9 @@
 """The closed set of operations: for each its arity, its rule for shape and dtype, and its formula.
 
 How an operation is computed is in `backends/kernels.py`, how it is differentiated in `autodiff/rules.py`; this is what
-it *is*. Operands arrive already cast to one dtype and broadcast to one shape where an operation is elementwise, because
-`graph.functions` says both as nodes (`cast`, `broadcast_to`): so no derivative rule needs to undo a hidden broadcast.
+it *is*. The fused operations have their rows in `fused_ops.py`. Operands arrive already cast to one dtype and broadcast
+to one shape where an operation is elementwise, because `graph.functions` says both as nodes (`cast`, `broadcast_to`):
+so no derivative rule needs to undo a hidden broadcast.
 """
 
 from __future__ import annotations
@@ -30,7 +31,15 @@ class Typed(Protocol):
 
 @dataclass(frozen=True)
 class Op:
-    """One row of the table of operations."""
+    """One row of the table of operations.
+
+    Attributes:
+        name: what nodes call it.
+        formula: what it computes.
+        infer: (operands, settings) → shape and dtype of the result.
+        elementwise: whether result and operands have one shape, element for element.
+        fused: whether it says at once what several elementary operations could say.
+    """
 
     name: str
     formula: str
@@ -42,9 +51,10 @@ class Op:
 OPS: dict[str, Op] = {}
 
 
-def _define(
+def define(
     name: str, formula: str, infer: Callable[..., Signature], *, elementwise: bool = False, fused: bool = False
 ) -> None:
+    """Enter a row of the table."""
     OPS[name] = Op(name, formula, infer, elementwise, fused)
 
 
@@ -67,7 +77,8 @@ INDEX = np.dtype(np.int64)
 # ---- elementwise, one operand
 
 
-def _same(x: Typed, **_: Any) -> Signature:
+def same(x: Typed, **_: Any) -> Signature:
+    """The shape and dtype of the operand."""
     return x.shape, x.dtype
 
 
@@ -85,6 +96,7 @@ for _name, _formula in {
     "square": "y = x²",
     "sin": "y = sin x",
     "cos": "y = cos x",
+    "erf": "y = 2/√π·∫₀ˣ e^(−t²) dt",
     "tanh": "y = tanh x",
     "absolute": "y = |x|",
     "sign": "y = sign x",
@@ -92,17 +104,10 @@ for _name, _formula in {
     "identity": "y = x",
     "stop_gradient": "y = x, constant for derivatives",
 }.items():
-    _define(_name, _formula, _same, elementwise=True)
-for _name, _formula in {
-    "sigmoid": "y = σ(x) = 1/(1 + e⁻ˣ)",
-    "softplus": "y = ln(1 + eˣ)",
-    "relu": "y = (x)⁺",
-    "silu": "y = x·σ(x)",
-}.items():
-    _define(_name, _formula, _same, elementwise=True, fused=True)
-_define("isfinite", "y = x is finite", _to_bool, elementwise=True)
-_define("logical_not", "y = not x", _to_bool, elementwise=True)
-_define("cast", "y = x as dtype", lambda x, dtype: (x.shape, np.dtype(dtype)), elementwise=True)
+    define(_name, _formula, same, elementwise=True)
+define("isfinite", "y = x is finite", _to_bool, elementwise=True)
+define("logical_not", "y = not x", _to_bool, elementwise=True)
+define("cast", "y = x as dtype", lambda x, dtype: (x.shape, np.dtype(dtype)), elementwise=True)
 
 
 # ---- elementwise, more operands
@@ -117,7 +122,7 @@ for _name, _formula in {
     "maximum": "z = max(x, y)",
     "minimum": "z = min(x, y)",
 }.items():
-    _define(_name, _formula, lambda x, y: (x.shape, x.dtype), elementwise=True)
+    define(_name, _formula, lambda x, y: (x.shape, x.dtype), elementwise=True)
 for _name, _formula in {
     "less": "z = x < y",
     "less_equal": "z = x ≤ y",
@@ -128,8 +133,8 @@ for _name, _formula in {
     "logical_and": "z = x and y",
     "logical_or": "z = x or y",
 }.items():
-    _define(_name, _formula, _to_bool, elementwise=True)
-_define("where", "y = a where condition, else b", lambda condition, a, b: (a.shape, a.dtype), elementwise=True)
+    define(_name, _formula, _to_bool, elementwise=True)
+define("where", "y = a where condition, else b", lambda condition, a, b: (a.shape, a.dtype), elementwise=True)
 
 
 # ---- shape
@@ -165,11 +170,11 @@ def _concatenate(*xs: Typed, axis: int) -> Signature:
     return (*first[:axis], sum(x.shape[axis] for x in xs), *first[axis + 1 :]), xs[0].dtype
 
 
-_define("broadcast_to", "y = x stretched to shape", _broadcast_to)
-_define("reshape", "y = x in another shape", _reshape)
-_define("transpose", "y = x with its axes permuted", lambda x, axes: (tuple(x.shape[a] for a in axes), x.dtype))
-_define("flip", "y = x with axes reversed", lambda x, axes: (x.shape, x.dtype))
-_define("concatenate", "y = [x₁, …, xₙ] along an axis", _concatenate)
+define("broadcast_to", "y = x stretched to shape", _broadcast_to)
+define("reshape", "y = x in another shape", _reshape)
+define("transpose", "y = x with its axes permuted", lambda x, axes: (tuple(x.shape[a] for a in axes), x.dtype))
+define("flip", "y = x with axes reversed", lambda x, axes: (x.shape, x.dtype))
+define("concatenate", "y = [x₁, …, xₙ] along an axis", _concatenate)
 
 
 # ---- indexing: `index` holds ints, slices, None and Slot(i), the place of the i-th integer array among the operands
@@ -208,8 +213,8 @@ def _getitem(x: Typed, *arrays: Typed, index: Index) -> Signature:
         ) from None
 
 
-_define("getitem", "y = x[index]", _getitem)
-_define("put_add", "y = 0; y[index] += x", lambda x, *arrays, index, shape: (shape, x.dtype))
+define("getitem", "y = x[index]", _getitem)
+define("put_add", "y = 0; y[index] += x", lambda x, *arrays, index, shape: (shape, x.dtype))
 
 
 # ---- reductions
@@ -235,10 +240,10 @@ def _argmax(x: Typed, axis: int) -> Signature:
     return _max(x, (axis,), False)[0], INDEX
 
 
-_define("sum", "y = Σ x over axes", _sum)
-_define("max", "y = max x over axes", _max)
-_define("argmax", "y = index of the largest x", _argmax)
-_define("cumsum", "yᵢ = x₁ + … + xᵢ", lambda x, axis: (x.shape, sum_dtype(x.dtype)))
+define("sum", "y = Σ x over axes", _sum)
+define("max", "y = max x over axes", _max)
+define("argmax", "y = index of the largest x", _argmax)
+define("cumsum", "yᵢ = x₁ + … + xᵢ", lambda x, axis: (x.shape, sum_dtype(x.dtype)))
 
 
 # ---- products
@@ -255,66 +260,7 @@ def _matmul(x: Typed, y: Typed) -> Signature:
     return (*x.shape[:-1], y.shape[-1]), x.dtype
 
 
-def _linear(x: Typed, weight: Typed, bias: Typed | None = None) -> Signature:
-    if len(weight.shape) != 2 or not x.shape or x.shape[-1] != weight.shape[1]:
-        wide = weight.shape[1] if len(weight.shape) == 2 else "?"
-        raise ShapeError(
-            "the input's width does not fit the weight",
-            where="linear",
-            expected=f"(…, {wide})",
-            got=x.shape,
-            hint=_linear_hint(x.shape, wide),
-        )
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ShapeError("the bias does not fit the weight", where="linear", expected=weight.shape[:1], got=bias.shape)
-    return (*x.shape[:-1], weight.shape[0]), x.dtype
-
-
-def _linear_hint(shape: Shape, wide: int | str) -> str:
-    if len(shape) > 2 and math.prod(shape[1:]) == wide:
-        return "put a Flatten() before it"
-    if (len(shape) == 1 and shape[0] == wide) or len(shape) == 0:
-        return "give it a batch of rows"
-    return f"give it {wide} columns, or make the layer in_features={shape[-1]}"
-
-
-_define("matmul", "Z = X·Y", _matmul)
-_define("linear", "Y = X·Wᵀ + b", _linear, fused=True)
-
-
-# ---- soft maxima and losses
-
-
-def _cross_entropy(logits: Typed, labels: Typed, label_smoothing: float) -> Signature:
-    if not logits.shape or labels.shape != logits.shape[:-1]:
-        raise ShapeError(
-            "the labels do not fit the logits",
-            where="cross_entropy",
-            expected=f"labels {logits.shape[:-1]} for logits {logits.shape}",
-            got=labels.shape,
-            hint="labels are class indices, one a row" if len(labels.shape) else "give one label a row",
-        )
-    if labels.dtype.kind not in "iu":
-        raise ShapeError(
-            "labels are not whole numbers", where="cross_entropy", expected="int class indices", got=labels.dtype
-        )
-    return labels.shape, logits.dtype
-
-
-_define("softmax", "yᵢ = eˣⁱ/Σⱼ eˣʲ", lambda x, axis: (x.shape, x.dtype), fused=True)
-_define("log_softmax", "yᵢ = xᵢ − ln Σⱼ eˣʲ", lambda x, axis: (x.shape, x.dtype), fused=True)
-_define("cross_entropy", "C = ln Σⱼ eˣʲ − x_label", _cross_entropy, fused=True)
-_define(
-    "binary_cross_entropy", "C = −t·ln p − (1−t)·ln(1−p)", lambda p, t: (p.shape, p.dtype), elementwise=True, fused=True
-)
-_define(
-    "binary_cross_entropy_with_logits",
-    "C = ln(1 + eˣ) − t·x",
-    lambda x, t: (x.shape, x.dtype),
-    elementwise=True,
-    fused=True,
-)
-_define("squared_error", "C = (x − t)²", lambda x, t: (x.shape, x.dtype), elementwise=True, fused=True)
+define("matmul", "Z = X·Y", _matmul)
 
 
 # ---- loops: a node with several results, and the nodes that take one of them
@@ -345,19 +291,19 @@ def _scan(
     return (), BUNDLE
 
 
-_define("scan", "cₜ₊₁, yₜ = body(cₜ, xₜ)", _scan)
-_define("project", "y = one of several results", lambda x, part: parts(x.attrs)[part])
+define("scan", "cₜ₊₁, yₜ = body(cₜ, xₜ)", _scan)
+define("project", "y = one of several results", lambda x, part: parts(x.attrs)[part])
 
 
 # ---- random numbers and leaves
 
 
-_define("random_uniform", "u ~ U[0, 1) from key, stream", lambda key, shape, dtype, stream: (shape, np.dtype(dtype)))
+define("random_uniform", "u ~ U[0, 1) from key, stream", lambda key, shape, dtype, stream: (shape, np.dtype(dtype)))
 
 
 def _leaf(*_: Typed, **__: Any) -> Signature:
     raise AssertionError("leaves are made by Tensor, not by apply")
 
 
-_define("input", "given when the graph is run", _leaf)
-_define("constant", "known when the graph is made", _leaf)
+define("input", "given when the graph is run", _leaf)
+define("constant", "known when the graph is made", _leaf)

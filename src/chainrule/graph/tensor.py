@@ -256,7 +256,7 @@ class Tensor:
         __lt__ = __le__ = __gt__ = __ge__ = _binary
         __eq__ = __ne__ = _binary  # type: ignore[assignment]  # elementwise, as in NumPy
         __neg__ = __abs__ = __invert__ = exp = log = sqrt = tanh = sigmoid = relu = square = abs = _unary
-        sum = mean = var = max = min = _reduction
+        sum = mean = var = std = max = min = _reduction
 
         argmax: ClassVar[Callable[..., Tensor]]
         cumsum: ClassVar[Callable[..., Tensor]]
