@@ -21,9 +21,17 @@ THINGS: list[Any] = [
     optim.SGD(0.1, momentum=0.9, nesterov=True),
     optim.Adam(0.2, betas=(0.5, 0.6), eps=1e-3),
     optim.AdamW(0.3, weight_decay=0.4),
+    optim.Adamax(0.3, betas=(0.5, 0.6), eps=1e-4),
+    optim.Nadam(0.3, momentum_decay=0.1),
+    optim.AdaGrad(0.3, initial_accumulator_value=0.1),
+    optim.RMSProp(0.3, rho=0.8, momentum=0.7, centered=True),
+    optim.Adadelta(0.3, rho=0.8),
     optim.Constant(),
     optim.Step(3, 0.5),
+    optim.Exponential(0.9),
+    optim.Linear(10, final=0.1),
     optim.Cosine(10, final=0.1),
+    optim.OneCycle(20, pct_start=0.4, div_factor=10.0, final_div_factor=100.0),
     optim.Warmup(optim.Cosine(), steps=5),
     optim.L1(0.1, biases=True),
     optim.L2(0.2),
@@ -39,6 +47,11 @@ def test_a_thing_of_our_own_is_plain_data_and_back(thing: Any) -> None:
     assert type(back) is type(thing)
     assert to_recipe(back) == recipe
     assert repr(back) == repr(thing)
+
+
+def test_a_module_and_a_schedule_of_one_name_are_told_apart() -> None:
+    assert to_recipe(nn.Linear(2, 3))["type"] == "Linear"
+    assert to_recipe(optim.Linear())["type"] == "optim.Linear"
 
 
 def test_what_is_not_our_own_has_no_recipe() -> None:

@@ -35,6 +35,11 @@ def _count(step: Any) -> Tensor:
     return step if step.dtype.kind == "f" else F.cast(step, "float64" if step.value is not None else "float32")
 
 
+def _cosine(start: float, end: float, done: Tensor) -> Tensor:
+    """Half a cosine from `start` to `end`, where `done` goes from 0 to 1 and stays."""
+    return (F.cos(F.minimum(done, 1.0) * math.pi) + 1.0) * (0.5 * (start - end)) + end
+
+
 class Constant(Schedule):
     """1 throughout."""
 
@@ -49,6 +54,10 @@ class Step(Schedule):
     Args:
         every: epochs between falls, at least 1.
         gamma: the factor, above 0.
+
+    Example:
+        >>> [round(float(Step(every=2, gamma=0.5)(epoch)), 3) for epoch in range(5)]
+        [1.0, 1.0, 0.5, 0.5, 0.25]
     """
 
     def __init__(self, every: int, gamma: float = 0.1) -> None:
@@ -66,6 +75,52 @@ class Step(Schedule):
         """The factor at a step."""
         falls = F.floor(_count(step) * (1.0 / (self.every * self.steps_per_epoch)) + 1e-6)
         return F.exp(falls * math.log(self.gamma))
+
+
+class Exponential(Step):
+    """gamma^epoch: the rate falls by the same factor after every epoch, and is level within one.
+
+    As PyTorch's `ExponentialLR`; Keras's `ExponentialDecay` falls with every step unless it is told otherwise.
+
+    Args:
+        gamma: the factor an epoch, above 0.
+
+    Example:
+        >>> [round(float(Exponential(0.9)(epoch)), 3) for epoch in range(4)]
+        [1.0, 0.9, 0.81, 0.729]
+    """
+
+    def __init__(self, gamma: float) -> None:
+        super().__init__(every=1, gamma=gamma)
+
+
+class Linear(Schedule):
+    """1 + (final − 1)·step/steps: from 1 to `final` in a straight line, then level.
+
+    As PyTorch's `LinearLR` with `start_factor=1`, `end_factor=final` and `total_iters=steps`.
+
+    Args:
+        steps: the length; the whole training by default.
+        final: the factor at the end, in [0, 1].
+
+    Example:
+        >>> [round(float(Linear(steps=10, final=0.5)(step)), 3) for step in (0, 4, 10, 20)]
+        [1.0, 0.8, 0.5, 0.5]
+    """
+
+    def __init__(self, steps: int | None = None, final: float = 0.0) -> None:
+        self.steps = None if steps is None else check_number("steps", steps, low=1, integer=True)
+        self.final = check_number("final", final, low=0, high=1)
+
+    def bind(self, steps: int, steps_per_epoch: int) -> Linear:
+        """This schedule over the whole training, unless it has its own length."""
+        return Linear(self.steps or max(steps, 1), self.final)
+
+    def __call__(self, step: Any) -> Tensor:
+        """The factor at a step."""
+        if self.steps is None:
+            raise ArgumentError("the length is not known", where="Linear", hint="give steps, or use it in a Trainer")
+        return F.minimum(_count(step) * (1.0 / self.steps), 1.0) * (self.final - 1.0) + 1.0
 
 
 class Cosine(Schedule):
@@ -92,8 +147,53 @@ class Cosine(Schedule):
         """The factor at a step."""
         if self.steps is None:
             raise ArgumentError("the length is not known", where="Cosine", hint="give steps, or use it in a Trainer")
-        done = F.minimum(_count(step) * (1.0 / self.steps), 1.0)
-        return (F.cos(done * math.pi) + 1.0) * (0.5 * (1.0 - self.final)) + self.final
+        return _cosine(1.0, self.final, _count(step) * (1.0 / self.steps))
+
+
+class OneCycle(Schedule):
+    """Up to the optimizer's rate and down to next to nothing, each along half a cosine (Smith & Topin 2019).
+
+    From 1/div_factor up to 1 at step pct_start·steps − 1, then down to 1/(div_factor·final_div_factor) at the last.
+    These are PyTorch's `OneCycleLR` and its defaults, except that the peak is the optimizer's own rate (PyTorch's
+    `max_lr`), that the momentum stays as it is, and that steps beyond the last keep the last factor.
+
+    Args:
+        steps: the length; the whole training by default.
+        pct_start: the share of the steps that rises, in [0, 1].
+        div_factor: how far below the peak it begins, at least 1.
+        final_div_factor: how far below its beginning it ends, at least 1.
+
+    Example:
+        >>> [round(float(OneCycle(steps=10, pct_start=0.5)(step)), 3) for step in (0, 2, 4, 7, 9)]
+        [0.04, 0.52, 1.0, 0.345, 0.0]
+    """
+
+    def __init__(
+        self,
+        steps: int | None = None,
+        pct_start: float = 0.3,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+    ) -> None:
+        self.steps = None if steps is None else check_number("steps", steps, low=1, integer=True)
+        self.pct_start = check_number("pct_start", pct_start, low=0, high=1)
+        self.div_factor = check_number("div_factor", div_factor, low=1)
+        self.final_div_factor = check_number("final_div_factor", final_div_factor, low=1)
+
+    def bind(self, steps: int, steps_per_epoch: int) -> OneCycle:
+        """This schedule over the whole training, unless it has its own length."""
+        return OneCycle(self.steps or max(steps, 1), self.pct_start, self.div_factor, self.final_div_factor)
+
+    def __call__(self, step: Any) -> Tensor:
+        """The factor at a step."""
+        if self.steps is None:
+            raise ArgumentError("the length is not known", where="OneCycle", hint="give steps, or use it in a Trainer")
+        first = 1.0 / self.div_factor
+        rise = max(self.pct_start * self.steps - 1.0, 0.0)
+        fall = self.steps - 1.0 - rise
+        count = _count(step)
+        falling = _cosine(1.0, first / self.final_div_factor, (count - rise) * (1.0 / fall if fall > 0 else 1.0))
+        return falling if rise == 0 else F.where(count < rise, _cosine(first, 1.0, count * (1.0 / rise)), falling)
 
 
 class Warmup(Schedule):

@@ -12,12 +12,18 @@ from typing import Any
 from chainrule import nn, optim
 from chainrule.errors import RunError
 
-_KNOWN: dict[str, type] = {
-    name: kind
-    for space in (nn, optim)
-    for name, kind in vars(space).items()
-    if inspect.isclass(kind) and name[0].isupper()
-}
+
+def _kinds() -> dict[str, type]:
+    """Our classes by name; a schedule that is called like a module (`Linear`) is "optim.Linear"."""
+    modules, others = (
+        {name: kind for name, kind in vars(space).items() if inspect.isclass(kind) and name[0].isupper()}
+        for space in (nn, optim)
+    )
+    return modules | {f"optim.{name}" if name in modules else name: kind for name, kind in others.items()}
+
+
+_KNOWN = _kinds()
+_NAMES = {kind: name for name, kind in _KNOWN.items()}
 
 
 def to_recipe(thing: Any) -> Any:
@@ -26,8 +32,8 @@ def to_recipe(thing: Any) -> Any:
         return thing
     if isinstance(thing, (tuple, list)):
         return [to_recipe(member) for member in thing]
-    name = type(thing).__name__
-    if _KNOWN.get(name) is not type(thing) or name == "Lambda":
+    name = _NAMES.get(type(thing))
+    if name is None or isinstance(thing, nn.Lambda):
         return None
     if isinstance(thing, nn.Sequential):
         layers = [to_recipe(layer) for layer in thing.layers]

@@ -20,7 +20,7 @@ from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.graph.trace import trace
 from chainrule.nn.module import Module
 from chainrule.nn.random import keyed
-from chainrule.optim.optimizers import Optimizer
+from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
 from chainrule.optim.schedules import Schedule
 from chainrule.passes.pack import Layout

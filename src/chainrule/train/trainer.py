@@ -19,7 +19,7 @@ from chainrule.graph.graph import Graph
 from chainrule.nn.layers import Lambda
 from chainrule.nn.losses import CrossEntropyLoss, NLLLoss
 from chainrule.nn.module import Module
-from chainrule.optim.optimizers import Optimizer
+from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
 from chainrule.optim.schedules import Schedule as LearningRate
 from chainrule.train import checkpoint as files

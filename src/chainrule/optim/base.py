@@ -1,0 +1,106 @@
+"""What optimizers are: pure pairs `init(parameters) → state`, `update(gradients, state, parameters, lr) → both anew`.
+
+Parameters, gradients and states are trees of arrays or tensors. Everything is said with graph operations, so that an
+update is part of the training step's graph. Those that work element by element may be given all parameters packed in
+one vector.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chainrule import tree
+from chainrule.errors import ArgumentError, check_number
+from chainrule.graph import functions as F
+from chainrule.graph.tensor import Tensor, constant
+
+State = dict[str, Any]
+
+
+class Updated(NamedTuple):
+    """What an update gives."""
+
+    parameters: Any
+    state: State
+
+
+class Optimizer:
+    """What the optimizers have in common.
+
+    Args:
+        lr: the learning rate η, above 0.
+    """
+
+    def __init__(self, lr: float) -> None:
+        self.lr = check_number("lr", lr, low=0, low_open=True)
+
+    def init(self, parameters: Any) -> State:
+        """The state before the first update."""
+        raise NotImplementedError
+
+    def update(self, gradients: Any, state: State, parameters: Any, lr: Any = None) -> Updated:
+        """New parameters and state.
+
+        Args:
+            gradients: ∂C/∂w in the structure of the parameters.
+            state: what `init` or the last `update` gave.
+            parameters: w.
+            lr: the learning rate of this step; the optimizer's own by default.
+        """
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{key}={value}' for key, value in vars(self).items())})"
+
+
+def full_like(parameters: Any, value: float = 0.0) -> Any:
+    """Constants of the shapes and precisions of the parameters."""
+
+    def full(w: Any) -> Tensor:
+        like = F.as_tensor(w)
+        # Zeros that nobody has written to take no memory yet.
+        return constant(np.full(like.shape, value, like.dtype) if value else np.zeros(like.shape, like.dtype))
+
+    return tree.map(full, parameters)
+
+
+def no_steps() -> Tensor:
+    """A count of 0."""
+    return constant(np.zeros((), np.int32))
+
+
+def precision(parameters: Any) -> np.dtype[Any]:
+    """The dtype of the leaves, taken to have one."""
+    return F.as_tensor(tree.flatten(parameters)[0][0]).dtype
+
+
+def step_rate(lr: Any, own: float, gradients: Any) -> Tensor:
+    """The learning rate in the precision of the gradients."""
+    return F.cast(F.as_tensor(own if lr is None else lr), precision(gradients))
+
+
+def each(rule: Callable[..., tuple[Tensor, ...]], *trees: Any) -> list[Any]:
+    """A rule of several leaves with several results, applied to trees of one structure: as many trees of results."""
+    structure = tree.flatten(trees[0])[1].plain()
+    columns = [[F.as_tensor(leaf) for leaf in tree.flatten(t)[0]] for t in trees]
+    if len({len(column) for column in columns}) > 1:
+        raise ArgumentError("the trees differ", where="update", expected="gradients and parameters of one structure")
+    results = [rule(*row) for row in zip(*columns, strict=True)]
+    return [tree.unflatten(structure, list(column)) for column in zip(*results, strict=True)]
+
+
+def one_less_power(beta: float, step: Tensor) -> Tensor:
+    """1 − βᵗ without the cancellation that 1 − 0.999¹ suffers in float32."""
+    return -F.expm1(step * math.log(beta)) if beta else F.as_tensor(np.ones((), step.dtype))
+
+
+def check_betas(betas: Any) -> tuple[float, float]:
+    """Two decay rates, each in [0, 1)."""
+    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+        raise ArgumentError("two numbers are needed", where="betas", expected="(β₁, β₂)", got=betas)
+    first, second = (check_number(f"betas[{i}]", b, low=0, high=1, high_open=True) for i, b in enumerate(betas))
+    return first, second
