@@ -129,7 +129,8 @@ def legend(axes: Axes, **more: Any) -> None:
 
 def described(figure: Figure) -> str:
     """The picture in words, from its titles, axes and legends: for those who cannot see it."""
-    return " ".join(text for axes in figure.axes if (text := _described(axes)))
+    heading = f"{figure.get_suptitle()}." if figure.get_suptitle() else ""
+    return " ".join(text for text in (heading, *map(_described, figure.axes)) if text)
 
 
 def _described(axes: Axes) -> str:
