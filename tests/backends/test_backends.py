@@ -65,6 +65,17 @@ EVERY = [
     lambda x: cr.binary_cross_entropy(cr.sigmoid(x), 0.3),
     lambda x: cr.binary_cross_entropy_with_logits(x, 0.3),
     lambda x: cr.squared_error(x, 1.0),
+    lambda x: cr.absolute_error(x, 1.0),
+    lambda x: cr.huber(x, 1.0),
+    lambda x: cr.scan(lambda c, row: (c + row, c * row), x[0], x)[1],
+    cr.erf,
+    cr.leaky_relu,
+    cr.elu,
+    cr.gelu,
+    cr.std,
+    cr.standardize,
+    lambda x: cr.batch_norm(x, x[0], x[1]),
+    lambda x: cr.layer_norm(x, x[0], x[1]),
     lambda x: cr.one_hot(INTS, 4) * x[:3],
 ]
 

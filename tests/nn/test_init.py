@@ -79,7 +79,7 @@ def test_the_seed_fixes_the_weights_of_a_layer(name: str) -> None:
         return nn.Linear(4, 3, init=name).weight.tolist()
 
     assert weight(1) == weight(1)
-    assert (weight(1) == weight(2)) == (name == "zeros")
+    assert (weight(1) == weight(2)) == (name in ("zeros", "constant"))
 
 
 def test_a_layer_starts_with_the_scale_of_its_initializer_and_a_bias_of_zero() -> None:

@@ -49,3 +49,8 @@ def test_a_module_that_gives_several_results_shows_all_their_shapes() -> None:
             return self.join(*self.split(x))
 
     assert "(5, 3), (5, 3)" in str(Fork().summary((5, 3)))
+
+
+def test_a_linear_layer_with_batch_normalisation_counts_as_on_the_exercise_sheet() -> None:
+    assert nn.Sequential(nn.Linear(20, 20), nn.BatchNorm(20)).summary((1, 20)).total == 20 * (20 + 1 + 2) == 460
+    assert nn.Sequential(nn.Linear(10, 20), nn.BatchNorm(20)).summary((1, 10)).total == 20 * (10 + 1 + 2) == 260

@@ -10,6 +10,9 @@ from chainrule.train.recipe import from_recipe, to_recipe
 THINGS: list[Any] = [
     nn.Sequential(nn.Linear(4, 3, bias=False, init="xavier_normal"), nn.Sequential(nn.Dropout(0.25), nn.Flatten())),
     nn.Sequential(*(kind() for kind in (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.SiLU, nn.Identity, nn.Add, nn.Max))),
+    nn.Sequential(nn.LeakyReLU(0.2), nn.ELU(0.5), nn.SELU(), nn.GELU("tanh"), nn.Softplus(2.0)),
+    nn.BatchNorm(3, eps=1e-3, momentum=0.2, affine=False),
+    nn.LayerNorm(3, eps=1e-3),
     nn.Softmax(axis=0),
     nn.LogSoftmax(axis=1),
     nn.Duplicate(3),
@@ -18,6 +21,8 @@ THINGS: list[Any] = [
     nn.BCELoss(),
     nn.BCEWithLogitsLoss("none"),
     nn.MSELoss("sum"),
+    nn.L1Loss("none"),
+    nn.HuberLoss("sum", delta=0.5),
     optim.SGD(0.1, momentum=0.9, nesterov=True),
     optim.Adam(0.2, betas=(0.5, 0.6), eps=1e-3),
     optim.AdamW(0.3, weight_decay=0.4),

@@ -62,7 +62,7 @@ def scan(
     steps = _length(sequences, tree.names(xs), length)
     here = [placeholder(c.shape, c.dtype, f"c{i}") for i, c in enumerate(carries)]
     now = [placeholder(x.shape[1:], x.dtype, f"x{i}") for i, x in enumerate(sequences)]
-    with setting(recording=True):
+    with setting(recording=True, updates=None):
         given = f(tree.unflatten(shape, list(here)), tree.unflatten(cut, list(now)))
     if not isinstance(given, tuple) or len(given) != 2:
         raise ArgumentError(

@@ -37,7 +37,8 @@ class _Mode:
     """What holds while nodes are made.
 
     Whether to record, whether a derivative is being taken, the path of the module we are in, whether lines are
-    wanted, where each module of the running model is, and a log of module calls where one is kept.
+    wanted, where each module of the running model is, a log of module calls where one is kept, and the new values of
+    buffers (by the id of the tensor that stands for one) where they are gathered.
     """
 
     recording = True
@@ -46,6 +47,7 @@ class _Mode:
     module = ""
     paths: dict[int, str] = {}  # noqa: RUF012  # replaced, never changed
     calls: list[Call] | None = None
+    updates: dict[int, tuple[Tensor, Tensor]] | None = None
 
 
 mode = _Mode()

@@ -36,7 +36,7 @@ def trace(f: Callable[..., Any], *examples: Any, lines: bool = False) -> Graph:
         4
     """
     inputs, args = placeholders(f, examples)
-    with setting(lines=lines):
+    with setting(lines=lines, updates=None):
         result = f(*args)
     leaves, gives = tree.flatten(result)
     if not leaves:

@@ -1,28 +1,36 @@
 """Networks: modules, losses, initial weights."""
 
 from chainrule.nn import init
-from chainrule.nn.layers import (
-    Add,
-    Dropout,
-    Duplicate,
-    Flatten,
-    Identity,
-    Lambda,
-    Linear,
+from chainrule.nn.activations import (
+    ELU,
+    GELU,
+    SELU,
+    LeakyReLU,
     LogSoftmax,
-    Max,
     ReLU,
-    Sequential,
     Sigmoid,
     SiLU,
     Softmax,
+    Softplus,
     Tanh,
 )
-from chainrule.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, Loss, MSELoss, NLLLoss
-from chainrule.nn.module import Buffer, Module, Parameter
+from chainrule.nn.layers import Add, Dropout, Duplicate, Flatten, Identity, Lambda, Linear, Max, Sequential
+from chainrule.nn.losses import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    L1Loss,
+    Loss,
+    MSELoss,
+    NLLLoss,
+)
+from chainrule.nn.module import Buffer, Module, Parameter, update
+from chainrule.nn.normalization import BatchNorm, LayerNorm
 
 __all__ = [
-    "Add", "BCELoss", "BCEWithLogitsLoss", "Buffer", "CrossEntropyLoss", "Dropout", "Duplicate", "Flatten", "Identity",
-    "Lambda", "Linear", "LogSoftmax", "Loss", "MSELoss", "Max", "Module", "NLLLoss", "Parameter", "ReLU", "Sequential",
-    "SiLU", "Sigmoid", "Softmax", "Tanh", "init",
+    "ELU", "GELU", "SELU", "Add", "BCELoss", "BCEWithLogitsLoss", "BatchNorm", "Buffer", "CrossEntropyLoss", "Dropout",
+    "Duplicate", "Flatten", "HuberLoss", "Identity", "L1Loss", "Lambda", "LayerNorm", "LeakyReLU", "Linear",
+    "LogSoftmax", "Loss", "MSELoss", "Max", "Module", "NLLLoss", "Parameter", "ReLU", "Sequential", "SiLU", "Sigmoid",
+    "Softmax", "Softplus", "Tanh", "init", "update",
 ]  # fmt: skip

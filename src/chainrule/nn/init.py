@@ -1,8 +1,9 @@
 """Initial weights: each function gives an array of a shape (out, in); fan_in is `in`, fan_out is `out`.
 
 Sources: He et al. (2015), "Delving deep into rectifiers" (Kaiming); Glorot & Bengio (2010), "Understanding the
-difficulty of training deep feedforward neural networks" (Xavier). All keep the variance of a layer's output near that
-of its input: Var(w) = gain²/fan_in, or gain²·2/(fan_in + fan_out).
+difficulty of training deep feedforward neural networks" (Xavier); LeCun et al. (1998), "Efficient BackProp"; Saxe et
+al. (2014), "Exact solutions to the nonlinear dynamics of learning" (orthogonal). All these keep the variance of a
+layer's output near that of its input: Var(w) = gain²/fan_in, or gain²·2/(fan_in + fan_out).
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ def _fans(shape: Shape) -> tuple[int, int]:
     return (shape[1] if len(shape) > 1 else shape[0]) * inner, shape[0] * inner
 
 
-def uniform(shape: Shape, bound: float, dtype: Any = np.float32) -> Array:
-    """W ~ U(−bound, bound)."""
+def uniform(shape: Shape, bound: float = 0.05, dtype: Any = np.float32) -> Array:
+    """W ~ U(−bound, bound); the default bound is that of Keras, whatever the layer's width."""
     w = _drawn(generator().random, shape, dtype)
     w *= 2.0 * bound
     w -= bound
     return w
 
 
-def normal(shape: Shape, std: float, dtype: Any = np.float32) -> Array:
-    """W ~ N(0, std²)."""
+def normal(shape: Shape, std: float = 0.05, dtype: Any = np.float32) -> Array:
+    """W ~ N(0, std²); the default deviation is that of Keras, whatever the layer's width."""
     w = _drawn(generator().standard_normal, shape, dtype)
     w *= std
     return w
@@ -46,7 +47,7 @@ def _drawn(draw: Callable[..., Array], shape: Shape, dtype: Any) -> Array:
     return draw(shape, dtype=precision).astype(dtype, copy=False)
 
 
-def constant(shape: Shape, value: float, dtype: Any = np.float32) -> Array:
+def constant(shape: Shape, value: float = 0.0, dtype: Any = np.float32) -> Array:
     """W = value."""
     return np.full(shape, value, dtype)
 
@@ -81,11 +82,38 @@ def xavier_normal(shape: Shape, gain: float = 1.0, dtype: Any = np.float32) -> A
     return normal(shape, gain * math.sqrt(2.0 / sum(_fans(shape))), dtype)
 
 
+def lecun_normal(shape: Shape, gain: float = 1.0, dtype: Any = np.float32) -> Array:
+    """W ~ N(0, gain²/fan_in): keeps the variance of a linear layer's output; for SELU. Keras's cuts the tails off."""
+    return normal(shape, gain / math.sqrt(_fans(shape)[0]), dtype)
+
+
+def orthogonal(shape: Shape, gain: float = 1.0, dtype: Any = np.float32) -> Array:
+    """W = gain·Q with orthonormal rows (or columns, where there are fewer of them), uniform among all such.
+
+    Q is that of the QR decomposition of normal numbers, its columns turned so that R's diagonal is positive: without
+    that it would not be uniform (Mezzadri 2007). More than two axes count as (out, product of the rest).
+
+    Example:
+        >>> W = orthogonal((3, 5), dtype=np.float64)
+        >>> bool(np.allclose(W @ W.T, np.eye(3)))
+        True
+    """
+    out, rest = shape[0], math.prod(shape[1:])
+    q, r = np.linalg.qr(generator().standard_normal((max(out, rest), min(out, rest))))
+    q *= np.where(np.diagonal(r) < 0, -gain, gain)
+    return np.reshape(q if out >= rest else q.T, shape).astype(dtype)
+
+
 INITIALIZERS: dict[str, Callable[..., Array]] = {
     "kaiming_uniform": kaiming_uniform,
     "kaiming_normal": kaiming_normal,
     "xavier_uniform": xavier_uniform,
     "xavier_normal": xavier_normal,
+    "lecun_normal": lecun_normal,
+    "orthogonal": orthogonal,
+    "uniform": uniform,
+    "normal": normal,
+    "constant": constant,
     "zeros": zeros,
 }
 

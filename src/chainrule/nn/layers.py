@@ -1,4 +1,4 @@
-"""Layers and activations: each a module around an operation of its own, or a few."""
+"""Layers: each a module around an operation of its own, or a few."""
 
 from __future__ import annotations
 
@@ -155,60 +155,6 @@ class Flatten(Module):
         """All axes but the first as one."""
         x = F.as_tensor(x)
         return F.reshape(x, (x.shape[0], int(np.prod(x.shape[1:]))))
-
-
-class ReLU(Module):
-    """y = (x)⁺; its gradient is 0 where x < 0 and passes otherwise, at exactly 0 too (PyTorch stops it there)."""
-
-    def forward(self, x: Any) -> Tensor:
-        """The positive part."""
-        return F.relu(x)
-
-
-class Tanh(Module):
-    """y = tanh x; y′ = 1 − y²."""
-
-    def forward(self, x: Any) -> Tensor:
-        """The hyperbolic tangent."""
-        return F.tanh(x)
-
-
-class Sigmoid(Module):
-    """y = σ(x) = 1/(1 + e⁻ˣ); y′ = y(1 − y)."""
-
-    def forward(self, x: Any) -> Tensor:
-        """The logistic function."""
-        return F.sigmoid(x)
-
-
-class SiLU(Module):
-    """y = x·σ(x); y′ = σ + xσ(1 − σ). Elfwing et al. (2018); also known as swish."""
-
-    def forward(self, x: Any) -> Tensor:
-        """X weighted by its own sigmoid."""
-        return F.silu(x)
-
-
-class Softmax(Module):
-    """yᵢ = exp(xᵢ)/Σ exp(xⱼ) along `axis`. For training use LogSoftmax or logits: this one saturates."""
-
-    def __init__(self, axis: int = -1) -> None:
-        self.axis = axis
-
-    def forward(self, x: Any) -> Tensor:
-        """Probabilities."""
-        return F.softmax(x, self.axis)
-
-
-class LogSoftmax(Module):
-    """yᵢ = xᵢ − log Σ exp(xⱼ) along `axis`."""
-
-    def __init__(self, axis: int = -1) -> None:
-        self.axis = axis
-
-    def forward(self, x: Any) -> Tensor:
-        """Logarithms of probabilities."""
-        return F.log_softmax(x, self.axis)
 
 
 class Dropout(Module):

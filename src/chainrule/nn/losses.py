@@ -103,3 +103,38 @@ class MSELoss(Loss):
     def forward(self, output: Any, target: Any) -> Tensor:
         """The loss."""
         return self.reduced(F.squared_error(*_same_shape("MSELoss", output, target)))
+
+
+class L1Loss(Loss):
+    """C = |x − t|, from outputs and targets of one shape; ∂C/∂x = sign(x − t), 0 where they are equal."""
+
+    def forward(self, output: Any, target: Any) -> Tensor:
+        """The loss."""
+        return self.reduced(F.absolute_error(*_same_shape("L1Loss", output, target)))
+
+
+class HuberLoss(Loss):
+    """C = (x − t)²/2 where |x − t| ≤ δ, else δ·(|x − t| − δ/2), from outputs and targets of one shape. Huber (1964).
+
+    Its gradient is x − t held to ±δ, so that an outlier pulls no harder than a difference of δ. PyTorch's
+    `SmoothL1Loss` is this divided by δ.
+
+    Args:
+        reduction: "mean", "sum" or "none".
+        delta: δ, above 0.
+
+    Raises:
+        ArgumentError: δ not above 0.
+
+    Example:
+        >>> HuberLoss("none", delta=2.0)([1.0, 10.0], [0.0, 0.0]).tolist()
+        [0.5, 18.0]
+    """
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction)
+        self.delta = check_number("delta", delta, low=0, low_open=True)
+
+    def forward(self, output: Any, target: Any) -> Tensor:
+        """The loss."""
+        return self.reduced(F.huber(*_same_shape("HuberLoss", output, target), self.delta))

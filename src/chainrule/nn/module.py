@@ -6,14 +6,16 @@ count too. Nothing is registered.
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from chainrule.errors import ArgumentError, ShapeError, nearest
-from chainrule.graph.tensor import Call, Tensor, mode, setting
+from chainrule.graph.elementwise import cast
+from chainrule.graph.tensor import Call, Tensor, mode, no_grad, setting
 from chainrule.nn.summary import Summary, summarize
 
 _STANDS_FOR = "_stands_for"
@@ -36,13 +38,30 @@ class Parameter(Tensor):
 
 
 class Buffer(Tensor):
-    """A tensor that belongs to a module's state and is not trained: running statistics."""
+    """A tensor that belongs to a module's state and is not trained, such as a running mean; changed by `update`."""
 
     __slots__ = ()
 
     def __init__(self, data: Any, dtype: Any = None) -> None:
         array = np.array(data, dtype=dtype)
         super().__init__("constant", (), {}, array.shape, array.dtype, array)
+
+
+def update(buffer: Tensor, change: Callable[[Tensor], Tensor]) -> None:
+    """Give a module's buffer the value change(value), from inside `forward`.
+
+    Where values are known the buffer has the new one at once. Where a program is made that carries the buffers along (a
+    training step, `cr.compile`) the new value becomes one of its results. In a graph that is only traced nothing
+    happens: a graph is a function and remembers nothing.
+    """
+    with no_grad():
+        if mode.updates is not None:
+            now = mode.updates.get(buffer.id, (buffer, buffer))[1]
+            mode.updates[buffer.id] = buffer, cast(change(now), buffer.dtype)
+            return
+        new = cast(change(buffer), buffer.dtype)
+        if new.value is not None:
+            buffer.value = new.value
 
 
 class Module:
@@ -183,11 +202,14 @@ class Module:
     def summary(self, input_shape: tuple[int, ...], dtype: Any = np.float32) -> Summary:
         """A table with a row a module: path, kind, output shape, parameters; `.total` counts all parameters.
 
+        The model runs in inference mode, so that a batch of one row will do; what is not trained is not counted.
+
         Args:
             input_shape: the shape of one input, batch axis included.
             dtype: its dtype.
         """
-        return summarize(self, input_shape, dtype)
+        with in_mode(self, training=False):
+            return summarize(self, input_shape, dtype)
 
     def __repr__(self) -> str:
         inside = "".join(f"\n  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.named_children())
@@ -196,6 +218,18 @@ class Module:
     def extra(self) -> str:
         """What `repr` says between the brackets."""
         return ""
+
+
+@contextlib.contextmanager
+def in_mode(model: Module, *, training: bool) -> Iterator[None]:
+    """Within this block a model is in training or in inference mode; each part then has its own mode back."""
+    before = [(module, module.training) for _, module in model.named_modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, was in before:
+            module.training = was
 
 
 def _original(module: Module) -> Module:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +15,9 @@ from chainrule.backends.loop import Phase
 from chainrule.errors import ShapeError
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph
-from chainrule.graph.tensor import Tensor, placeholder
+from chainrule.graph.tensor import Tensor, placeholder, setting
 from chainrule.graph.trace import trace
-from chainrule.nn.module import Module
+from chainrule.nn.module import Module, in_mode
 from chainrule.nn.random import keyed
 from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
@@ -101,7 +100,7 @@ class Step:
 
     def training(self, state: State, X: Any, y: Any, rows: int) -> Graph:
         """(state…, X, y, rows) → (state…, record) for batches of so many rows; record = (loss, metrics…, pulse)."""
-        with _mode(self.model, training=True):
+        with in_mode(self.model, training=True):
             graph = trace(
                 self._train, _typed(state), _spec(X, "X"), _spec(y, "y"), placeholder((rows,), np.int32, "rows")
             )
@@ -109,7 +108,7 @@ class Step:
 
     def evaluation(self, state: State, X: Any, y: Any, rows: int) -> Graph:
         """(state…, X, y, rows) → record = (loss, metrics…), with the model in inference mode."""
-        with _mode(self.model, training=False):
+        with in_mode(self.model, training=False):
             graph = trace(
                 self._evaluate, _typed(state), _spec(X, "X"), _spec(y, "y"), placeholder((rows,), np.int32, "rows")
             )
@@ -117,7 +116,7 @@ class Step:
 
     def prediction(self, X: Any) -> Graph:
         """X → output, with the model in inference mode; the parameters are captured."""
-        with _mode(self.model, training=False):
+        with in_mode(self.model, training=False):
             return trace(self.model, _spec(X, "X")).simplify().verify()
 
     def phase(self, kind: str, state: State, X: Any, y: Any, batch: int, data: tuple[int, int]) -> Phase:
@@ -150,7 +149,9 @@ class Step:
     ) -> Any:
         target = F.take(y, rows)
         model = self.model.tree_rebuild({**parameters, **buffers})
-        output = model(F.take(X, rows))
+        updates: dict[int, tuple[Tensor, Tensor]] = {}
+        with setting(updates=updates):
+            output = model(F.take(X, rows))
         value = self.loss(output, target)
         if value.size != 1:
             raise ShapeError(
@@ -159,7 +160,7 @@ class Step:
                 got=value.shape,
                 hint='use reduction="mean" or "sum"',
             )
-        return output, target, value, {name: F.as_tensor(b) for name, b in model.named_buffers()}
+        return output, target, value, {name: updates.get(b.id, (b, b))[1] for name, b in buffers.items()}
 
     def _rate(self, state: State) -> Tensor:
         rate = F.as_tensor(np.asarray(self.optimizer.lr, self.dtype))
@@ -214,14 +215,3 @@ def _typed(state: State) -> State:
 
 def _spec(array: Any, name: str) -> Tensor:
     return placeholder(array.shape, array.dtype, name)
-
-
-@contextmanager
-def _mode(model: Module, *, training: bool) -> Iterator[None]:
-    before = [(module, module.training) for _, module in model.named_modules()]
-    model.train(training)
-    try:
-        yield
-    finally:
-        for module, was in before:
-            module.training = was

@@ -109,9 +109,9 @@ class Trainer:
         if not trained:
             raise ArgumentError("there is nothing to train", where="model", expected="a module with parameters")
         # Held in another precision than it is trained in, a model would be rounded between two calls of fit.
-        for parameter in trained:
-            parameter.dtype = np.dtype(self.precision)
-            parameter.value = np.asarray(parameter.value, parameter.dtype)
+        for tensor in (*trained, *(b for b in model.buffers() if b.dtype.kind == "f")):
+            tensor.dtype = np.dtype(self.precision)
+            tensor.value = np.asarray(tensor.value, tensor.dtype)
         self.history = History()
         self.standardizer: Standardizer | None = None
         self.steps = self.epochs = 0
