@@ -19,7 +19,8 @@ X = np.linspace(-4.0, 4.0, 1601)
 POWERS_OF_TWO = 2.0 ** np.arange(-20, 21)
 ANY = np.geomspace(1e-3, 1e3, 41)
 FACTORS = np.geomspace(1 / 16, 16, 33)
-CURVED = ("Tanh", "Sigmoid", "SiLU")
+CURVED = ("Tanh", "Sigmoid", "SiLU", "GELU", "ELU", "SELU", "Softplus")
+IN_NETWORKS = ("Tanh", "Sigmoid", "SiLU")
 WIDTHS = (8, 32, 32, 32, 5)
 
 
@@ -49,14 +50,15 @@ def turned(model: cr.nn.Module, x: Array, a: float) -> float:
 
 def measure() -> Measured:
     """Compare f(a·x) with a·f(x), for single activations and for networks of them."""
-    relu = cr.nn.ReLU()
+    relu, leaky = cr.nn.ReLU(), cr.nn.LeakyReLU()
     exact = all(departure(relu, x, a) == 0.0 for x in (X, X.astype("float32")) for a in (*POWERS_OF_TWO, *ANY))
     by_factor = {name: [departure(getattr(cr.nn, name)(), X, a) for a in FACTORS] for name in ("ReLU", *CURVED)}
+    kinked = max(departure(leaky, X, a) for a in (*POWERS_OF_TWO, *ANY))
     inputs = np.random.default_rng(0).standard_normal((500, WIDTHS[0])).astype("float32")
     models = {
         "ReLU, no biases": network("ReLU"),
         "ReLU, with biases": network("ReLU", bias=True),
-        **{f"{name}, no biases": network(name) for name in CURVED},
+        **{f"{name}, no biases": network(name) for name in IN_NETWORKS},
     }
     nets = {name: [departure(model, inputs, a) for a in FACTORS] for name, model in models.items()}
     powers = max(departure(models["ReLU, no biases"], inputs, a) for a in POWERS_OF_TWO)
@@ -64,7 +66,8 @@ def measure() -> Measured:
     others = {name: values for name, values in nets.items() if name != "ReLU, no biases"}
     checks = {
         "relu(a·x) = a·relu(x) bit for bit, for powers of two and any other a > 0, in both precisions": exact,
-        "for tanh, sigmoid and SiLU the two differ by more than 10 %": min(max(by_factor[f]) for f in CURVED) > 0.1,
+        "LeakyReLU, two straight lines that meet at 0 as well, has it to rounding": kinked < 1e-15,
+        f"for {', '.join(CURVED)} the two differ by more than 10 %": min(max(by_factor[f]) for f in CURVED) > 0.1,
         "a ReLU network without biases has it too: bit for bit for powers of two": powers == 0.0,
         "and to rounding for any other a": max(nets["ReLU, no biases"]) < 1e-5,
         "with biases, or with a curved activation, a network loses it (more than 10 %)": min(map(max, others.values()))
@@ -91,7 +94,8 @@ def draw(figure: Figure, data: Any) -> None:
     for axes, kind, title in zip(shapes[2:], data, ("One activation", "A network of three hidden layers"), strict=True):
         style.name(axes, "factor a (no unit)", "|f(ax) − a·f(x)|, share of their size", title, log="x")
         for name, values in data[kind].items():
-            style.line(axes, FACTORS, values, name)
+            if name != "SELU":  # ELU's shape, twice in one picture
+                style.line(axes, FACTORS, values, name)
         axes.set_ylim(-0.05, 1.05)
         axes.set_xticks([1 / 16, 1 / 4, 1, 4, 16], ["1/16", "1/4", "1", "4", "16"])
         axes.minorticks_off()
@@ -101,7 +105,7 @@ def draw(figure: Figure, data: Any) -> None:
 LAB = Lab(
     row="C1",
     claim="ReLU is scale-equivariant: relu(a·x) = a·relu(x) for every a > 0, and so is a whole network of ReLUs "
-    "without biases; tanh, sigmoid and SiLU are not.",
+    "without biases; activations that are curved (tanh, sigmoid, SiLU and the like) are not.",
     look="Above, ReLU seen at three scales is one and the same curve, since a straight line with one kink at 0 looks "
     "alike from near and far; tanh bends at ±1 and therefore looks different at each scale. Below, ReLU's line stays "
     "at 0 for every factor, alone and in a network. A bias has a scale and so takes the property away.",
