@@ -8,9 +8,9 @@ from chainrule import Graph, Tensor
 from chainrule.autodiff.rules import RULES
 from chainrule.graph.ops import OPS
 from chainrule.lab import style
+from chainrule.lab.boxes import Boxes
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WIDTH, HEIGHT = 2.75, 0.8
@@ -64,18 +64,19 @@ def draw(figure: Figure, graph: Graph, gradient: Graph) -> None:
     axes.set_ylim(max(row for _, row in places.values()) + 0.6, -1.0)
     for title, column in (("forward graph: read downwards", 0), ("gradient graph: read upwards", 2)):
         axes.text(sum(COLUMNS[column : column + 2]) / 2, -0.75, title, ha="center", va="center", fontsize=12)
+    boxes = Boxes(axes, WIDTH, HEIGHT, 0.24)
     for node in graph.nodes:
         column, row = places[node.id]
-        _box(axes, COLUMNS[column], row, _forward_text(node, names), style.COLOURS[0])
+        here, there = (COLUMNS[column], row), (COLUMNS[3 - column], row)
+        boxes.box(here, _forward_text(node, names), style.COLOURS[0])
         for x in node.inputs:
-            _arrow(axes, (COLUMNS[places[x.id][0]], places[x.id][1]), (COLUMNS[column], row), style.COLOURS[0], "-")
+            boxes.arrow((COLUMNS[places[x.id][0]], places[x.id][1]), here, style.COLOURS[0])
         if node.id in used:
-            other = COLUMNS[3 - column]
-            axes.plot([COLUMNS[column], other], [row, row], color="#bbbbbb", linewidth=1, linestyle=":", zorder=0)
-            _box(axes, other, row, _adjoint_text(node, graph, used, names), style.COLOURS[1])
+            axes.plot([here[0], there[0]], [row, row], color="#bbbbbb", linewidth=1, linestyle=":", zorder=0)
+            boxes.box(there, _adjoint_text(node, graph, used, names), style.COLOURS[1])
     for before, after in sorted(arrows(graph, gradient)[1]):
-        ends = [(COLUMNS[3 - places[key][0]], places[key][1]) for key in (after, before)]
-        _arrow(axes, ends[0], ends[1], style.COLOURS[1], (0, (5, 2)))
+        start, end = ((COLUMNS[3 - places[key][0]], places[key][1]) for key in (after, before))
+        boxes.arrow(start, end, style.COLOURS[1], (0, (5, 2)))
 
 
 def _places(graph: Graph) -> dict[int, tuple[int, float]]:
@@ -111,29 +112,3 @@ def _adjoint_text(node: Tensor, graph: Graph, used: dict[int, Any], names: dict[
     position = [x is node for x in consumer.inputs].index(True)
     reads = ", ".join([f"g = ∂C/∂{names[x.adjoint_of.id]}" for x in adjoints] + [names[x.id] for x in values])
     return title, formulas[min(position, len(formulas) - 1)], f"reads {reads}"
-
-
-def _box(axes: Axes, x: float, y: float, text: tuple[str, ...], colour: str) -> None:
-    from matplotlib.patches import FancyBboxPatch
-
-    corner = (x - WIDTH / 2, y - HEIGHT / 2)
-    axes.add_patch(
-        FancyBboxPatch(
-            corner, WIDTH, HEIGHT, boxstyle="round,pad=0,rounding_size=0.08", facecolor="white", edgecolor=colour
-        )
-    )
-    for i, line in enumerate(text):
-        settings = {"fontsize": 8.5} if i else {"fontsize": 10, "fontweight": "bold"}
-        axes.text(x, y + 0.24 * (i - (len(text) - 1) / 2), line, ha="center", va="center", **settings)
-
-
-def _arrow(axes: Axes, start: Pair | tuple[float, float], end: tuple[float, float], colour: str, dash: Any) -> None:
-    """From the edge of one box to the facing edge of another."""
-    level = start[0] != end[0]
-    across, along = (1 if end[0] > start[0] else -1), (1 if end[1] > start[1] else -1)
-    if level:
-        ends = [(start[0] + across * WIDTH / 2, start[1]), (end[0] - across * WIDTH / 2, end[1])]
-    else:
-        ends = [(start[0], start[1] + along * HEIGHT / 2), (end[0], end[1] - along * HEIGHT / 2)]
-    settings = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.4, "linestyle": dash, "shrinkA": 0, "shrinkB": 0}
-    axes.annotate("", ends[1], ends[0], arrowprops=settings)
