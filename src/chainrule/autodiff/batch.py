@@ -114,9 +114,16 @@ def _same_places(node: Tensor, x: Tensor, arrays: list[Tensor], more: dict[str, 
     index = node.attrs["index"]
     slots = [i for i, e in enumerate(index) if isinstance(e, (Slot, int)) and not isinstance(e, bool)]
     apart = bool(slots) and slots[-1] - slots[0] != len(slots) - 1 and any(isinstance(e, Slot) for e in index)
-    if apart:
-        return _indexed(node, [x, *(_repeat(a, size) for a in arrays)], size)
-    return apply(node.op, x, *arrays, **{**node.attrs, **more, "index": (("slice", None, None, None), *index)})
+    attrs = {**node.attrs, **more, "index": (("slice", None, None, None), *index)}
+    if not apart:
+        return apply(node.op, x, *arrays, **attrs)
+    # Index arrays with a slice between them put their axes in front of all others, of the new one too.
+    lead = max(a.ndim for a in arrays)
+    if node.op == "put_add":
+        inward = (*range(1, lead + 1), 0, *range(lead + 1, x.ndim))
+        return apply(node.op, F.transpose(x, inward), *arrays, **attrs)
+    y = apply(node.op, x, *arrays, **attrs)
+    return F.transpose(y, (lead, *range(lead), *range(lead + 1, y.ndim)))
 
 
 def _linear(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:

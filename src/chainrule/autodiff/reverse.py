@@ -89,7 +89,8 @@ def reverse(graph: Graph, wrt: Sequence[Tensor]) -> Graph:
     """The gradient graph of a graph: the same inputs (and a seed an output, unless it has one scalar one), ∂C/∂wrt."""
     scalar = len(graph.outputs) == 1 and graph.outputs[0].size == 1
     seeds = [] if scalar else [placeholder(y.shape, y.dtype, f"gradient{i}") for i, y in enumerate(graph.outputs)]
-    found = adjoints(graph.outputs, seeds or [ones_seed(graph.outputs[0])], wrt)
+    with setting(tracing=True):
+        found = adjoints(graph.outputs, seeds or [ones_seed(graph.outputs[0])], wrt)
     gives = tree.Structure(tuple, (), (tree.LEAF,) * len(found))
     return Graph([*graph.inputs, *seeds], found, None, gives)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,14 @@ def program(graph: Graph, backend: str) -> Callable[..., Any]:
     return made[backend]
 
 
+class _Version(NamedTuple):
+    """A program's graph, the calls of modules in it, and the buffers whose new values are its last results."""
+
+    graph: Graph
+    calls: list[Call]
+    buffers: list[Tensor]
+
+
 class Compiled:
     """A function that runs as compiled programs, one for each structure of its arguments.
 
@@ -39,13 +47,13 @@ class Compiled:
     def __init__(self, f: Callable[..., Any], backend: str) -> None:
         functools.update_wrapper(self, f, updated=())
         self._f, self._backend = f, check_choice("backend", backend, ("auto", "numpy", "xla"))
-        self._graphs: dict[Any, list[tuple[Graph, list[Call]]]] = {}
+        self._versions: dict[Any, list[_Version]] = {}
         self._interpreted: dict[Any, float] = {}
 
     @property
     def structures(self) -> int:
         """How many programs it holds."""
-        return sum(len(versions) for versions in self._graphs.values())
+        return sum(len(versions) for versions in self._versions.values())
 
     def __call__(self, *args: Any) -> Any:
         """What `f` gives, by the program for arguments of this structure."""
@@ -60,20 +68,32 @@ class Compiled:
         )
         if any(isinstance(leaf, Tensor) and leaf.value is None for leaf in leaves):
             return self._f(*args)
-        graph = self._graph(key, args)
+        graph, _, buffers = self._version(key, args)
         values = program(graph, self._choose(key, graph))(graph.arrays(args))
-        return tree.unflatten(graph.gives.plain(), [constant(value) for value in values])
+        result, news = tree.unflatten(graph.gives.plain(), [constant(value) for value in values])
+        for buffer, new in zip(buffers, news, strict=True):
+            buffer.value = new.value
+        return result
 
-    def _graph(self, key: Any, args: tuple[Any, ...]) -> Graph:
-        versions = self._graphs.setdefault(key, [])
-        for graph, made_with in versions:
-            if all(call.module.training == call.training for call in made_with):
-                return graph
+    def _version(self, key: Any, args: tuple[Any, ...]) -> _Version:
+        versions = self._versions.setdefault(key, [])
+        for version in versions:
+            if all(call.module.training == call.training for call in version.calls):
+                return version
         calls: list[Call] = []
+        buffers: list[Tensor] = []
+
+        def pure(*args: Any) -> tuple[Any, list[Tensor]]:
+            updates: dict[int, tuple[Tensor, Tensor]] = {}
+            with setting(updates=updates):
+                result = self._f(*args)
+            buffers.extend(buffer for buffer, _ in updates.values())
+            return result, [new for _, new in updates.values()]
+
         with setting(calls=calls):
-            graph = trace(self._f, *args).simplify().verify()
-        versions.append((graph, [call._replace(result=None) for call in calls]))
-        return graph
+            graph = trace(functools.wraps(self._f)(pure), *args).simplify().verify()
+        versions.append(_Version(graph, [call._replace(result=None) for call in calls], buffers))
+        return versions[-1]
 
     def _choose(self, key: Any, graph: Graph) -> str:
         """For "auto": interpret until the calls so far would have paid for compiling; a count, so that it repeats."""
@@ -103,7 +123,8 @@ def compile(f: Callable[..., Any], backend: str = "auto") -> Compiled:
 
     Returns:
         A callable of the same signature; `.structures` counts the programs it holds. Parameters of modules that `f`
-        does not take as arguments are read anew at every call.
+        does not take as arguments, and buffers, are read anew at every call; buffers that `f` changes (running
+        statistics) are changed.
 
     Raises:
         ArgumentError: the backend is unknown.

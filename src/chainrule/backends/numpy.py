@@ -99,7 +99,7 @@ def evaluate(op: str, values: Sequence[Any], attrs: dict[str, Any], dtype: Any) 
 def compile_graph(graph: Graph) -> Program:
     """A function from the arrays of `graph.arrays` to the arrays of its outputs."""
     steps, slots = _plan(graph)
-    constants = [(slots[n.id], n.value) for n in graph.nodes if n.op == "constant" and not n.requires_grad]
+    constants = [(slots[n.id], n.value) for n in graph.nodes if n.op == "constant" and not n.is_variable]
     given = [slots[x.id] for x in (*graph.inputs, *graph.captured)]
     wanted = [(slots[y.id], y.dtype) for y in graph.outputs]
     size = len(slots)

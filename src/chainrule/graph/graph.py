@@ -11,7 +11,7 @@ from chainrule import tree
 from chainrule.errors import ArgumentError, GraphError, ShapeError, nearest
 from chainrule.graph import seams
 from chainrule.graph.ops import OPS
-from chainrule.graph.tensor import Tensor, apply
+from chainrule.graph.tensor import Tensor, apply, setting
 
 LEAVES = ("input", "constant")
 
@@ -49,17 +49,18 @@ def annotate(node: Tensor, like: Tensor) -> Tensor:
 def replay(nodes: Sequence[Tensor], known: dict[int, Tensor], make: Callable[..., Tensor] = apply) -> dict[int, Tensor]:
     """Make the nodes anew over other operands: `known` maps ids to their stand-ins, and is filled up and returned."""
     made: set[int] = set()
-    for node in nodes:
-        if node.id in known:
-            continue
-        if not node.inputs:
-            known[node.id] = node
-            continue
-        new = make(node.op, *(known[x.id] for x in node.inputs), **node.attrs)
-        if new.op not in LEAVES and new.id not in made:
-            annotate(new, node)
-            made.add(new.id)
-        known[node.id] = new
+    with setting(tracing=True):
+        for node in nodes:
+            if node.id in known:
+                continue
+            if not node.inputs:
+                known[node.id] = node
+                continue
+            new = make(node.op, *(known[x.id] for x in node.inputs), **node.attrs)
+            if new.op not in LEAVES and new.id not in made:
+                annotate(new, node)
+                made.add(new.id)
+            known[node.id] = new
     for node in nodes:
         new, forward = known[node.id], node.adjoint_of
         if forward is not None and new.adjoint_of is None and new.id in made:
@@ -74,7 +75,7 @@ class Graph:
         inputs: the placeholders, in the order of the flattened arguments.
         outputs: the results, in the order of the flattened result.
         nodes: every node the outputs depend on, and the inputs, in an order in which they can be run.
-        captured: tensors with `requires_grad` (parameters) that were not arguments; read anew at every run.
+        captured: variables (parameters, buffers) that were not arguments; read anew at every run.
 
     Example:
         >>> import chainrule as cr
@@ -100,7 +101,7 @@ class Graph:
         self.takes = takes or tree.Structure(tuple, (), (tree.LEAF,) * len(self.inputs))
         self.gives = gives or tree.Structure(tuple, (), (tree.LEAF,) * len(self.outputs))
         self.nodes = tuple(ancestors([*self.inputs, *self.outputs]))
-        self.captured = tuple(n for n in self.nodes if n.op == "constant" and n.requires_grad)
+        self.captured = tuple(n for n in self.nodes if n.is_variable)
 
     def __len__(self) -> int:
         return len(self.nodes)

@@ -116,7 +116,7 @@ def _closed(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Graph,
     nodes = ancestors(outputs)
     reached = descendants(nodes, inputs)
     used = [*(x for node in nodes if node.id in reached for x in node.inputs), *outputs]
-    outer = {x.id: x for x in used if x.id not in reached and (x.requires_grad or x.op != "constant")}
+    outer = {x.id: x for x in used if x.id not in reached and (x.is_variable or x.op != "constant")}
     known = {x.id: x for x in [*inputs, *(x for x in used if x.id not in reached)]}
     known |= {key: placeholder(x.shape, x.dtype, x.name or f"k{i}") for i, (key, x) in enumerate(outer.items())}
     replay([node for node in nodes if node.id in reached], known)

@@ -36,13 +36,14 @@ class Call(NamedTuple):
 class _Mode:
     """What holds while nodes are made.
 
-    Whether to record, whether a derivative is being taken, the path of the module we are in, whether lines are
-    wanted, where each module of the running model is, a log of module calls where one is kept, and the new values of
-    buffers (by the id of the tensor that stands for one) where they are gathered.
+    Whether to record, whether a derivative is being taken, whether a graph is being made, the path of the module we are
+    in, whether lines are wanted, where each module of the running model is, a log of module calls where one is kept,
+    and the new values of buffers (by the id of the tensor that stands for one) where they are gathered.
     """
 
     recording = True
     differentiating = False
+    tracing = False
     lines = False
     module = ""
     paths: dict[int, str] = {}  # noqa: RUF012  # replaced, never changed
@@ -112,6 +113,9 @@ class Tensor:
         "value",
     )  # fmt: skip
     __array_ufunc__ = None
+    changes: ClassVar[bool] = False
+    """Whether the value of such a leaf may be another in the next run, though no gradient is asked for: a buffer."""
+
     __hash__ = object.__hash__
 
     op: str
@@ -156,6 +160,11 @@ class Tensor:
     def size(self) -> int:
         """The number of elements."""
         return math.prod(self.shape)
+
+    @property
+    def is_variable(self) -> bool:
+        """Whether this is a leaf whose value may be another one in the next run of a graph: a parameter, a buffer."""
+        return self.op == "constant" and (self.requires_grad or self.changes)
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The values as a NumPy array of one's own."""
@@ -344,7 +353,9 @@ def apply(name: str, *inputs: Tensor, **attrs: Any) -> Tensor:
     if not known:
         return Tensor(name, inputs, attrs, shape, dtype, None, requires_grad)
     value = seams.ability("evaluate")(name, values, attrs, dtype)
-    # A node of several results stays what it is, since its parts are told by its settings.
-    if not requires_grad and dtype != BUNDLE:
+    # A node of several results stays what it is, since its parts are told by its settings; so does what is made of
+    # variables in a graph, which may be run again when they have changed.
+    fixed = not mode.tracing or not any(t.inputs or t.is_variable for t in inputs)
+    if not requires_grad and dtype != BUNDLE and fixed:
         return Tensor("constant", (), {}, shape, dtype, value)
     return Tensor(name, inputs, attrs, shape, dtype, value, requires_grad)

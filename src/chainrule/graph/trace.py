@@ -36,7 +36,7 @@ def trace(f: Callable[..., Any], *examples: Any, lines: bool = False) -> Graph:
         4
     """
     inputs, args = placeholders(f, examples)
-    with setting(lines=lines, updates=None):
+    with setting(lines=lines, updates=None, tracing=True):
         result = f(*args)
     leaves, gives = tree.flatten(result)
     if not leaves:

@@ -41,6 +41,7 @@ class Buffer(Tensor):
     """A tensor that belongs to a module's state and is not trained, such as a running mean; changed by `update`."""
 
     __slots__ = ()
+    changes = True
 
     def __init__(self, data: Any, dtype: Any = None) -> None:
         array = np.array(data, dtype=dtype)

@@ -32,14 +32,14 @@ def simplify(graph: Graph) -> Graph:
 
 def _key(x: Tensor) -> Any:
     """What makes two operands the same: the node, or for a small constant its value."""
-    if x.op == "constant" and not x.requires_grad and x.value is not None and (x.size <= 1 or uniform(x) is not None):
+    if x.op == "constant" and not x.is_variable and x.value is not None and (x.size <= 1 or uniform(x) is not None):
         return x.shape, x.dtype, x.value.flat[0].tobytes() if x.size else b""
     return x.id
 
 
 def uniform(x: Tensor) -> float | None:
     """The one number that a constant holds in every place, where that can be told from its strides."""
-    if x.op != "constant" or x.requires_grad or x.value is None or not x.size:
+    if x.op != "constant" or x.is_variable or x.value is None or not x.size:
         return None
     return float(x.value.flat[0]) if x.size == 1 or not any(x.value.strides) else None
 
