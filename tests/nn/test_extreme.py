@@ -65,7 +65,8 @@ MODULES: list[tuple[nn.Module, np.ndarray]] = [
         nn.Softmax(0), nn.LogSoftmax(0), nn.Dropout(0.5), nn.Dropout(0.5).eval(), nn.Dropout(1), nn.Linear(WIDE, 4),
         nn.LayerNorm(WIDE), nn.LayerNorm(WIDE, affine=False), affine(nn.LayerNorm(WIDE, eps=1e-12)),
         nn.BatchNorm(WIDE), affine(nn.BatchNorm(WIDE)), learnt(affine(nn.BatchNorm(WIDE)), ROWS),
-        model(nn.Duplicate(2), nn.Lambda(lambda xs: nn.Add()(*xs))), model(nn.Duplicate(2), nn.Lambda(lambda xs: nn.Max()(*xs))),
+        model(nn.Duplicate(2), nn.Lambda(lambda xs: nn.Add()(*xs))),
+        model(nn.Duplicate(2), nn.Lambda(lambda xs: nn.Max()(*xs))),
     )),
     *((module, COLUMNS) for module in (
         nn.BatchNorm(TALL), nn.BatchNorm(TALL, affine=False), affine(nn.BatchNorm(TALL, eps=1e-12)),
@@ -133,7 +134,9 @@ def flat(result: Any) -> list[np.ndarray]:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_modules_and_losses_are_finite_where_mathematics_is(dtype: str, backend: str) -> None:
     wrong = []
-    for name, found, reference in zip(NAMES, everything(DTYPES[dtype], backend), everything(np.float64, "numpy"), strict=True):
+    for name, found, reference in zip(
+        NAMES, everything(DTYPES[dtype], backend), everything(np.float64, "numpy"), strict=True
+    ):
         for part, right in zip(flat(found), flat(reference), strict=True):
             assert np.isfinite(right).all(), name
             fits = np.abs(right) < 0.99 * np.finfo(part.dtype).max
@@ -145,7 +148,9 @@ def test_modules_and_losses_are_finite_where_mathematics_is(dtype: str, backend:
 @pytest.mark.parametrize("backend", ["numpy", "xla"])
 def test_float32_agrees_with_float64_wherever_the_inputs_are_the_same_numbers(backend: str) -> None:
     # 1e30, 1e10 and 88 are rounded in float32, so only the sizes are compared.
-    for name, (value, _), (right, _) in zip(NAMES, everything(np.float32, backend), everything(np.float64, "numpy"), strict=True):
+    for name, (value, _), (right, _) in zip(
+        NAMES, everything(np.float32, backend), everything(np.float64, "numpy"), strict=True
+    ):
         if not name.startswith("Dropout"):
             fits = np.abs(right) < 1e37
             np.testing.assert_allclose(value[fits], right[fits], rtol=1e-3, atol=2e-3, err_msg=name)
