@@ -13,6 +13,10 @@ from chainrule.graph.tensor import Tensor, mode
 from chainrule.nn.module import Buffer, Module, Parameter, update
 
 
+class SmallBatchError(ShapeError):
+    """A batch that is too small to take statistics of."""
+
+
 class _Normalization(Module):
     """What the normalisations have in common: γ and β, named as in PyTorch."""
 
@@ -99,7 +103,7 @@ class BatchNorm(_Normalization):
             return self._by_running_statistics(x)
         count = math.prod(x.shape[axis] for axis in axes)
         if count < 2:
-            raise ShapeError(
+            raise SmallBatchError(
                 "one row has no variance to divide by: the output would be β, and nothing could be learnt",
                 where=self._place(),
                 expected="at least 2 rows in training",
