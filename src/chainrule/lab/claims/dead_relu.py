@@ -116,7 +116,7 @@ def draw(figure: Figure, data: Any) -> None:
     for kind, outcomes in data["sweep"].items():
         style.line(left, RATES, _means(outcomes, "dead"), f"{kind}, mean of {len(SEEDS)} networks", markevery=1)
     style.legend(left, loc="upper left")
-    style.name(right, "", "share", "Prevented, or healed")
+    style.name(right, "networks", "share of units, or of rows", "Prevented, or healed")
     names = [_broken(name) for name in data["shares"]]
     style.bars(right, names, list(data["shares"].values()), "dead units", n=0, of=2)
     style.bars(right, names, list(data["accuracies"].values()), "test rows right", n=1, of=2)

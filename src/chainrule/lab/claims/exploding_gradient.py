@@ -113,7 +113,7 @@ def draw(figure: Figure, data: Any) -> None:
         style.line(losses, range(1, len(run.losses) + 1), run.losses, name, markevery=1)
     losses.set_xticks(range(1, EPOCHS + 1, 2))
     style.legend(losses, loc="upper right", fontsize=9)
-    style.name(ends, "", "test accuracy (share of rows)", "After training (dashes: chance)")
+    style.name(ends, "treatment", "test accuracy (share of rows)", "After training (dashes: chance)")
     style.bars(ends, [name.replace(" ", "\n", 1) for name in data["runs"]], [r.accuracy for r in data["runs"].values()])
     style.level(ends, 1 / CLASSES, "")
     ends.tick_params(axis="x", labelsize=8)

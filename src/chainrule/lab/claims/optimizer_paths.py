@@ -228,7 +228,7 @@ def _draw_map(axes: Axes, minimum: Array, title: str) -> None:
 
 
 def _draw_detours(axes: Axes, table: dict[str, dict[str, dict[str, float]]]) -> None:
-    style.name(axes, "", "way / straight line − 1 (median)", "Detour", log="y")
+    style.name(axes, "optimizer", "way / straight line − 1 (median)", "Detour", log="y")
     shown = ("bowl", "turned bowl", "four minima")
     for n, name in enumerate(shown):
         detours = [kind["detour"] for kind in table[name].values()]
