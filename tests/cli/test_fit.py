@@ -12,6 +12,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.cli import runs
+from chainrule.cli.options import ACTIVATIONS
 from chainrule.errors import RunError
 
 SHORT = ("--epochs", 4, "--layers", "8")
@@ -111,7 +112,7 @@ def test_every_choice_of_network_and_training_runs(fit):
         assert fit("iris", *SHORT, "--optimizer", optimizer)[0] == 0
     for schedule in ("cosine", "constant", "step", "warmup"):
         assert fit("iris", *SHORT, "--schedule", schedule)[0] == 0
-    for activation in ("silu", "relu", "tanh", "sigmoid"):
+    for activation in ACTIVATIONS:
         assert fit("iris", *SHORT, "--activation", activation)[0] == 0
     for more in (("--l1", 0.01), ("--l2", 0.01), ("--dropout", 1), ("--layers", "none"), ("--lr", 0.1)):
         assert fit("iris", "--epochs", 2, *more)[0] == 0
