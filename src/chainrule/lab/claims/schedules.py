@@ -124,7 +124,7 @@ def draw(figure: Figure, data: Any) -> None:
         style.line(loss, np.arange(STEPS + 1), data["losses"][name], name, n=n)
     for name in data["constants"][:2]:
         style.level(loss, floor(float(data["rates"][name][0])), "")
-    style.name(end, "", "loss on all rows (nats)", f"Digits, a linear classifier, batches of {BATCH}")
+    style.name(end, "schedule", "loss on all rows (nats)", f"Digits, a linear classifier, batches of {BATCH}")
     names = [name.replace(", then ", "\n+ ") for name in data["digits"]]
     style.bars(end, names, list(data["digits"].values()))
     end.tick_params(axis="x", rotation=60)
