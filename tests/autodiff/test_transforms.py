@@ -12,6 +12,7 @@ from chainrule.errors import ArgumentError, DerivativeError, GradientMismatch, S
 
 RNG = np.random.default_rng(3)
 X, W, B = RNG.normal(size=(5, 3)), RNG.normal(size=(3, 4)), RNG.normal(size=4)
+PLACES = np.array([[0, 1], [1, 0]])
 
 
 @pytest.fixture(autouse=True)
@@ -170,6 +171,41 @@ def test_the_jacobian_of_a_random_graph_is_jaxs(seed):
     expected = jax.jacobian(lambda x: recipe.reference(jnp, x, *recipe.inputs[1:])[0])(recipe.inputs[0])
     assert found.shape == expected.shape
     assert outside.error([found], [np.asarray(expected)]) < 1e-9
+
+
+@pytest.mark.parametrize("argnums", [0, 1, 2, (0, 2), (0, 1, 2)])
+@pytest.mark.parametrize("f", [cr.layer_norm, cr.batch_norm])
+def test_normalisation_is_batched_over_any_of_its_operands(f, argnums):
+    rng = np.random.default_rng(3)
+    operands = [rng.normal(size=(4, 3)), rng.normal(size=3), rng.normal(size=3)]
+    chosen = [argnums] if isinstance(argnums, int) else list(argnums)
+    batches = [np.stack([x, 2 * x, x + 1]) if i in chosen else x for i, x in enumerate(operands)]
+    weights = rng.normal(size=(4, 3))
+
+    def cost(*xs):
+        return (cr.sin(f(*xs)) * weights).sum()
+
+    found = cr.per_example_grad(cost, (0, 1, 2), batch=chosen)(*batches)
+    for i in range(3):
+        single = cr.grad(cost, (0, 1, 2))(*(x[i] if k in chosen else x for k, x in enumerate(batches)))
+        for ours, theirs in zip(found, single, strict=True):
+            np.testing.assert_allclose(ours.numpy()[i], theirs.numpy(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x[PLACES, :, 2],
+        lambda x: x[PLACES, :, PLACES],
+        lambda x: x[1, :, PLACES],
+        lambda x: x[PLACES, None, :, 1],
+    ],
+)
+def test_index_arrays_with_a_slice_between_them_are_batched(f):
+    x = np.random.default_rng(4).normal(size=(5, 2, 3, 4))
+    found = cr.per_example_grad(lambda x: cr.square(f(x)).sum(), batch=(0,))(x).numpy()
+    for i in range(5):
+        np.testing.assert_allclose(found[i], cr.grad(lambda x: cr.square(f(x)).sum())(x[i]).numpy(), rtol=1e-12)
 
 
 # ---- nesting

@@ -40,6 +40,7 @@ def test_uniform_weights_fill_their_bounds_evenly(make: Callable[..., Any], boun
         (init.kaiming_normal, 2 / IN),
         (lambda shape: init.kaiming_normal(shape, gain=1.0), 1 / IN),
         (init.xavier_normal, 2 / (IN + OUT)),
+        (init.lecun_normal, 1 / IN),
         (lambda shape: init.normal(shape, 0.1), 0.01),
     ],
 )
@@ -48,6 +49,30 @@ def test_normal_weights_have_their_variance_and_tails(make: Callable[..., Any], 
     assert w.var() == pytest.approx(variance, rel=0.02)
     assert (np.abs(w) < math.sqrt(variance)).mean() == pytest.approx(0.6827, abs=0.005)
     assert np.abs(w).max() > 3.5 * math.sqrt(variance)
+
+
+@pytest.mark.parametrize(("shape", "gain"), [((20, 50), 1.0), ((50, 20), 1.5), ((30, 30), 1.0), ((8, 2, 3, 3), 2.0)])
+def test_orthogonal_weights_have_orthonormal_rows_or_columns(shape: tuple[int, ...], gain: float) -> None:
+    w = init.orthogonal(shape, gain, dtype=np.float64)
+    assert w.shape == shape
+    flat = w.reshape(shape[0], -1)
+    product = flat @ flat.T if len(flat) <= flat.shape[1] else flat.T @ flat
+    np.testing.assert_allclose(product, gain**2 * np.eye(len(product)), atol=1e-12)
+    assert init.orthogonal(shape).dtype == np.float32
+
+
+def test_orthogonal_weights_prefer_no_direction() -> None:
+    # Without the turning of signs the first element of Q is never positive.
+    first = np.array([init.orthogonal((3, 3), dtype=np.float64)[0, 0] for _ in range(400)])
+    assert abs(first.mean()) < 0.1
+    assert np.square(first).mean() == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_scaled_exponential_units_keep_mean_and_variance_through_twenty_layers() -> None:
+    layers = [layer for _ in range(20) for layer in (nn.Linear(256, 256, init="lecun_normal"), nn.SELU())]
+    y = nn.Sequential(*layers)(np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)).numpy()
+    assert abs(y.mean()) < 0.1
+    assert y.var() == pytest.approx(1.0, abs=0.25)
 
 
 def test_constants_are_constant() -> None:

@@ -62,6 +62,13 @@ def test_an_activation_and_its_gradient_are_those_of_pytorch(name: str) -> None:
         nn.Tanh(),
         nn.Sigmoid(),
         nn.SiLU(),
+        nn.LeakyReLU(0.3),
+        nn.ELU(0.7),
+        nn.SELU(),
+        nn.GELU(),
+        nn.GELU("tanh"),
+        nn.Softplus(),
+        nn.Softplus(2.5),
         nn.Softmax(),
         nn.Softmax(axis=0),
         nn.LogSoftmax(),
@@ -121,6 +128,33 @@ def test_an_unknown_initializer_is_refused_with_the_nearest_name() -> None:
 def test_relu_passes_the_gradient_at_exactly_zero() -> None:
     assert nn.ReLU()([-1.0, 0.0, 2.0]).tolist() == [0.0, 0.0, 2.0]
     assert gradient(nn.ReLU(), [-1.0, -0.0, 0.0, 2.0]).tolist() == [0.0, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("module", [nn.LeakyReLU(0.2), nn.ELU(0.5), nn.SELU()], ids=repr)
+def test_the_slope_at_exactly_zero_is_that_of_the_positive_side(module: nn.Module) -> None:
+    _, at_zero, above = gradient(module, [-1.0, 0.0, 1.0])
+    assert at_zero == above
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.LeakyReLU(-0.1), "negative_slope.*of at least 0"),
+        (lambda: nn.LeakyReLU(float("nan")), "negative_slope.*of at least 0"),
+        (lambda: nn.ELU(-1.0), "ELU alpha.*of at least 0"),
+        (lambda: nn.Softplus(0.0), "beta.*above 0"),
+        (lambda: nn.GELU("tan"), "approximate.*'tanh', 'none', got 'tan'"),
+    ],
+)
+def test_settings_of_activations_outside_their_range_are_refused(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        make()
+
+
+def test_leaky_relu_without_a_slope_is_relu_and_a_sharp_softplus_nearly() -> None:
+    x = rng.normal(size=100)
+    np.testing.assert_array_equal(nn.LeakyReLU(0.0)(x).numpy(), nn.ReLU()(x).numpy())
+    np.testing.assert_allclose(nn.Softplus(1000.0)(x).numpy(), nn.ReLU()(x).numpy(), atol=1e-3)
 
 
 def test_relu_is_scale_equivariant() -> None:

@@ -140,7 +140,9 @@ def test_binary_cross_entropy_of_certainty_is_held_at_a_hundred_as_in_pytorch() 
     assert np.isfinite(slope(nn.BCELoss(), p, t)).all()
 
 
-@pytest.mark.parametrize("loss", [nn.MSELoss(), nn.BCELoss(), nn.BCEWithLogitsLoss()], ids=repr)
+@pytest.mark.parametrize(
+    "loss", [nn.MSELoss(), nn.L1Loss(), nn.HuberLoss(), nn.BCELoss(), nn.BCEWithLogitsLoss()], ids=repr
+)
 def test_a_target_that_would_broadcast_is_refused_with_the_mend(loss: nn.Loss) -> None:
     name = type(loss).__name__
     with pytest.raises(ShapeError, match=rf"{name}.*\(4, 1\), got \(4,\); reshape it: y\.reshape\(-1, 1\)"):
@@ -155,6 +157,22 @@ def test_a_target_that_would_broadcast_is_refused_with_the_mend(loss: nn.Loss) -
 def test_labels_that_are_not_one_a_row_are_refused(loss: nn.Loss) -> None:
     with pytest.raises(ShapeError, match=r"labels do not fit.*got \(4, 3\)"):
         loss(np.zeros((4, 3)), np.zeros((4, 3), int))
+
+
+@pytest.mark.parametrize("delta", [0.0, -1.0, float("inf"), "1"])
+def test_a_huber_loss_needs_a_delta_above_zero(delta: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"delta.*above 0"):
+        nn.HuberLoss(delta=delta)
+
+
+def test_huber_is_squared_error_within_delta_and_absolute_error_far_outside() -> None:
+    x, t = np.array([0.1, -0.4, 1e6]), np.zeros(3)
+    assert nn.HuberLoss("none", 0.5)(x[:2], t[:2]).tolist() == pytest.approx((x[:2] ** 2 / 2).tolist())
+    assert nn.HuberLoss("none", 0.5)(x, t).numpy()[2] / 0.5 == pytest.approx(
+        nn.L1Loss("none")(x, t).numpy()[2], rel=1e-6
+    )
+    assert slope(nn.HuberLoss("sum", 0.5), x, t).tolist() == [0.1, -0.4, 0.5]
+    assert slope(nn.L1Loss("sum"), [2.0, 3.0, -1.0], [2.0, 1.0, 1.0]).tolist() == [0.0, 1.0, -1.0]
 
 
 def test_an_unknown_reduction_is_refused_with_the_nearest_name() -> None:
