@@ -67,7 +67,7 @@ def test_functions_of_one_operand_give_numpys_dtype(dtype, name):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("axis", [None, 0, 1, -1, (0, 2), (), (-1, 0, 1)])
 @pytest.mark.parametrize("keepdims", [False, True])
-@pytest.mark.parametrize("name", ["sum", "mean", "var", "max", "min"])
+@pytest.mark.parametrize("name", ["sum", "mean", "var", "std", "max", "min"])
 def test_reductions_are_numpys(dtype, axis, keepdims, name):
     x = numbers(np.random.default_rng(3), (2, 3, 2), dtype)
     if name in ("max", "min") and dtype == "bool":

@@ -111,7 +111,7 @@ rule(
 )
 rule(
     "squared_error",
-    "x̄ = 2g·(x − t), t̄ = −x̄",
+    "x̄ = 2·g·(x − t), t̄ = −x̄",
     lambda g, c, x, t: g * ((x - t) * 2.0),
     lambda g, c, x, t: g * ((t - x) * 2.0),
 )
@@ -161,11 +161,16 @@ rule("std", "x̄ = g·x̂/n", _std)
 
 
 def _batch_norm(g: Tensor, y: Tensor, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    # γ is the same in all of n, so that x̂'s adjoint γ·g has the sums γ·β̄ and γ·γ̄.
-    axes, unit, n = _axes(y, x), _standardized(y, x), x.size // max(scale.size, 1)
-    kept = [1 if i in axes else size for i, size in enumerate(x.shape)]
-    sums = F.sum(g, axes, True) + unit * F.sum(g * unit, axes, True)
-    return (g - sums * (1.0 / n)) * (F.reshape(scale, kept) / _deviation(y, x))
+    # γ is the same in all of n, so that x̂'s adjoint γ·g has the sums γ·β̄ and γ·γ̄, which are made anyway.
+    axes, unit = _axes(y, x), _standardized(y, x)
+    deviation = _deviation(y, x)
+
+    def along(v: Tensor) -> Tensor:
+        return F.reshape(v, deviation.shape)
+
+    share = scale.size / max(x.size, 1)
+    common, slope = F.sum(g, axes) * share, F.sum(g * unit, axes) * share
+    return (g - along(common) - unit * along(slope)) * (along(scale) / deviation)
 
 
 rule(

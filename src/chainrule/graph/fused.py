@@ -68,7 +68,8 @@ def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
     Where all elements are equal it is 0, and its gradient is 0 there.
     """
-    x = _real(x)
+    x = as_tensor(x)
+    x = cast(x, x.dtype if x.dtype.kind == "f" else np.float64)
     axes = all_axes(axis, x.ndim)
     y = apply("std", x, axes=axes, eps=0.0)
     return y if keepdims else reshape(y, [n for i, n in enumerate(x.shape) if i not in axes])

@@ -135,6 +135,10 @@ class HuberLoss(Loss):
         super().__init__(reduction)
         self.delta = check_number("delta", delta, low=0, low_open=True)
 
+    def extra(self) -> str:
+        """The reduction and δ, where they are not the usual ones."""
+        return ", ".join(filter(None, (super().extra(), "" if self.delta == 1 else f"delta={self.delta}")))
+
     def forward(self, output: Any, target: Any) -> Tensor:
         """The loss."""
         return self.reduced(F.huber(*_same_shape("HuberLoss", output, target), self.delta))
