@@ -34,7 +34,7 @@ CASES: dict[str, optim.Optimizer] = {
     "AdaGrad with other numbers, L2": optim.AdaGrad(0.2, eps=0.01, initial_accumulator_value=0.5),
     "RMSProp": optim.RMSProp(0.03),
     "RMSProp, warm, L2": optim.RMSProp(0.02, rho=0.8, eps=0.1),
-    "RMSProp, momentum": optim.RMSProp(0.01, momentum=0.7),
+    "RMSProp, momentum, falling": optim.RMSProp(0.01, momentum=0.7),
     "RMSProp, centred": optim.RMSProp(0.01, rho=0.95, centered=True, eps=1e-2),
     "RMSProp, centred, momentum": optim.RMSProp(0.005, rho=0.95, centered=True, momentum=0.5, eps=1e-2),
     "Adadelta": optim.Adadelta(),
@@ -48,6 +48,8 @@ CASES: dict[str, optim.Optimizer] = {
     "Adamax with other numbers, L2": optim.Adamax(0.05, betas=(0.8, 0.95), eps=1e-2),
     "Nadam": optim.Nadam(0.03),
     "Nadam with other numbers, cosine, L2": optim.Nadam(0.03, betas=(0.8, 0.95), eps=1e-3, momentum_decay=0.1),
+    "LBFGS": optim.LBFGS(0.05, line_search=None),
+    "LBFGS, short history, falling": optim.LBFGS(0.05, history_size=2, line_search=None),
 }
 PLAIN = {name: optimizer for name, optimizer in CASES.items() if MAKE["OPTIMIZERS"][name][2] is None}
 
@@ -140,8 +142,8 @@ def rmsprop(w: Any, g: Any, s: dict[str, Any], lr: float, t: int) -> Any:
 
 def rmsprop_with_momentum(w: Any, g: Any, s: dict[str, Any], lr: float, t: int) -> Any:
     s["r"] = 0.9 * s.get("r", 0.0) + 0.1 * g**2
-    s["v"] = 0.7 * s.get("v", 0.0) - lr * g / (np.sqrt(s["r"]) + 1e-8)
-    return w + s["v"]
+    s["v"] = 0.7 * s.get("v", 0.0) + g / (np.sqrt(s["r"]) + 1e-8)
+    return w - lr * s["v"]
 
 
 def adadelta(w: Any, g: Any, s: dict[str, Any], lr: float, t: int) -> Any:

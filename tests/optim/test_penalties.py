@@ -26,7 +26,7 @@ def test_l2_with_gradient_descent_shrinks_by_one_less_two_eta_alpha(lr: float, a
 
 
 def test_l1_moves_weights_towards_zero_and_never_past_it() -> None:
-    after = optim.L1(2.0).after(named(W), cr.tensor(0.3))
+    after = optim.L1(2.0).after(named(W), named(np.full(4, 0.3)))
     assert np.allclose(after["0.weight"].numpy(), [2.4, -1.4, 0.0, 0.0], atol=1e-15)
     assert after["0.weight"].numpy()[2:].tolist() == [0.0, 0.0]
     assert after["0.bias"].tolist() == W.tolist()
@@ -37,9 +37,56 @@ def test_l1_drives_useless_weights_to_exactly_zero_and_keeps_the_useful_ones() -
     target, alpha = np.array([2.0, -1.0, 0.3, -0.2]), 0.5
     w: Any = {"w": cr.tensor(np.ones(4))}
     for _ in range(300):
-        w = optim.L1(alpha).after({"w": w["w"] - 0.1 * (w["w"] - target)}, cr.tensor(0.1))
+        w = optim.L1(alpha).after({"w": w["w"] - 0.1 * (w["w"] - target)}, {"w": cr.tensor(0.1)})
     assert w["w"].numpy()[:2] == pytest.approx([1.5, -0.5])
     assert w["w"].tolist()[2:] == [0.0, 0.0]
+
+
+EVERY: list[tuple[optim.Optimizer, int]] = [
+    (optim.SGD(0.1), 300), (optim.SGD(0.02, 0.9), 500), (optim.SGD(0.02, 0.9, nesterov=True), 500),
+    (optim.AdaGrad(0.3), 500), (optim.RMSProp(0.01), 2000),
+    (optim.RMSProp(5e-3, momentum=0.9, centered=True, eps=0.1), 2000), (optim.Adadelta(1.0), 4000),
+    (optim.Adam(0.02), 2000), (optim.AdamW(0.02, weight_decay=0.0), 2000), (optim.Adamax(0.02), 2000),
+    (optim.Nadam(0.02), 2000),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("optimizer", "steps"), EVERY, ids=lambda x: repr(x)[:40])
+def test_with_every_optimizer_l1_and_l2_end_where_the_objective_has_its_minimum(
+    optimizer: optim.Optimizer, steps: int
+) -> None:
+    # min c(w − t)²/2 + α|w| + βw² is w = sign(t)·max(c|t| − α, 0)/(c + 2β), whatever the optimizer makes of a gradient.
+    t, c = np.array([2.0, -1.0, 0.3, -0.2, 0.0, 4.0]), np.array([1.0, 1.0, 1.0, 2.0, 1.0, 0.2])
+    l1, l2, falling = optim.L1(0.5), optim.L2(0.1), optim.Linear(steps)
+
+    def one(w: Any, state: Any, step: Any) -> Any:
+        rate = optimizer.lr * falling(step)
+        g = l2.gradient({"w": (w - t) * c}, {"w": w})["w"]
+        w, state = optimizer.update(g, state, w, rate)
+        return l1.after({"w": w}, {"w": optimizer.rates(state, w, rate)})["w"], state
+
+    w: Any = np.ones(6)
+    state = optimizer.init(w)
+    graph = cr.trace(one, w, state, 0.0).simplify()
+    for step in range(steps):
+        w, state = graph.run(w, state, float(step))
+    expected = np.sign(t) * np.maximum(c * abs(t) - 0.5, 0) / (c + 0.2)
+    assert np.abs(w - expected).max() < 0.01
+    assert [x == 0 for x in w] == [x == 0 for x in expected]
+
+
+@pytest.mark.parametrize("kind", [optim.L1, optim.L2])
+def test_the_value_of_a_penalty_has_its_gradient(kind: type[optim.Penalty]) -> None:
+    parameters, penalty = named([3.0, -2.0, 0.5]), kind(0.3)
+    value, gradients = cr.value_and_grad(penalty.value)(parameters)
+    w = np.array([3.0, -2.0, 0.5])
+    expected, slope = (0.3 * 5.5, 0.3 * np.sign(w)) if kind is optim.L1 else (0.3 * 13.25, 0.6 * w)
+    assert value.item() == pytest.approx(expected)
+    assert np.allclose(gradients["0.weight"].numpy(), slope)
+    assert gradients["0.bias"].tolist() == [0.0, 0.0, 0.0]
+    nothing = {name: cr.tensor(np.zeros(3)) for name in parameters}
+    if kind is optim.L2:
+        assert penalty.gradient(nothing, parameters)["0.weight"].tolist() == pytest.approx(slope.tolist())
 
 
 @pytest.mark.parametrize("kind", [optim.L1, optim.L2])
@@ -54,7 +101,7 @@ def test_biases_are_penalised_only_when_asked_for(kind: type[optim.Penalty]) -> 
 def test_a_strength_of_zero_changes_nothing(kind: type[optim.Penalty]) -> None:
     penalty = kind(0.0)
     assert penalty.gradient(named(G), named(W))["0.weight"].tolist() == G.tolist()
-    assert penalty.after(named(W), cr.tensor(0.1))["0.weight"].tolist() == W.tolist()
+    assert penalty.after(named(W), named(np.full(4, 0.1)))["0.weight"].tolist() == W.tolist()
 
 
 # ---- clipping

@@ -127,7 +127,7 @@ SETTINGS: list[tuple[Callable[[], Any], str]] = [
     (lambda: cr.Trainer(network(), "mse", optim.SGD(0.1)), r"loss.*expected Module, got str"),  # type: ignore[arg-type]
     (lambda: cr.Trainer(network(), nn.MSELoss(), 0.1), r"optimizer.*expected Optimizer, got float"),  # type: ignore[arg-type]
     (lambda: classifier(schedule=0.5), r"schedule.*expected Schedule, got float"),
-    (lambda: classifier(penalty=0.5), r"penalty.*expected Penalty, got float"),
+    (lambda: classifier(penalty=0.5), r"penalty.*expected Penalty, or several, got float"),
     (lambda: classifier(clip=0.5), r"clip.*expected Clip, got float"),
     (lambda: cr.Trainer(nn.ReLU(), nn.MSELoss(), optim.SGD(0.1)), r"model: there is nothing to train"),
 ]

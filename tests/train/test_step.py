@@ -31,6 +31,15 @@ RECIPES: dict[str, dict[str, Any]] = {
         "clip": optim.ClipValue(0.05),
     },
     "AdamW with dropout": {"optimizer": optim.AdamW(0.02, weight_decay=0.1), "inside": (nn.Dropout(0.4),)},
+    "Adam, L1 and L2": {"optimizer": optim.Adam(0.02), "penalty": (optim.L1(0.01), optim.L2(0.02))},
+    "RMSProp, L1": {"optimizer": optim.RMSProp(0.01, momentum=0.5, centered=True, eps=0.01), "penalty": optim.L1(0.01)},
+    "Nadam, one cycle": {"optimizer": optim.Nadam(0.02), "schedule": optim.OneCycle()},
+    "LBFGS, L2": {"optimizer": optim.LBFGS(), "penalty": optim.L2(0.02)},
+    "LBFGS with dropout, step": {
+        "optimizer": optim.LBFGS(0.5, history_size=3),
+        "schedule": optim.Step(2, 0.5),
+        "inside": (nn.Dropout(0.4),),
+    },
 }
 
 
@@ -40,22 +49,32 @@ def by_hand(trainer: cr.Trainer, X: Any, y: Any, epochs: int, batch: int) -> tup
     state, losses, steps = trainer.optimizer.init(named), [], -(-len(X) // batch)
     schedule = trainer.schedule and trainer.schedule.bind(epochs * steps, steps)
     X, y = X.astype(np.float64), y if y.dtype.kind == "i" else y.astype(np.float64)
+    penalties: Any = trainer.penalty if isinstance(trainer.penalty, tuple) else filter(None, [trainer.penalty])
+    penalties = list(penalties)
     for epoch in range(epochs):
         order = shuffled(len(X), trainer.seed, epoch)
         for start in range(0, len(X), batch):
             rows = order[start : start + batch]
-            with keyed(cr.tensor([trainer.seed, len(losses)], "uint32")):
-                value, gradients = cr.value_and_grad(
-                    lambda named, rows=rows: trainer.loss(trainer.model.tree_rebuild(named)(X[rows]), y[rows])
-                )(named)
+
+            def loss(named: Any, rows: Any = rows, step: int = len(losses)) -> Any:
+                with keyed(cr.tensor([trainer.seed, step], "uint32")):
+                    return trainer.loss(trainer.model.tree_rebuild(named)(X[rows]), y[rows])
+
+            value, gradients = cr.value_and_grad(loss)(named)
             rate = cr.tensor(trainer.optimizer.lr * float(schedule(len(losses)) if schedule else 1.0))
-            if trainer.penalty is not None:
-                gradients = trainer.penalty.gradient(gradients, named)
+            for penalty in penalties:
+                gradients = penalty.gradient(gradients, named)
             if trainer.clip is not None:
                 gradients = trainer.clip(gradients)
-            named, state = trainer.optimizer.update(gradients, state, named, rate)
-            if trainer.penalty is not None:
-                named = trainer.penalty.after(named, rate)
+            if isinstance(trainer.optimizer, optim.LBFGS):
+                named, state = trainer.optimizer.update(
+                    gradients, state, named, rate, lambda w, f=loss: sum((p.value(w) for p in penalties), f(w))
+                )
+            else:
+                named, state = trainer.optimizer.update(gradients, state, named, rate)
+            for penalty in penalties:
+                if isinstance(penalty, optim.L1):
+                    named = penalty.after(named, trainer.optimizer.rates(state, named, rate))
             losses.append(value.item())
     return losses, np.concatenate([p.numpy().ravel() for p in named.values()])
 
@@ -67,8 +86,9 @@ def test_the_compiled_epoch_is_the_loop_written_by_hand(name: str, backend: str)
     inside = recipe.pop("inside", ())
     trainer = classifier(*inside, backend=backend, precision="float64", seed=SEED, **recipe)
     X, y = table()
-    losses, final = by_hand(trainer, X, y, epochs=3, batch=BATCH)
-    history = trainer.fit(X, y, epochs=3, batch_size=BATCH, **QUIET)
+    epochs, batch = (8, ROWS) if trainer.optimizer.full_batch else (3, BATCH)
+    losses, final = by_hand(trainer, X, y, epochs=epochs, batch=batch)
+    history = trainer.fit(X, y, epochs=epochs, batch_size=batch, **QUIET)
     assert np.allclose(history.step_loss, losses, rtol=1e-10, atol=0)
     assert np.allclose(parameters(trainer), final, rtol=1e-10, atol=1e-12)
 

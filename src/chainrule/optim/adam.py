@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule import tree
 from chainrule.errors import check_number
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor, constant
@@ -71,8 +72,17 @@ class Adam(Optimizer):
         parameters, mean, square = each(rule, parameters, gradients, state["mean"], state["square"])
         return Updated(parameters, {"step": step, "mean": mean, "square": square})
 
+    def rates(self, state: State, parameters: Any, lr: Any = None) -> Any:
+        """η/(√ŝ + ε)."""
+        return _rates(step_rate(lr, self.lr, parameters), self.betas[1], self.eps, state)
+
     def _decayed(self, w: Tensor, rate: Tensor) -> Tensor:
         return w
+
+
+def _rates(rate: Tensor, beta: float, eps: float, state: State) -> Any:
+    scale = 1.0 / F.sqrt(one_less_power(beta, F.cast(state["step"], rate.dtype)))
+    return tree.map(lambda s: rate / (F.sqrt(s) * scale + eps), state["square"])
 
 
 class AdamW(Adam):
@@ -155,6 +165,11 @@ class Adamax(Optimizer):
         parameters, mean, largest = each(rule, parameters, gradients, state["mean"], state["largest"])
         return Updated(parameters, {"step": step, "mean": mean, "largest": largest})
 
+    def rates(self, state: State, parameters: Any, lr: Any = None) -> Any:
+        """η/u."""
+        rate = step_rate(lr, self.lr, parameters)
+        return tree.map(lambda u: rate / F.as_tensor(u), state["largest"])
+
 
 class Nadam(Optimizer):
     """Adam with Nesterov's look ahead (Dozat 2016), the momentum rising from β₁/2 to β₁.
@@ -216,6 +231,10 @@ class Nadam(Optimizer):
 
         parameters, mean, square = each(rule, parameters, gradients, state["mean"], state["square"])
         return Updated(parameters, {"step": step, "product": product, "mean": mean, "square": square})
+
+    def rates(self, state: State, parameters: Any, lr: Any = None) -> Any:
+        """η/(√ŝ + ε)."""
+        return _rates(step_rate(lr, self.lr, parameters), self.betas[1], self.eps, state)
 
     def _momentum(self, step: Tensor) -> Tensor:
         return (1.0 - 0.5 * F.exp(step * (self.momentum_decay * math.log(0.96)))) * self.betas[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chainrule import tree
 from chainrule.errors import check_number
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor
@@ -54,14 +55,19 @@ class AdaGrad(Optimizer):
         parameters, square = each(rule, parameters, gradients, state["square"])
         return Updated(parameters, {"square": square})
 
+    def rates(self, state: State, parameters: Any, lr: Any = None) -> Any:
+        """η/(√r + δ)."""
+        rate = step_rate(lr, self.lr, parameters)
+        return tree.map(lambda r: rate / (F.sqrt(r) + self.eps), state["square"])
+
 
 class RMSProp(Optimizer):
     """RMSProp (Tieleman & Hinton 2012): r ← ρr + (1−ρ)g², w ← w − η g/(√r + δ).
 
-    With momentum v ← βv − η g/(√r + δ), w ← w + v: the rate is inside the velocity, as in `SGD` and TensorFlow (PyTorch
-    keeps it outside: the same paths while η is constant). Centred (Graves 2013), the mean m ← ρm + (1−ρ)g is taken off:
-    √(r − m²) in place of √r. As in PyTorch δ is outside the root (TensorFlow and Keras have it inside); PyTorch calls
-    ρ `alpha` and has it at 0.99.
+    With momentum v ← βv + g/(√r + δ), w ← w − ηv, the rate outside the velocity as in PyTorch (Keras, and `SGD` here,
+    have it inside: the same paths while η is constant). Centred (Graves 2013), the mean m ← ρm + (1−ρ)g is taken off:
+    √(r − m²) in place of √r; a gradient that hardly changes then makes for very large steps, unless δ bounds them. As
+    in PyTorch δ is outside the root (Keras has it inside); PyTorch calls ρ `alpha` and has it at 0.99.
 
     Args:
         lr: η > 0.
@@ -105,15 +111,25 @@ class RMSProp(Optimizer):
             around = new["square"]
             if self.centered:
                 new["mean"] = old["mean"] * self.rho + g * (1.0 - self.rho)
-                # Rounding may leave the variance of a steady gradient a little below 0.
-                around = F.maximum(around - F.square(new["mean"]), 0.0)
-            step = -rate * g / (F.sqrt(around) + self.eps)
+                around = _variance(around, new["mean"])
+            step = g / (F.sqrt(around) + self.eps)
             if self.momentum:
                 step = new["velocity"] = old["velocity"] * self.momentum + step
-            return w + step, *new.values()
+            return w - rate * step, *new.values()
 
         parameters, *slots = each(rule, parameters, gradients, *state.values())
         return Updated(parameters, dict(zip(state, slots, strict=True)))
+
+    def rates(self, state: State, parameters: Any, lr: Any = None) -> Any:
+        """η/(√r + δ), and over 1−β with momentum."""
+        rate = step_rate(lr, self.lr, parameters) * (1.0 / (1.0 - self.momentum))
+        around = tree.map(_variance, state["square"], state["mean"]) if self.centered else state["square"]
+        return tree.map(lambda r: rate / (F.sqrt(r) + self.eps), around)
+
+
+def _variance(square: Any, mean: Any) -> Tensor:
+    # Rounding may leave the variance of a steady gradient a little below 0.
+    return F.maximum(square - F.square(mean), 0.0)
 
 
 class Adadelta(Optimizer):
@@ -158,3 +174,10 @@ class Adadelta(Optimizer):
 
         parameters, square, steps = each(rule, parameters, gradients, state["square"], state["steps"])
         return Updated(parameters, {"square": square, "steps": steps})
+
+    def rates(self, state: State, parameters: Any, lr: Any = None) -> Any:
+        """η·√(u + ε)/√(r + ε)."""
+        rate = step_rate(lr, self.lr, parameters)
+        return tree.map(
+            lambda r, u: rate * F.sqrt(u + self.eps) / F.sqrt(r + self.eps), state["square"], state["steps"]
+        )

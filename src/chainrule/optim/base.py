@@ -33,7 +33,13 @@ class Optimizer:
 
     Args:
         lr: the learning rate η, above 0.
+
+    Attributes:
+        full_batch: whether it compares the gradients of different steps, so that each must be of all rows, and wants
+            to evaluate the objective itself: its `update` then takes `objective`, a function w → C.
     """
+
+    full_batch = False
 
     def __init__(self, lr: float) -> None:
         self.lr = check_number("lr", lr, low=0, low_open=True)
@@ -50,6 +56,19 @@ class Optimizer:
             state: what `init` or the last `update` gave.
             parameters: w.
             lr: the learning rate of this step; the optimizer's own by default.
+        """
+        raise NotImplementedError
+
+    def rates(self, state: State, parameters: Any, lr: Any = None) -> Any:
+        """How far a step moves each weight for each unit of a steady gradient, in the structure of the parameters.
+
+        A proximal penalty shrinks by it, so that it weighs against the gradient as the objective says, whatever the
+        optimizer makes of the gradient.
+
+        Args:
+            state: as the update has left it.
+            parameters: w.
+            lr: the learning rate of the step; the optimizer's own by default.
         """
         raise NotImplementedError
 

@@ -1,12 +1,16 @@
 """Penalties on the weights, and clipping of the gradients.
 
-A penalty has two sides, of which each kind uses one: what it adds to the gradient, and what it does to the weights
-after the optimizer's step. Both see the parameters by path, and leave biases alone unless told otherwise.
+A penalty is added to the objective. Its gradient joins that of the loss, or, where it has a kink that weights are to
+rest in, it moves the weights itself after the optimizer's step. Parameters are seen by path, and biases left alone
+unless told otherwise.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
+
+import numpy as np
 
 from chainrule.errors import check_number
 from chainrule.graph import functions as F
@@ -21,7 +25,12 @@ class Penalty:
     Args:
         alpha: the strength, at least 0.
         biases: whether biases are penalised too.
+
+    Attributes:
+        proximal: whether it acts by `after` and not by `gradient`.
     """
+
+    proximal = False
 
     def __init__(self, alpha: float, biases: bool = False) -> None:
         self.alpha = check_number(f"{type(self).__name__} alpha", alpha, low=0)
@@ -31,12 +40,20 @@ class Penalty:
         """Whether the parameter of this path is penalised."""
         return self.biases or path.rsplit(".", 1)[-1] != "bias"
 
+    def value(self, parameters: Named) -> Tensor:
+        """What is added to the objective."""
+        sums = [F.sum(self._size(w)) for path, w in parameters.items() if self.applies(path)]
+        return functools.reduce(F.add, sums, F.as_tensor(np.zeros((), _dtype(parameters)))) * self.alpha
+
+    def _size(self, w: Tensor) -> Tensor:
+        raise NotImplementedError
+
     def gradient(self, gradients: Named, parameters: Named) -> Named:
         """The gradients with the penalty's own added."""
         return gradients
 
-    def after(self, parameters: Named, rate: Tensor) -> Named:
-        """The weights after the optimizer's step, as the penalty leaves them."""
+    def after(self, parameters: Named, rates: Named) -> Named:
+        """The weights after the optimizer's step, as the penalty leaves them; `rates` as `Optimizer.rates` has them."""
         return parameters
 
     def __repr__(self) -> str:
@@ -58,27 +75,36 @@ class L2(Penalty):
         """The gradients with 2αw added."""
         return {k: g + parameters[k] * (2.0 * self.alpha) if self.applies(k) else g for k, g in gradients.items()}
 
+    def _size(self, w: Tensor) -> Tensor:
+        return F.square(w)
+
 
 class L1(Penalty):
     """C + α·Σ|w|, by a proximal step after the optimizer's: w ← sign(w)·max(|w| − ηα, 0).
 
     Adding α·sign(w) to the gradient instead would let weights jitter about 0; this sets them to exactly 0 (iterative
-    soft-thresholding, Daubechies et al. 2004).
+    soft-thresholding, Daubechies et al. 2004). η is the rate that the optimizer has for the weight, by its `rates`:
+    η/(1−β) with momentum, η/(√ŝ + ε) with Adam (Yun et al. 2021). So a weight rests at 0 where |∂C/∂w| < α, whichever
+    optimizer trains; with the schedule's rate alone, Adam's steps would hardly leave a weight there.
 
     Example:
         >>> import chainrule as cr
-        >>> L1(1.0).after({"w": cr.tensor([0.05, -0.5])}, cr.tensor(0.1))["w"].tolist()
+        >>> L1(1.0).after({"w": cr.tensor([0.05, -0.5])}, {"w": cr.tensor([0.1, 0.1])})["w"].tolist()
         [0.0, -0.4]
     """
 
-    def after(self, parameters: Named, rate: Tensor) -> Named:
+    proximal = True
+
+    def after(self, parameters: Named, rates: Named) -> Named:
         """The weights moved towards 0 by ηα, and not past it."""
+        return {k: self._shrunk(w, rates[k]) if self.applies(k) else w for k, w in parameters.items()}
+
+    def _shrunk(self, w: Tensor, rate: Tensor) -> Tensor:
         least = rate * self.alpha
-        return {k: _shrunk(w, least) if self.applies(k) else w for k, w in parameters.items()}
+        return F.maximum(w - least, 0.0) + F.minimum(w + least, 0.0)
 
-
-def _shrunk(w: Tensor, least: Tensor) -> Tensor:
-    return F.maximum(w - least, 0.0) + F.minimum(w + least, 0.0)
+    def _size(self, w: Tensor) -> Tensor:
+        return F.absolute(w)
 
 
 class Clip:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chainrule.errors import ArgumentError, check_number
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor
+
+if TYPE_CHECKING:
+    from chainrule.optim.plateau import Plateau
 
 
 class Schedule:
@@ -25,6 +28,15 @@ class Schedule:
     def __call__(self, step: Any) -> Tensor:
         """The factor at a step."""
         raise NotImplementedError
+
+    @property
+    def observes(self) -> bool:
+        """Whether the losses of the epochs change the rate too, by `observe`."""
+        return False
+
+    def observe(self, seen: Plateau, loss: float) -> Plateau:
+        """What is known after an epoch of this loss; the rate is multiplied by its `factor` from then on."""
+        return seen
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in vars(self).items())})"
@@ -227,3 +239,12 @@ class Warmup(Schedule):
         return F.where(
             count < self.steps, (count + 1.0) * (1.0 / self.steps), self.then(F.maximum(count - self.steps, 0.0))
         )
+
+    @property
+    def observes(self) -> bool:
+        """Whether what follows does."""
+        return self.then.observes
+
+    def observe(self, seen: Plateau, loss: float) -> Plateau:
+        """What is known after an epoch of this loss."""
+        return self.then.observe(seen, loss)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from chainrule import tree
 from chainrule.errors import ArgumentError, check_number
-from chainrule.graph.tensor import Tensor
-from chainrule.optim.base import Optimizer, State, Updated, each, full_like, step_rate
+from chainrule.graph import functions as F
+from chainrule.graph.tensor import Tensor, constant
+from chainrule.optim.base import Optimizer, State, Updated, each, full_like, precision, step_rate
 
 
 class SGD(Optimizer):
@@ -41,8 +45,10 @@ class SGD(Optimizer):
             raise ArgumentError("Nesterov needs momentum", where="nesterov", expected="momentum above 0", got=momentum)
 
     def init(self, parameters: Any) -> State:
-        """Velocities of 0, or nothing."""
-        return {"velocity": full_like(parameters)} if self.momentum else {}
+        """Velocities of 0, and what the rates of the steps have added up to in them; without momentum nothing."""
+        if not self.momentum:
+            return {}
+        return {"velocity": full_like(parameters), "rate": constant(np.zeros((), precision(parameters)))}
 
     def update(self, gradients: Any, state: State, parameters: Any, lr: Any = None) -> Updated:
         """One step."""
@@ -57,4 +63,11 @@ class SGD(Optimizer):
             return w + (new * self.momentum - step if self.nesterov else new), new
 
         parameters, velocity = each(rule, parameters, gradients, state["velocity"])
-        return Updated(parameters, {"velocity": velocity})
+        return Updated(parameters, {"velocity": velocity, "rate": F.as_tensor(state["rate"]) * self.momentum + rate})
+
+    def rates(self, state: State, parameters: Any, lr: Any = None) -> Any:
+        """η for every weight; with momentum what a velocity of steady gradients has of it, in the end η/(1−β)."""
+        rate = step_rate(lr, self.lr, parameters)
+        if self.momentum:
+            rate = rate + F.as_tensor(state["rate"]) * self.momentum if self.nesterov else F.as_tensor(state["rate"])
+        return tree.map(lambda w: F.broadcast_to(rate, F.as_tensor(w).shape), parameters)

@@ -1,7 +1,8 @@
-"""What is asked of arrays before a training starts."""
+"""What is asked of arrays and settings before a training starts."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,12 @@ import numpy as np
 from chainrule.errors import ArgumentError, DataError, ShapeError
 from chainrule.nn.losses import CrossEntropyLoss, Loss, NLLLoss
 from chainrule.nn.module import Module
+from chainrule.nn.normalization import SmallBatchError
+from chainrule.optim.base import Optimizer
+from chainrule.optim.penalties import Clip, Penalty
+
+BATCH_SIZE = 32
+"""Rows a step, where nothing else is said."""
 
 
 def features(X: Any, dtype: np.dtype[Any], name: str = "X") -> np.ndarray[Any, Any]:
@@ -76,6 +83,66 @@ def equal_lengths(X: np.ndarray[Any, Any], y: np.ndarray[Any, Any], names: str =
         raise DataError(
             f"{names} differ in length", expected=f"{len(X)} targets", got=y.shape[0] if y.ndim else "one number"
         )
+
+
+def penalties(penalty: Any) -> tuple[Penalty, ...]:
+    """None, one penalty or several as a tuple."""
+    several = tuple(penalty) if isinstance(penalty, (tuple, list)) else () if penalty is None else (penalty,)
+    for member in several:
+        if not isinstance(member, Penalty):
+            got = type(member).__name__
+            raise ArgumentError("not what is wanted here", where="penalty", expected="Penalty, or several", got=got)
+    return several
+
+
+def fit_together(optimizer: Optimizer, penalty: Sequence[Penalty], clip: Clip | None) -> None:
+    """Refuse what changes a step behind the back of an optimizer that reads curvature from its steps."""
+    if not optimizer.full_batch:
+        return
+    name = type(optimizer).__name__
+    for member in penalty:
+        if member.proximal:
+            raise ArgumentError(
+                f"{type(member).__name__} sets weights to 0 after the step, which {name} would take for its own doing",
+                where="penalty",
+                hint="use L2, or another optimizer",
+            )
+    if clip is not None:
+        raise ArgumentError(
+            f"{name} needs the gradients as they are: it reads the curvature from their differences",
+            where="clip",
+            got=clip,
+            hint="leave it out: the line search keeps the steps short enough",
+        )
+
+
+def batch_size(given: int | None, rows: int, optimizer: Optimizer) -> int:
+    """The rows of a step: by default 32, or all of them where the optimizer needs all."""
+    if given is None:
+        return rows if optimizer.full_batch else min(BATCH_SIZE, rows)
+    if optimizer.full_batch and given < rows:
+        raise ArgumentError(
+            f"{type(optimizer).__name__} needs all rows in each step: it reads the curvature from how the gradient "
+            "changes, and from one minibatch to the next it changes by chance",
+            where="batch_size",
+            expected=f"{rows}, the number of rows",
+            got=given,
+            hint="leave it out, or use another optimizer",
+        )
+    return min(given, rows)
+
+
+def last_batch_too_small(error: SmallBatchError, rows: int, batch: int) -> SmallBatchError:
+    """The error for a training whose last batch is too small, with the nearest batch size that leaves no such one."""
+    fitting = [size for size in range(2, 2 * batch) if rows % size != 1]
+    nearest = min(fitting, key=lambda size: (abs(size - batch), -size), default=None)
+    return SmallBatchError(
+        error.what,
+        where=error.where,
+        expected=error.expected,
+        got=f"{rows} rows in batches of {batch}, the last one of {rows % batch}",
+        hint=f"use batch_size={nearest}" if nearest else None,
+    )
 
 
 def split(X: Any, y: Any, fraction: float, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 import warnings
@@ -14,7 +15,10 @@ import numpy as np
 from chainrule import tree
 from chainrule.errors import RunError
 from chainrule.nn.random import shuffled
+from chainrule.optim.plateau import Plateau
+from chainrule.optim.schedules import Schedule as LearningRate
 from chainrule.train import checkpoint as files
+from chainrule.train.history import History
 from chainrule.train.loop import Loop
 from chainrule.train.step import Step
 
@@ -36,16 +40,21 @@ class Fitting:
     callbacks: tuple[Callable[[Trainer], Any], ...]
     checkpoint: str | os.PathLike[str] | None
 
-    @property
-    def watches(self) -> bool:
-        """Whether Python has something to do after every epoch."""
-        return bool(self.early_stopping is not None or self.callbacks or self.checkpoint is not None)
-
     def order(self, rows: int, seed: int, epoch: int) -> np.ndarray[Any, Any]:
         """The order of the rows in an epoch."""
         if self.shuffle == "never":
             return np.arange(rows, dtype=np.int32)
         return shuffled(rows, seed, epoch if self.shuffle == "epoch" else 0)
+
+
+def watched(history: History) -> list[float]:
+    """The loss that a schedule observes, an epoch each: the validation's where there is one, else the training's."""
+    return history.val_loss or history.loss
+
+
+def observed(schedule: LearningRate | None, history: History) -> Plateau:
+    """What a schedule has made of the losses so far: all there is to know of it when a training is resumed."""
+    return Plateau() if schedule is None else functools.reduce(schedule.observe, watched(history), Plateau())
 
 
 @dataclass
@@ -55,6 +64,7 @@ class Keeper:
     Attributes:
         begun: the epochs that were done before this fit.
         best: the best epoch so far.
+        seen: what the schedule has made of the losses so far, where it observes them.
     """
 
     fitting: Fitting
@@ -63,10 +73,26 @@ class Keeper:
     structure: tree.Structure
     begun: int
     best: files.Best
+    seen: Plateau
     written: float = field(default_factory=time.monotonic)
+
+    @property
+    def watches(self) -> bool:
+        """Whether Python has something to do after every epoch."""
+        fitting, schedule = self.fitting, self.step.schedule
+        observes = schedule is not None and schedule.observes
+        return bool(
+            observes or fitting.early_stopping is not None or fitting.callbacks or fitting.checkpoint is not None
+        )
+
+    def rate(self, step: int) -> float:
+        """The learning rate at a step of this training, as long as its epoch is not over."""
+        schedule = self.step.schedule
+        return float(self.step.optimizer.lr * self.seen.factor * (1.0 if schedule is None else float(schedule(step))))
 
     def at_epoch_end(self, loop: Loop) -> bool:
         """Whether to stop after this epoch."""
+        self._observe(loop)
         stop = self._stops_early(loop) if self.fitting.early_stopping is not None else False
         if self.fitting.callbacks:
             self.put_back(self._state(loop))
@@ -76,6 +102,16 @@ class Keeper:
             self.put_back(self._state(loop))
             self._write()
         return stop
+
+    def _observe(self, loop: Loop) -> None:
+        """Let the schedule see the epoch's loss, and tell the program what it makes of it."""
+        if self.step.schedule is None:
+            return
+        before, self.seen = self.seen, self.step.schedule.observe(self.seen, watched(self.trainer.history)[-1])
+        if self.seen.factor != before.factor:
+            state = tree.unflatten(self.structure, loop.state)
+            [state["factor"]] = loop.backend.put([np.asarray(self.seen.factor, self.step.dtype)])
+            loop.state = tree.flatten(state)[0]
 
     def _stops_early(self, loop: Loop) -> bool:
         history = self.trainer.history

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,14 +18,17 @@ from chainrule.graph.graph import Graph
 from chainrule.graph.tensor import Tensor, placeholder, setting
 from chainrule.graph.trace import trace
 from chainrule.nn.module import Module, in_mode
+from chainrule.nn.normalization import SmallBatchError
 from chainrule.nn.random import keyed
 from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
 from chainrule.optim.schedules import Schedule
 from chainrule.passes.pack import Layout
+from chainrule.train import checks
 from chainrule.train.metrics import Metric
 
 State = dict[str, Any]
+Named = dict[str, Tensor]
 SMALL = 4096
 """Elements of a gradient that is summed up in every step."""
 
@@ -38,7 +41,7 @@ class Step:
     loss: Module
     optimizer: Optimizer
     schedule: Schedule | None
-    penalty: Penalty | None
+    penalties: Sequence[Penalty]
     clip: Clip | None
     metrics: Sequence[Metric]
     seed: int
@@ -51,7 +54,7 @@ class Step:
 
     # ---- the state: a tree of arrays
 
-    def state(self, optimizer: State | None = None, step: int = 0, start: int = 0) -> State:
+    def state(self, optimizer: State | None = None, step: int = 0, start: int = 0, factor: float = 1.0) -> State:
         """The state to begin with: the model's parameters, the optimizer's state (by path) or a fresh one, and counts.
 
         Arrays are the model's and the optimizer's own where they can be: not to be written to.
@@ -60,6 +63,7 @@ class Step:
             optimizer: as `named_optimizer` gives it.
             step: steps done ever, which dropout draws by.
             start: the step at which this training began, from which the schedule counts.
+            factor: what a schedule that observes the losses makes of the rate so far.
         """
         named = {name: np.asarray(p.value, self.dtype) for name, p in self.model.named_parameters()}
         parameters = np.concatenate([p.reshape(-1) for p in named.values()]) if self.packed else named
@@ -67,13 +71,25 @@ class Step:
             laid_out = tree.map(lambda x: x.value, self.optimizer.init(parameters))
         else:
             laid_out = self._laid_out(optimizer)
+        observed = {"factor": np.asarray(factor, self.dtype)} if self._observes else {}
         return {
             "parameters": parameters,
             "buffers": {name: b.value for name, b in self.model.named_buffers()},
             "optimizer": laid_out,
             "step": np.asarray(step, np.int32),
             "start": np.asarray(start, np.int32),
+            **observed,
         }
+
+    @property
+    def _observes(self) -> bool:
+        return self.schedule is not None and self.schedule.observes
+
+    @functools.cached_property
+    def _by_path(self) -> frozenset[str]:
+        """The entries of the optimizer's state that hold a tensor for each parameter."""
+        apart = self.optimizer.init(self.model.tree_children())
+        return frozenset(key for key, value in apart.items() if isinstance(value, dict))
 
     def named_parameters(self, parameters: Any) -> dict[str, Any]:
         """The parameters of a state as arrays by path."""
@@ -83,7 +99,7 @@ class Step:
 
     def named_optimizer(self, optimizer: State) -> State:
         """The optimizer's state with its tensors by path."""
-        return {key: self.named_parameters(value) if np.ndim(value) == 1 else value for key, value in optimizer.items()}
+        return {k: self.named_parameters(value) if k in self._by_path else value for k, value in optimizer.items()}
 
     def _laid_out(self, optimizer: State) -> State:
         """An optimizer's state by path as this step lays it out."""
@@ -91,7 +107,7 @@ class Step:
             return optimizer
         return {
             key: np.concatenate([np.reshape(value[name], -1) for name, _ in self.layout.shapes])
-            if isinstance(value, dict)
+            if key in self._by_path
             else value
             for key, value in optimizer.items()
         }
@@ -124,25 +140,39 @@ class Step:
         make = getattr(self, kind)
         rows = len(X)
         step = make(state, X, y, batch) if rows >= batch else None
-        last = make(state, X, y, rows % batch) if rows % batch else None
+        try:
+            last = make(state, X, y, rows % batch) if rows % batch else None
+        except SmallBatchError as error:
+            raise checks.last_batch_too_small(error, rows, batch) from None
         return Phase(step, last, batch, rows, data, len(tree.flatten(state)[0]))
 
     def _train(self, state: State, X: Tensor, y: Tensor, rows: Tensor) -> tuple[State, Tensor]:
-        parameters = self.layout.unpack(state["parameters"]) if self.packed else state["parameters"]
+        parameters = self._by_name(state["parameters"])
         key = F.stack([F.as_tensor(np.uint32(self.seed)), F.cast(state["step"], np.uint32)])
-        with keyed(key):
-            output, target, value, buffers = self._forward(parameters, state["buffers"], X, y, rows)
+
+        def forward(parameters: Named) -> Any:
+            with keyed(key):
+                return self._forward(parameters, state["buffers"], X, y, rows)
+
+        output, target, value, buffers = forward(parameters)
         found = adjoints([value], [ones_seed(value)], list(parameters.values()))
         gradients = dict(zip(parameters, found, strict=True))
-        parameters, optimizer = self._update(state, parameters, gradients, self._rate(state))
-        state = {
+
+        def objective(parameters: Any) -> Tensor:
+            named = self._by_name(parameters)
+            return functools.reduce(F.add, [p.value(named) for p in self.penalties], F.sum(forward(named)[2]))
+
+        parameters, optimizer = self._update(state, parameters, gradients, objective)
+        new = {
             "parameters": parameters,
             "buffers": buffers,
             "optimizer": optimizer,
             "step": state["step"] + np.int32(1),
-            "start": state["start"],
         }
-        return state, self._record(value, output, target, _pulse(gradients.values()))
+        return state | new, self._record(value, output, target, _pulse(gradients.values()))
+
+    def _by_name(self, parameters: Any) -> Named:
+        return self.layout.unpack(parameters) if self.packed else parameters
 
     def _forward(
         self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], X: Tensor, y: Tensor, rows: Tensor
@@ -166,27 +196,31 @@ class Step:
         rate = F.as_tensor(np.asarray(self.optimizer.lr, self.dtype))
         if self.schedule is None:
             return rate
+        if self._observes:
+            rate = rate * state["factor"]
         return rate * F.cast(self.schedule(F.cast(state["step"] - state["start"], self.dtype)), self.dtype)
 
     def _update(
-        self, state: State, parameters: dict[str, Tensor], gradients: dict[str, Tensor], rate: Tensor
+        self, state: State, parameters: Named, gradients: Named, objective: Callable[[Any], Tensor]
     ) -> tuple[Any, State]:
-        if self.penalty is not None:
-            gradients = self.penalty.gradient(gradients, parameters)
+        for penalty in self.penalties:
+            gradients = penalty.gradient(gradients, parameters)
         if self.clip is not None:
             gradients = self.clip(gradients)
-        if self.packed:
-            vector, optimizer = self.optimizer.update(
-                self.layout.pack(gradients), state["optimizer"], state["parameters"], rate
-            )
-            if self.penalty is not None:
-                vector = self.layout.pack(self.penalty.after(self.layout.unpack(vector), rate))
-            return vector, optimizer
-        parameters, optimizer = self.optimizer.update(gradients, state["optimizer"], parameters, rate)
-        return (parameters if self.penalty is None else self.penalty.after(parameters, rate)), optimizer
+        more = {"objective": objective} if self.optimizer.full_batch else {}
+        laid_out: Any = self.layout.pack(gradients) if self.packed else gradients
+        rate = self._rate(state)
+        moved, optimizer = self.optimizer.update(laid_out, state["optimizer"], state["parameters"], rate, **more)
+        if proximal := [penalty for penalty in self.penalties if penalty.proximal]:
+            rates = self._by_name(self.optimizer.rates(optimizer, moved, rate))
+            named = self._by_name(moved)
+            for penalty in proximal:
+                named = penalty.after(named, rates)
+            moved = self.layout.pack(named) if self.packed else named
+        return moved, optimizer
 
     def _evaluate(self, state: State, X: Tensor, y: Tensor, rows: Tensor) -> Tensor:
-        parameters = self.layout.unpack(state["parameters"]) if self.packed else state["parameters"]
+        parameters = self._by_name(state["parameters"])
         output, target, value, _ = self._forward(parameters, state["buffers"], X, y, rows)
         return self._record(value, output, target)
 

@@ -25,7 +25,7 @@ from chainrule.optim.schedules import Schedule as LearningRate
 from chainrule.train import checkpoint as files
 from chainrule.train import checks
 from chainrule.train.diagnose import not_finite_error
-from chainrule.train.fitting import Fitting, Keeper
+from chainrule.train.fitting import Fitting, Keeper, observed
 from chainrule.train.history import History
 from chainrule.train.loop import RETURN_EVERY, Loop, NotFinite, summarized
 from chainrule.train.metrics import chosen, spread
@@ -48,7 +48,7 @@ class Trainer:
         loss: a loss of `chainrule.nn` with reduction "mean" or "sum", or any function (output, target) → one number.
         optimizer: of `chainrule.optim`.
         schedule: factor on the learning rate by step; None keeps it.
-        penalty: L1 or L2.
+        penalty: L1, L2, or several: (L1(0.001), L2(0.01)).
         clip: ClipNorm or ClipValue.
         metrics: names out of "accuracy", "r2", "rmse", "mae"; by default ("accuracy",) for a classifier's loss and
             ("r2",) for a regression's, none for a function of your own.
@@ -81,7 +81,7 @@ class Trainer:
         loss: Module | Callable[[Any, Any], Any],
         optimizer: Optimizer,
         schedule: LearningRate | None = None,
-        penalty: Penalty | None = None,
+        penalty: Penalty | Sequence[Penalty] | None = None,
         clip: Clip | None = None,
         metrics: Sequence[str] | None = None,
         normalize: str | None = None,
@@ -92,14 +92,16 @@ class Trainer:
         self.loss = loss if isinstance(loss, Module) or not callable(loss) else Lambda(loss)
         for name, value, kind in (
             ("model", model, Module), ("loss", self.loss, Module), ("optimizer", optimizer, Optimizer),
-            ("schedule", schedule, LearningRate), ("penalty", penalty, Penalty), ("clip", clip, Clip),
+            ("schedule", schedule, LearningRate), ("clip", clip, Clip),
         ):  # fmt: skip
-            if not isinstance(value, kind) and not (value is None and name in ("schedule", "penalty", "clip")):
+            if not isinstance(value, kind) and not (value is None and name in ("schedule", "clip")):
                 raise ArgumentError(
                     "not what is wanted here", where=name, expected=kind.__name__, got=type(value).__name__
                 )
+        checks.fit_together(optimizer, checks.penalties(penalty), clip)
         self.model, self.optimizer = model, optimizer
-        self.schedule, self.penalty, self.clip = schedule, penalty, clip
+        self.schedule, self.clip = schedule, clip
+        self.penalty = tuple(penalty) if isinstance(penalty, Sequence) else penalty
         self.metrics = chosen(metrics, self.loss)
         self.normalize = None if normalize is None else check_choice("normalize", normalize, ("feature", "channel"))
         self.backend = check_choice("backend", backend, ("auto", "numpy", "xla"))
@@ -125,7 +127,7 @@ class Trainer:
         X: Any,
         y: Any,
         epochs: int = 20,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         validation: float | tuple[Any, Any] | None = None,
         shuffle: str = "epoch",
         early_stopping: int | None = None,
@@ -140,8 +142,9 @@ class Trainer:
             X: (N, …) numbers, no NaN.
             y: (N,) class indices 0…K−1 for CrossEntropyLoss and NLLLoss, else numbers of the output's shape.
             epochs: passes over the rows, at least 1.
-            batch_size: rows a step, at least 1; larger than N uses all rows and says so. The last batch of an epoch may
-                be smaller; it is trained on exactly, as a mean over its own rows.
+            batch_size: rows a step, at least 1; 32 by default, or all with an optimizer that needs all (`LBFGS`).
+                Larger than N uses all rows and says so. The last batch of an epoch may be smaller; it is trained on
+                exactly, as a mean over its own rows.
             validation: None, the fraction of rows to hold out, or (X, y).
             shuffle: the order of the rows is drawn anew each "epoch", "once", or "never".
             early_stopping: stop after so many epochs without a better val_loss, and keep the best parameters.
@@ -162,7 +165,8 @@ class Trainer:
                 keeps the last finite parameters.
         """
         check_number("epochs", epochs, low=1, integer=True)
-        check_number("batch_size", batch_size, low=1, integer=True)
+        if batch_size is not None:
+            check_number("batch_size", batch_size, low=1, integer=True)
         check_choice("shuffle", shuffle, ("epoch", "once", "never"))
         if early_stopping is not None:
             check_number("early_stopping", early_stopping, low=1, integer=True)
@@ -174,11 +178,12 @@ class Trainer:
         began = time.perf_counter()
         arrays = self._arrays(X, y, validation)
         rows = len(arrays[0])
-        if batch_size > rows:
+        if batch_size is not None and batch_size > rows:
             self.history.notes.append(
                 f"batch_size {batch_size} is more than the {rows} rows: each step uses all {rows}"
             )
-        fitting = Fitting(epochs, min(batch_size, rows), shuffle, early_stopping, tuple(callbacks), checkpoint)
+        batch_size = checks.batch_size(batch_size, rows, self.optimizer)
+        fitting = Fitting(epochs, batch_size, shuffle, early_stopping, tuple(callbacks), checkpoint)
         best = files.Best()
         if resume and checkpoint is not None and files.exists(checkpoint):
             best = files.restore_training(checkpoint, self, epochs)
@@ -224,7 +229,7 @@ class Trainer:
         # One packed vector spares the interpreter most of its calls; XLA fuses the update of each tensor as it is.
         packed = backend == "numpy"
         return Step(
-            self.model, self.loss, self.optimizer, schedule, self.penalty, self.clip, self.metrics,
+            self.model, self.loss, self.optimizer, schedule, checks.penalties(self.penalty), self.clip, self.metrics,
             self.seed, np.dtype(self.precision), packed,
         )  # fmt: skip
 
@@ -235,19 +240,19 @@ class Trainer:
         backend, step = backends.get(self.history.backend), self._step(self.history.backend, rate)
         first = self.history.epochs
         begun = self.epochs - first
-        state = step.state(self.optimizer_state, self.steps, self.steps - first * steps_per_epoch)
+        seen = observed(rate, self.history)
+        state = step.state(self.optimizer_state, self.steps, self.steps - first * steps_per_epoch, seen.factor)
         schedule, compiled = self._compiled(step, state, arrays, fitting)
         leaves, structure = tree.flatten(state)
-        keeper = Keeper(fitting, self, step, structure, begun, best)
+        keeper = Keeper(fitting, self, step, structure, begun, best, seen)
         # From here on the state lives where the program runs; large networks must not have it twice.
         del state
         self.optimizer_state = None
         loop = Loop(
             compiled, backend, schedule, backend.put(leaves), backend.hold(arrays),
             lambda epoch: fitting.order(len(arrays[0]), self.seed, begun + epoch),
-            self.metrics, lambda at: self.optimizer.lr * (1.0 if rate is None else float(rate(at))),
-            self.history, Bar(fitting.epochs) if progress else Silent(),
-            keeper.at_epoch_end if fitting.watches else None,
+            self.metrics, keeper.rate, self.history, Bar(fitting.epochs) if progress else Silent(),
+            keeper.at_epoch_end if keeper.watches else None,
             RETURN_EVERY / seconds(schedule.train.graph, self.history.backend), summed=self._summed,
         )  # fmt: skip
         try:

@@ -36,6 +36,12 @@ def falling(step: int) -> float:
     return 0.5 ** (step // 30)
 
 
+def losses() -> list[float]:
+    """Losses that fall, stay and wobble."""
+    return [2.0 * 0.9**t + 0.3 * math.sin(t) ** 2 + (0.2 if t > 25 else 0.0) for t in range(60)]
+
+
+ONE_STEP = {"max_iter": 1, "tolerance_grad": 0.0, "tolerance_change": 0.0}
 RATES = {"cosine": cosine, "warm": warm, "falling": falling}
 
 # name: PyTorch's class, its arguments, the factor on its rate
@@ -55,7 +61,7 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, Any], str | None]] = {
     ),
     "RMSProp": ("RMSprop", {"lr": 0.03, "alpha": 0.9}, None),
     "RMSProp, warm, L2": ("RMSprop", {"lr": 0.02, "alpha": 0.8, "eps": 0.1, "weight_decay": 0.2}, "warm"),
-    "RMSProp, momentum": ("RMSprop", {"lr": 0.01, "alpha": 0.9, "momentum": 0.7}, None),
+    "RMSProp, momentum, falling": ("RMSprop", {"lr": 0.01, "alpha": 0.9, "momentum": 0.7}, "falling"),
     "RMSProp, centred": ("RMSprop", {"lr": 0.01, "alpha": 0.95, "centered": True, "eps": 1e-2}, None),
     "RMSProp, centred, momentum": (
         "RMSprop",
@@ -85,6 +91,17 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, Any], str | None]] = {
         {"lr": 0.03, "betas": (0.8, 0.95), "eps": 1e-3, "momentum_decay": 0.1, "weight_decay": 0.2},
         "cosine",
     ),
+    "LBFGS": ("LBFGS", {"lr": 0.05, "history_size": 10, **ONE_STEP}, None),
+    "LBFGS, short history, falling": ("LBFGS", {"lr": 0.05, "history_size": 2, **ONE_STEP}, "falling"),
+}
+
+# name: PyTorch's arguments; the losses are those of `losses`
+PLATEAUS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "impatient": {"factor": 0.5, "patience": 1},
+    "with a rest": {"factor": 0.5, "patience": 0, "cooldown": 3},
+    "with a bound": {"factor": 0.3, "patience": 2, "min_lr": 0.05},
+    "hard to please": {"factor": 0.5, "patience": 2, "threshold": 0.2},
 }
 
 # name: PyTorch's class, its arguments, how many steps
@@ -124,7 +141,7 @@ def trajectory(name: str) -> list[list[float]]:
         if factor is not None:
             optimizer.param_groups[0]["lr"] = arguments["lr"] * RATES[factor](step)
         w.grad = torch.tensor(slope(w.detach().numpy()))
-        optimizer.step()
+        optimizer.step(lambda: torch.zeros(()))
         found.append(w.detach().tolist())
     torch.set_default_dtype(torch.float32)
     return found
@@ -145,8 +162,25 @@ def factors(name: str) -> list[float]:
     return found
 
 
+def reductions(name: str) -> list[float]:
+    """The factor after each of the losses."""
+    import torch
+
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **PLATEAUS[name])
+    found = []
+    for loss in losses():
+        scheduler.step(loss)
+        found.append(float(optimizer.param_groups[0]["lr"]))
+    return found
+
+
 if __name__ == "__main__":
     kept = {name: [trajectory(name)[step - 1] for step in CHECKED] for name in OPTIMIZERS}
-    for file, content in (("optimizers", kept), ("schedules", {name: factors(name) for name in SCHEDULES})):
+    for file, content in (
+        ("optimizers", kept),
+        ("schedules", {name: factors(name) for name in SCHEDULES}),
+        ("plateaus", {name: reductions(name) for name in PLATEAUS}),
+    ):
         lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(values)}" for name, values in content.items())
         (Path(__file__).parent / f"{file}.json").write_text("{\n" + lines + "\n}\n")
