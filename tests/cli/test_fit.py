@@ -12,7 +12,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.cli import runs
-from chainrule.cli.options import ACTIVATIONS
+from chainrule.cli.options import ACTIVATIONS, OPTIMIZERS, SCHEDULES
 from chainrule.errors import RunError
 
 SHORT = ("--epochs", 4, "--layers", "8")
@@ -108,9 +108,9 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(fit, folder):
 
 
 def test_every_choice_of_network_and_training_runs(fit):
-    for optimizer in ("adam", "adamw", "sgd", "momentum", "nesterov"):
+    for optimizer in OPTIMIZERS:
         assert fit("iris", *SHORT, "--optimizer", optimizer)[0] == 0
-    for schedule in ("cosine", "constant", "step", "warmup"):
+    for schedule in SCHEDULES:
         assert fit("iris", *SHORT, "--schedule", schedule)[0] == 0
     for activation in ACTIVATIONS:
         assert fit("iris", *SHORT, "--activation", activation)[0] == 0
@@ -310,8 +310,23 @@ def test_a_bad_option_is_refused_before_anything_is_loaded(refused, option, valu
     assert message in line
 
 
-def test_both_penalties_are_refused(refused):
-    assert "--l1 and --l2: cannot be used together" in refused("fit", "iris", "--l1", "0.1", "--l2", "0.1")
+def test_both_penalties_can_be_given(fit, folder):
+    assert fit("iris", *SHORT, "--l1", 0.1, "--l2", 0.1, "--out", "run")[0] == 0
+    recipe = json.loads((folder / "run/config.json").read_text())["trainer"]
+    assert [(penalty["type"], penalty["alpha"]) for penalty in recipe["penalty"]] == [("L1", 0.1), ("L2", 0.1)]
+    assert any((p.numpy() == 0).any() for p in cr.Trainer.load("run").model.parameters())
+
+
+def test_lbfgs_takes_all_rows_in_each_step_and_no_fewer(fit, refused, folder):
+    status, found, _ = fit("iris", "--epochs", 30, "--layers", "8", "--optimizer", "lbfgs", "--out", "run")
+    assert status == 0
+    assert found["metrics"]["accuracy"] >= 0.9
+    options = json.loads((folder / "run/config.json").read_text())["run"]["options"]
+    assert (options["batch_size"], options["schedule"], options["dropout"]) == (found["rows"]["train"], "constant", 0.0)
+    line = refused("fit", "iris", "--optimizer", "lbfgs", "--batch-size", 16)
+    assert "batch_size: LBFGS needs all rows in each step" in line
+    assert f"expected {found['rows']['train']}, the number of rows, got 16" in line
+    assert "penalty: L1 sets weights to 0" in refused("fit", "iris", "--optimizer", "lbfgs", "--l1", 0.1)
 
 
 @pytest.mark.parametrize(

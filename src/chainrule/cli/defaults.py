@@ -22,7 +22,10 @@ DROPOUT = {"classify": 0.2, "regress": 0.0}
 """Dropout adds noise to a number that is predicted, where there is much data more than it gains."""
 SMOOTHING = 0.05
 """Labels a little uncertain: without it the validation loss turns upwards long before the errors do."""
-RATES = {"adam": 3e-3, "adamw": 3e-3, "sgd": 0.1, "momentum": 0.02, "nesterov": 0.02}
+RATES = {
+    "adam": 3e-3, "adamw": 3e-3, "adamax": 1e-2, "nadam": 3e-3, "sgd": 0.1, "momentum": 0.02, "nesterov": 0.02,
+    "adagrad": 0.03, "rmsprop": 1e-3, "adadelta": 1.0, "lbfgs": 1.0,
+}  # fmt: skip
 
 
 def complete(options: Options, task: str, rows: int) -> Options:
@@ -39,7 +42,9 @@ def complete(options: Options, task: str, rows: int) -> Options:
         (0.01, [128, 64], 32, 63)
     """
     optimizer = options.optimizer or "adam"
-    batch_size = options.batch_size or batch(rows)
+    # What reads curvature from its steps wants all rows in each, the same network throughout, and its own step length.
+    full_batch = optimizer == "lbfgs"
+    batch_size = options.batch_size or (rows if full_batch else batch(rows))
     steps_per_epoch = math.ceil(rows / min(batch_size, rows))
     defaults: dict[str, Any] = {
         "task": task,
@@ -49,8 +54,8 @@ def complete(options: Options, task: str, rows: int) -> Options:
         "batch_size": batch_size,
         "lr": RATES[optimizer],
         "optimizer": optimizer,
-        "schedule": "cosine",
-        "dropout": DROPOUT[task],
+        "schedule": "constant" if full_batch else "cosine",
+        "dropout": 0.0 if full_batch else DROPOUT[task],
         "l1": 0.0,
         "l2": 0.0,
         "backend": "auto",
@@ -78,16 +83,23 @@ def trainer(options: Options, inputs: int, outputs: int) -> cr.Trainer:
     optimizers: dict[str, Any] = {
         "adam": cr.optim.Adam,
         "adamw": cr.optim.AdamW,
+        "adamax": cr.optim.Adamax,
+        "nadam": cr.optim.Nadam,
         "sgd": cr.optim.SGD,
         "momentum": lambda lr: cr.optim.SGD(lr, momentum=0.9),
         "nesterov": lambda lr: cr.optim.SGD(lr, momentum=0.9, nesterov=True),
+        "adagrad": cr.optim.AdaGrad,
+        "rmsprop": cr.optim.RMSProp,
+        "adadelta": cr.optim.Adadelta,
+        "lbfgs": cr.optim.LBFGS,
     }
+    penalty = [kind(alpha) for kind, alpha in ((cr.optim.L1, options.l1), (cr.optim.L2, options.l2)) if alpha]
     return cr.Trainer(
         network(options, inputs, outputs),
         cr.nn.CrossEntropyLoss(label_smoothing=SMOOTHING) if classify else cr.nn.MSELoss(),
         optimizers[options.optimizer](options.lr),
         schedule=_schedule(options),
-        penalty=cr.optim.L1(options.l1) if options.l1 else cr.optim.L2(options.l2) if options.l2 else None,
+        penalty=penalty or None,
         metrics=("accuracy",) if classify else ("r2",),
         backend=options.backend or "auto",
         seed=options.seed or 0,
@@ -100,7 +112,10 @@ def network(options: Options, inputs: int, outputs: int) -> Module:
     Weights start as Glorot and Bengio (2010) have it, which for few inputs are small, so that the network starts close
     to a linear one; those of the last layer start at 0, so that no class is favoured before the first step.
     """
-    activations = {"silu": cr.nn.SiLU, "relu": cr.nn.ReLU, "tanh": cr.nn.Tanh, "sigmoid": cr.nn.Sigmoid}
+    activations: dict[str, type[Module]] = {
+        "silu": cr.nn.SiLU, "relu": cr.nn.ReLU, "leaky_relu": cr.nn.LeakyReLU, "elu": cr.nn.ELU, "selu": cr.nn.SELU,
+        "gelu": cr.nn.GELU, "softplus": cr.nn.Softplus, "tanh": cr.nn.Tanh, "sigmoid": cr.nn.Sigmoid,
+    }  # fmt: skip
     layers: list[Module] = []
     width = inputs
     for hidden in options.layers or []:
@@ -116,7 +131,11 @@ def _schedule(options: Options) -> Schedule:
         "cosine": cr.optim.Cosine,
         "constant": cr.optim.Constant,
         "step": lambda: cr.optim.Step(every=max((options.epochs or 1) // 3, 1)),
+        "exponential": lambda: cr.optim.Exponential(0.01 ** (1 / (options.epochs or 1))),
+        "linear": cr.optim.Linear,
+        "onecycle": cr.optim.OneCycle,
         "warmup": lambda: cr.optim.Warmup(cr.optim.Cosine()),
+        "plateau": lambda: cr.optim.ReduceOnPlateau(patience=PATIENCE // 4),
     }
     found: Schedule = schedules[options.schedule]()
     return found

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from chainrule.errors import ArgumentError, ChainruleError, check_choice, check_number
+from chainrule.errors import ChainruleError, check_choice, check_number
 
-ACTIVATIONS = ("silu", "relu", "tanh", "sigmoid")
-OPTIMIZERS = ("adam", "adamw", "sgd", "momentum", "nesterov")
-SCHEDULES = ("cosine", "constant", "step", "warmup")
+ACTIVATIONS = ("silu", "relu", "leaky_relu", "elu", "selu", "gelu", "softplus", "tanh", "sigmoid")
+OPTIMIZERS = (
+    "adam", "adamw", "adamax", "nadam", "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta", "lbfgs",
+)  # fmt: skip
+SCHEDULES = ("cosine", "constant", "step", "exponential", "linear", "onecycle", "warmup", "plateau")
 BACKENDS = ("auto", "numpy", "xla")
 TASKS = ("auto", "classify", "regress")
 MOST_SEED = 2**32 - 1
@@ -44,10 +46,7 @@ class Options:
     @classmethod
     def of(cls, request: argparse.Namespace) -> Options:
         """The options in a request."""
-        options = cls(**{field.name: getattr(request, field.name) for field in fields(cls)})
-        if options.l1 and options.l2:
-            raise ArgumentError("cannot be used together", where="--l1 and --l2", hint="give one of them")
-        return options
+        return cls(**{field.name: getattr(request, field.name) for field in fields(cls)})
 
     def given(self) -> dict[str, Any]:
         """Those that were given."""
