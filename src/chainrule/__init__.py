@@ -15,20 +15,22 @@ from chainrule.graph.functions import *  # noqa: F403  # every function of tenso
 from chainrule.graph.scan import scan
 
 if TYPE_CHECKING:
-    from chainrule import nn, optim
+    from chainrule import explain, lab, nn, optim
     from chainrule.nn.random import seed
     from chainrule.train import History, Trainer
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "ChainruleError", "GradientMismatch", "Graph", "History", "Tensor", "Trainer", "check_grad", "compile", "grad",
-    "hessian", "jacobian", "jvp", "nn", "no_grad", "optim", "passes", "per_example_grad", "scan", "seed", "tensor",
-    "trace", "value_and_grad", "vjp", *functions.__all__,
+    "ChainruleError", "GradientMismatch", "Graph", "History", "Tensor", "Trainer", "check_grad", "compile", "explain",
+    "grad", "hessian", "jacobian", "jvp", "lab", "nn", "no_grad", "optim", "passes", "per_example_grad", "scan", "seed",
+    "tensor", "trace", "value_and_grad", "vjp", *functions.__all__,
 ]  # fmt: skip
 
 # The upper floors are loaded when they are first asked for, so that importing chainrule costs little more than NumPy.
 _LATER = {
+    "explain": ("chainrule.explain", None),
+    "lab": ("chainrule.lab", None),
     "nn": ("chainrule.nn", None),
     "optim": ("chainrule.optim", None),
     "seed": ("chainrule.nn.random", "seed"),

@@ -79,8 +79,8 @@ rule("exp", "x̄ = g·y", lambda g, y, x: g * y)
 rule("expm1", "x̄ = g·(y + 1)", lambda g, y, x: g * (y + 1.0))
 rule("log", "x̄ = g/x", lambda g, y, x: g / x)
 rule("log1p", "x̄ = g/(1 + x)", lambda g, y, x: g / (x + 1.0))
-rule("sqrt", "x̄ = g/(2y)", lambda g, y, x: g / (y * 2.0))
-rule("square", "x̄ = 2gx", lambda g, y, x: g * (x * 2.0))
+rule("sqrt", "x̄ = g/(2·y)", lambda g, y, x: g / (y * 2.0))
+rule("square", "x̄ = 2·g·x", lambda g, y, x: g * (x * 2.0))
 rule("sin", "x̄ = g·cos x", lambda g, y, x: g * F.cos(x))
 rule("cos", "x̄ = −g·sin x", lambda g, y, x: -(g * F.sin(x)))
 rule("erf", "x̄ = g·2/√π·e^(−x²)", lambda g, y, x: g * (F.exp(-F.square(x)) * (2.0 / math.sqrt(math.pi))))
@@ -124,7 +124,7 @@ rule(
 )
 rule(
     "where",
-    "ā = g where the condition holds, b̄ = g elsewhere",
+    "ā = g where condition holds, b̄ = g elsewhere",
     None,
     lambda g, y, c, a, b: F.where(c, g, 0.0),
     lambda g, y, c, a, b: F.where(c, 0.0, g),
@@ -211,7 +211,7 @@ rule(
 )
 # ---- loops
 
-RULES["scan"] = Joint("(c̄ₜ, x̄ₜ, k̄ₜ) = (g꜀, gᵧ)·∂body/∂(c, x, k), the last step first, k̄ = Σ k̄ₜ", reversed_scan)
+RULES["scan"] = Joint("(c̄ₜ, x̄ₜ, k̄ₜ) = (g_c, g_y)·∂body/∂(c, x, k), the last step first, k̄ = Σ k̄ₜ", reversed_scan)
 RULES["project"] = Joint("x̄ has g as one of its parts", lambda g, node, wanted, adjoints: [None])
 
 # ---- no derivative
