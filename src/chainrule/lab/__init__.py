@@ -6,8 +6,9 @@ result = lab.run("fan-out")       measures; `result.holds`, `result.measured.fig
 lab.run("fan-out", out="labs")    also writes labs/fan-out.html
 """
 
+from chainrule.explain import style
 from chainrule.lab.catalogue import load, names
 from chainrule.lab.experiment import Lab, Measured
 from chainrule.lab.running import Result, run
 
-__all__ = ["Lab", "Measured", "Result", "load", "names", "run"]
+__all__ = ["Lab", "Measured", "Result", "load", "names", "run", "style"]

@@ -1,4 +1,4 @@
-"""How the labs' pictures look: readable in print, without colour, by the colour-blind.
+"""How the pictures look: readable in print, without colour, by the colour-blind.
 
 Every curve has a colour, a marker and a dash of its own, taken in turn; every axis is named with its unit. A lab's
 `draw(figure, data)` is handed an empty matplotlib `Figure` and uses these functions on it:
