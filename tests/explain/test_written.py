@@ -120,7 +120,8 @@ def test_every_operation_can_be_written_in_all_three_ways(name: str):
     operands = [(Name("z", str(i)),) for i in range(1, len(positional) + 1)]
     rule = parse(getattr(RULES[name], "text", ""))
     for formula in [rule, *(filled(name, operands[:count]) for count in range(1, len(operands) + 1))]:
-        assert latex(formula).isascii() and "?" not in latex(formula), latex(formula)
+        assert latex(formula).isascii()
+        assert "?" not in latex(formula)
         assert latex(formula).count("{") == latex(formula).count("}")
         ElementTree.fromstring(mathml.formula(formula).replace("&#xa0;", " "))
         assert text(formula) is not None

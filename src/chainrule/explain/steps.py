@@ -14,15 +14,16 @@ import numpy as np
 from chainrule import tree
 from chainrule.autodiff.reverse import adjoints, ones_seed
 from chainrule.autodiff.rules import RULES, Formula, Joint
-from chainrule.errors import ArgumentError, ShapeError
+from chainrule.errors import ArgumentError
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph, ancestors, descendants, replay
 from chainrule.graph.ops import BUNDLE
-from chainrule.graph.tensor import Tensor, placeholder, setting
+from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.graph.trace import trace
 from chainrule.nn.module import Module, in_mode
 from chainrule.nn.random import keyed
 from chainrule.optim.base import Optimizer
+from chainrule.train.step import cost_of, output_of
 
 Array = np.ndarray[Any, Any]
 Named = dict[str, Any]
@@ -38,26 +39,17 @@ class Recipe:
 
     def output(self, parameters: Named, buffers: Named, x: Tensor, key: Tensor) -> tuple[Tensor, Named]:
         """The model's output with these parameters, in training mode, and its buffers afterwards."""
-        updates: dict[int, tuple[Tensor, Tensor]] = {}
-        with in_mode(self.model, training=True), keyed(key), setting(updates=updates):
-            output = self.model.tree_rebuild({**parameters, **buffers})(x)
+        with in_mode(self.model, training=True), keyed(key):
+            output, after = output_of(self.model, parameters, buffers, x)
         if not isinstance(output, Tensor):
             raise ArgumentError(
                 "it gives several outputs", where="model", expected="one tensor", got=type(output).__name__
             )
-        return output, {name: updates.get(b.id, (b, b))[1] for name, b in buffers.items()}
+        return output, after
 
     def cost(self, output: Tensor, target: Tensor) -> Tensor:
         """The loss as a number."""
-        value = F.as_tensor(self.loss(output, target))
-        if value.size != 1:
-            raise ShapeError(
-                "the loss gives more than one number",
-                where="loss",
-                got=value.shape,
-                hint='use reduction="mean" or "sum"',
-            )
-        return F.reshape(value, ())
+        return F.reshape(cost_of(self.loss, output, target), ())
 
 
 class Step:

@@ -178,19 +178,8 @@ class Step:
         self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], X: Tensor, y: Tensor, rows: Tensor
     ) -> Any:
         target = F.take(y, rows)
-        model = self.model.tree_rebuild({**parameters, **buffers})
-        updates: dict[int, tuple[Tensor, Tensor]] = {}
-        with setting(updates=updates):
-            output = model(F.take(X, rows))
-        value = self.loss(output, target)
-        if value.size != 1:
-            raise ShapeError(
-                "the loss gives more than one number",
-                where="loss",
-                got=value.shape,
-                hint='use reduction="mean" or "sum"',
-            )
-        return output, target, value, {name: updates.get(b.id, (b, b))[1] for name, b in buffers.items()}
+        output, after = output_of(self.model, parameters, buffers, F.take(X, rows))
+        return output, target, cost_of(self.loss, output, target), after
 
     def _rate(self, state: State) -> Tensor:
         rate = F.as_tensor(np.asarray(self.optimizer.lr, self.dtype))
@@ -227,6 +216,30 @@ class Step:
     def _record(self, value: Tensor, output: Tensor, target: Tensor, *more: Tensor) -> Tensor:
         sums = [metric.sum(output, target) for metric in self.metrics]
         return F.stack([F.reshape(F.cast(number, self.dtype), ()) for number in (value, *sums, *more)])
+
+
+def output_of(
+    model: Module, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], X: Tensor
+) -> tuple[Any, Named]:
+    """What a model gives with these parameters and buffers, and what becomes of the buffers; it stays as it is."""
+    stand_in = model.tree_rebuild({**parameters, **buffers})
+    updates: dict[int, tuple[Tensor, Tensor]] = {}
+    with setting(updates=updates):
+        output = stand_in(X)
+    return output, {name: updates.get(b.id, (b, b))[1] for name, b in buffers.items()}
+
+
+def cost_of(loss: Callable[[Any, Any], Any], output: Any, target: Tensor) -> Tensor:
+    """The loss of an output, one number."""
+    value = F.as_tensor(loss(output, target))
+    if value.size != 1:
+        raise ShapeError(
+            "the loss gives more than one number",
+            where="loss",
+            got=value.shape,
+            hint='use reduction="mean" or "sum"',
+        )
+    return value
 
 
 def _pulse(gradients: Iterable[Tensor]) -> Tensor:
