@@ -173,13 +173,14 @@ def _centred(xp: Any, x: Any, axes: tuple[int, ...], eps: float) -> tuple[Any, A
     constant feature gives 0 and not its rounding error over √ε. Dividing by the largest deviation before squaring keeps
     squares from overflowing; √ε is what it is at least, so that ε does not overflow by it either.
     """
+    count = math.prod(x.shape[axis] for axis in axes)
     low, high = xp.min(x, axis=axes, keepdims=True), xp.max(x, axis=axes, keepdims=True)
-    mean = xp.minimum(xp.maximum(xp.mean(x, axis=axes, keepdims=True), low), high)
+    mean = xp.minimum(xp.maximum(xp.sum(x, axis=axes, keepdims=True) / count, low), high)
     largest = xp.maximum(high - mean, mean - low)
     root = math.sqrt(eps)
     scale = xp.maximum(largest, root) if eps else xp.where(largest > 0, largest, 1)
     centred = x - mean
-    variance = xp.mean(xp.square(centred / scale), axis=axes, keepdims=True)
+    variance = xp.sum(xp.square(centred / scale), axis=axes, keepdims=True) / count
     return centred, scale * xp.sqrt(variance + xp.square(root / scale))
 
 
