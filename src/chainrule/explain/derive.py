@@ -11,6 +11,7 @@ from chainrule.errors import ArgumentError, check_number
 from chainrule.explain.html import page
 from chainrule.explain.latex import document
 from chainrule.explain.markdown import markdown
+from chainrule.explain.page import writing
 from chainrule.explain.solution import Block, solution
 from chainrule.explain.steps import Array, Recipe
 from chainrule.explain.values import values
@@ -130,8 +131,13 @@ class Derivation:
         return document(self._blocks)
 
     def to_html(self, path: str | Path) -> Path:
-        """Write the worked solution as one self-contained page; returns the path."""
-        return page(self._blocks).write(path)
+        """Write the worked solution as one self-contained page; returns the path.
+
+        Raises:
+            RunError: it cannot be written there.
+        """
+        with writing(path) as place:
+            return page(self._blocks).write(place)
 
     def __repr__(self) -> str:
         steps, samples = len(self.values), len(self.values[0]["samples"])

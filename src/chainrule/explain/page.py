@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+
+from chainrule.errors import RunError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,6 +49,19 @@ _TABLE = """\
 {%- for cell, number in row %}<td{% if number %} class="number"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table>"""
 _environment = jinja2.Environment(autoescape=True)
+
+
+@contextlib.contextmanager
+def writing(path: str | Path) -> Iterator[Path]:
+    """Say of a file that cannot be written which one it is, and why.
+
+    Raises:
+        RunError: the block raised an OSError.
+    """
+    try:
+        yield Path(path)
+    except OSError as error:
+        raise RunError(f"cannot be written ({error.strerror})", where=str(path), hint="choose another place") from None
 
 
 class Page:
