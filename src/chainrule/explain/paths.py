@@ -190,8 +190,8 @@ class Paths:
         page = Page(f"Paths over {self.surface.name}")
         page.paragraph(
             "Left, the surface from above; a circle is a start, a star a minimum. Each line joins places of equal "
-            "loss, and a path that follows the gradient crosses them at right angles. Right, the loss after each update. "
-            f"{self.surface.formula or 'The surface is a function of your own'}."
+            "loss, and a path that follows the gradient crosses them at right angles. Right, the loss after each "
+            f"update. {self.surface.formula or 'The surface is a function of your own'}."
         )
         page.picture(figure, f"{page.title}. {shown}", shown)
         page.heading("Where they got to")
