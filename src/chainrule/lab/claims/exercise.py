@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 OUTPUTS, LABELS = np.array([[0.537], [0.517], [0.521]]), np.array([[1.0], [0.0], [0.0]])
 INPUTS = np.array([[-2.0, 2.0, 2.0], [-1.0, 0.0, -1.0], [0.0, 1.0, 2.0]])
-WEIGHTS = {
+WEIGHTS: dict[str, Any] = {
     "0.weight": [[0.1, 0.2, 0.1], [0.8, -0.5, -0.6]],
     "0.bias": [-0.1, -0.1],
     "2.weight": [[0.21, 0.36]],
