@@ -66,6 +66,17 @@ def test_where_no_trial_will_do_the_weights_stay_and_the_next_update_tries_short
     assert reached[-1][1] == 1.0
 
 
+def test_after_a_search_in_vain_the_pairs_are_forgotten() -> None:
+    lbfgs, start = optim.LBFGS(), np.array([1.0, 2.0, -3.0])
+    *_, (w, state) = updates(lambda w: cr.sum(w**4.0 + w * w), start, lbfgs, 4)
+    assert int(state["pairs"]) == 3
+    g = np.array([2.0, 0.5, -1.0])
+    stayed, state = lbfgs.update(g, state, w, objective=lambda v: cr.sum((v - w) ** 2.0))
+    assert stayed.tolist() == w.tolist()
+    moved, _ = lbfgs.update(g, state, stayed)
+    assert np.allclose(moved.numpy(), w - 0.01 * g / 3.5, rtol=1e-14)
+
+
 def test_a_pair_of_negative_curvature_is_left_out() -> None:
     fixed = optim.LBFGS(0.1, line_search=None)
     [(first, _), (second, state)] = updates(bent, np.array([0.1]), fixed, 2)
@@ -159,15 +170,11 @@ def test_a_small_network_is_fitted_much_closer_than_by_adam_in_as_many_steps() -
 
 @pytest.mark.parametrize("backend", ["numpy", "xla"])
 def test_a_training_broken_off_and_resumed_is_the_uninterrupted_one_bit_for_bit(backend: str, tmp_path: Any) -> None:
-    def begin() -> cr.Trainer:
-        cr.seed(0)
-        model, lbfgs = nn.Linear(COLUMNS, CLASSES), optim.LBFGS(history_size=2)
-        return cr.Trainer(model, nn.CrossEntropyLoss(), lbfgs, penalty=optim.L2(1e-3), backend=backend)
-
-    whole, part = begin(), begin()
-    whole.fit(X, Y, epochs=9, **QUIET)
-    part.fit(X, Y, epochs=5, checkpoint=tmp_path / "c", **QUIET)
+    model, lbfgs = nn.Linear(COLUMNS, CLASSES), optim.LBFGS(history_size=2)
+    whole = cr.Trainer(model, nn.CrossEntropyLoss(), lbfgs, penalty=optim.L2(1e-3), backend=backend)
+    whole.fit(X, Y, epochs=9, callbacks=[lambda t: t.epochs == 5 and t.save(tmp_path / "c")], **QUIET)
     rest = cr.Trainer.load(tmp_path / "c")
+    assert rest.epochs == 5
     rest.fit(X, Y, epochs=9, checkpoint=tmp_path / "c", resume=True, **QUIET)
     assert same(whole, rest)
     assert rest.history.loss == whole.history.loss

@@ -66,13 +66,27 @@ def test_with_every_optimizer_l1_and_l2_end_where_the_objective_has_its_minimum(
         return l1.after({"w": w}, {"w": optimizer.rates(state, w, rate)})["w"], state
 
     w: Any = np.ones(6)
-    state = optimizer.init(w)
+    state = optimizer.tracked(optimizer.init(w))
     graph = cr.trace(one, w, state, 0.0).simplify()
     for step in range(steps):
         w, state = graph.run(w, state, float(step))
     expected = np.sign(t) * np.maximum(c * abs(t) - 0.5, 0) / (c + 0.2)
     assert np.abs(w - expected).max() < 0.01
     assert [x == 0 for x in w] == [x == 0 for x in expected]
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_the_rates_of_momentum_are_how_far_a_steady_gradient_moves_a_weight(nesterov: bool) -> None:
+    sgd, w, g = optim.SGD(0.1, 0.8, nesterov), np.zeros(2), np.array([1.0, -2.0])
+    state = sgd.tracked(sgd.init(w))
+    for lr in (0.1, 0.1, 0.3, 0.01, 0.002):
+        moved, state = sgd.update(g, state, w, lr)
+        assert np.allclose((w - moved).numpy(), sgd.rates(state, moved, lr).numpy() * g, rtol=1e-12)
+        w = moved.numpy()
+    for _ in range(200):
+        w, state = sgd.update(g, state, w)
+    assert sgd.rates(state, w).tolist() == pytest.approx([0.5, 0.5])
+    assert sgd.rates({"velocity": w}, w).tolist() == pytest.approx([0.5, 0.5])
 
 
 @pytest.mark.parametrize("kind", [optim.L1, optim.L2])

@@ -267,6 +267,25 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(backend: str, s
     assert (second.steps, second.epochs) == (whole.steps, whole.epochs)
 
 
+def test_what_momentum_tracks_for_a_proximal_penalty_is_kept_and_is_not_needed(tmp_path: Path) -> None:
+    def begin() -> cr.Trainer:
+        return classifier(optimizer=optim.SGD(0.05, 0.9), schedule=optim.Cosine(), penalty=optim.L1(0.01))
+
+    whole, part, rest = begin(), begin(), begin()
+    whole.fit(X, Y, epochs=6, **QUIET)
+    part.fit(X, Y, epochs=6, callbacks=[lambda trainer: trainer.epochs == 3], checkpoint=tmp_path / "c", **QUIET)
+    rest.fit(X, Y, epochs=6, checkpoint=tmp_path / "c", resume=True, **QUIET)
+    assert same(whole, rest)
+    without = classifier(optimizer=optim.SGD(0.05, 0.9))
+    without.fit(X, Y, epochs=1, **QUIET)
+    without.penalty = optim.L1(0.01)
+    without.save(tmp_path / "run")
+    read = cr.Trainer.load(tmp_path / "run")
+    for trainer in (read, without):
+        trainer.fit(X, Y, epochs=2, **QUIET)
+    assert same(read, without)
+
+
 def test_a_resumed_training_stops_early_where_the_uninterrupted_one_does(tmp_path: Path) -> None:
     noise = np.random.default_rng(3).integers(0, 3, 30)
     arguments: dict[str, Any] = {"epochs": 50, "validation": (HELD[0], noise), "early_stopping": 6, **QUIET}

@@ -46,7 +46,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 def by_hand(trainer: cr.Trainer, X: Any, y: Any, epochs: int, batch: int) -> tuple[list[float], np.ndarray]:
     """The losses of all steps and the parameters at the end, define-by-run."""
     named: Any = {name: cr.tensor(p.numpy().astype(np.float64)) for name, p in trainer.model.named_parameters()}
-    state, losses, steps = trainer.optimizer.init(named), [], -(-len(X) // batch)
+    state, losses, steps = trainer.optimizer.tracked(trainer.optimizer.init(named)), [], -(-len(X) // batch)
     schedule = trainer.schedule and trainer.schedule.bind(epochs * steps, steps)
     X, y = X.astype(np.float64), y if y.dtype.kind == "i" else y.astype(np.float64)
     penalties: Any = trainer.penalty if isinstance(trainer.penalty, tuple) else filter(None, [trainer.penalty])

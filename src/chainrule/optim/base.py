@@ -63,7 +63,7 @@ class Optimizer:
         """How far a step moves each weight for each unit of a steady gradient, in the structure of the parameters.
 
         A proximal penalty shrinks by it, so that it weighs against the gradient as the objective says, whatever the
-        optimizer makes of the gradient.
+        optimizer makes of the gradient. For changing rates `tracked` must have prepared the state.
 
         Args:
             state: as the update has left it.
@@ -71,6 +71,10 @@ class Optimizer:
             lr: the learning rate of the step; the optimizer's own by default.
         """
         raise NotImplementedError
+
+    def tracked(self, state: State) -> State:
+        """The state with what `rates` has to know of the steps before, and `update` then keeps up."""
+        return state
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{key}={value}' for key, value in vars(self).items())})"
@@ -102,13 +106,18 @@ def step_rate(lr: Any, own: float, gradients: Any) -> Tensor:
     return F.cast(F.as_tensor(own if lr is None else lr), precision(gradients))
 
 
-def each(rule: Callable[..., tuple[Tensor, ...]], *trees: Any) -> list[Any]:
-    """A rule of several leaves with several results, applied to trees of one structure: as many trees of results."""
-    structure = tree.flatten(trees[0])[1].plain()
+def alike(*trees: Any) -> list[list[Tensor]]:
+    """The leaves of each tree as tensors; refuses trees that have not as many leaves."""
     columns = [[F.as_tensor(leaf) for leaf in tree.flatten(t)[0]] for t in trees]
     if len({len(column) for column in columns}) > 1:
         raise ArgumentError("the trees differ", where="update", expected="gradients and parameters of one structure")
-    results = [rule(*row) for row in zip(*columns, strict=True)]
+    return columns
+
+
+def each(rule: Callable[..., tuple[Tensor, ...]], *trees: Any) -> list[Any]:
+    """A rule of several leaves with several results, applied to trees of one structure: as many trees of results."""
+    structure = tree.flatten(trees[0])[1].plain()
+    results = [rule(*row) for row in zip(*alike(*trees), strict=True)]
     return [tree.unflatten(structure, list(column)) for column in zip(*results, strict=True)]
 
 

@@ -11,7 +11,7 @@ from chainrule import tree
 from chainrule.errors import ArgumentError, check_number
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor, constant
-from chainrule.optim.base import Optimizer, State, Updated, precision, step_rate
+from chainrule.optim.base import Optimizer, State, Updated, alike, precision, step_rate
 
 TRIALS = 4
 """Points that a line search looks at in one update, each at the cost of a forward pass, needed or not."""
@@ -105,7 +105,8 @@ class LBFGS(Optimizer):
             lr: the learning rate of this step; the optimizer's own by default.
             objective: w → C, of which the gradients are; without it nothing is searched.
         """
-        rate, g = step_rate(lr, self.lr, gradients), _joined(gradients)
+        leaves, _ = alike(gradients, parameters)
+        rate, g = step_rate(lr, self.lr, gradients), F.concatenate([F.reshape(leaf, -1) for leaf in leaves])
         memory = _remembered(state, g)
         direction = _direction(memory, g, F.as_tensor(state["reach"]))
         length, found = rate, F.as_tensor(np.ones((), bool))
@@ -185,12 +186,6 @@ def _shorter(length: Tensor, rise: Tensor, slope: Tensor) -> Tensor:
     bent = 2.0 * (rise - slope * length)
     best = F.where(F.isfinite(rise), -slope * F.square(length) / F.where(bent > 0, bent, 1.0), 0.0)
     return F.clip(best, length * SHORTEST, length * LONGEST)
-
-
-def _joined(leaves: Any) -> Tensor:
-    """The leaves as one vector."""
-    parts = [F.reshape(F.as_tensor(leaf), -1) for leaf in tree.flatten(leaves)[0]]
-    return F.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
 def _moved(parameters: Any, change: Tensor) -> Any:

@@ -84,8 +84,8 @@ class L1(Penalty):
 
     Adding α·sign(w) to the gradient instead would let weights jitter about 0; this sets them to exactly 0 (iterative
     soft-thresholding, Daubechies et al. 2004). η is the rate that the optimizer has for the weight, by its `rates`:
-    η/(1−β) with momentum, η/(√ŝ + ε) with Adam (Yun et al. 2021). So a weight rests at 0 where |∂C/∂w| < α, whichever
-    optimizer trains; with the schedule's rate alone, Adam's steps would hardly leave a weight there.
+    η/(1−β) with momentum, η/(√ŝ + ε) with Adam (as Yun et al. 2021 have it). So a weight rests at 0 where |∂C/∂w| < α,
+    whichever optimizer trains; with the schedule's rate alone, Adam's steps would hardly leave a weight there.
 
     Example:
         >>> import chainrule as cr

@@ -45,10 +45,14 @@ class SGD(Optimizer):
             raise ArgumentError("Nesterov needs momentum", where="nesterov", expected="momentum above 0", got=momentum)
 
     def init(self, parameters: Any) -> State:
-        """Velocities of 0, and what the rates of the steps have added up to in them; without momentum nothing."""
-        if not self.momentum:
-            return {}
-        return {"velocity": full_like(parameters), "rate": constant(np.zeros((), precision(parameters)))}
+        """Velocities of 0, or nothing."""
+        return {"velocity": full_like(parameters)} if self.momentum else {}
+
+    def tracked(self, state: State) -> State:
+        """With momentum also the sum that the rates make in the velocity, R ← βR + η."""
+        if not self.momentum or "rate" in state:
+            return state
+        return state | {"rate": constant(np.zeros((), precision(state["velocity"])))}
 
     def update(self, gradients: Any, state: State, parameters: Any, lr: Any = None) -> Updated:
         """One step."""
@@ -63,11 +67,13 @@ class SGD(Optimizer):
             return w + (new * self.momentum - step if self.nesterov else new), new
 
         parameters, velocity = each(rule, parameters, gradients, state["velocity"])
-        return Updated(parameters, {"velocity": velocity, "rate": F.as_tensor(state["rate"]) * self.momentum + rate})
+        kept = {"rate": F.as_tensor(state["rate"]) * self.momentum + rate} if "rate" in state else {}
+        return Updated(parameters, {"velocity": velocity, **kept})
 
     def rates(self, state: State, parameters: Any, lr: Any = None) -> Any:
-        """η for every weight; with momentum what a velocity of steady gradients has of it, in the end η/(1−β)."""
+        """η for every weight; with momentum R, which for a constant η becomes η/(1−β) (Nesterov: βR + η)."""
         rate = step_rate(lr, self.lr, parameters)
         if self.momentum:
-            rate = rate + F.as_tensor(state["rate"]) * self.momentum if self.nesterov else F.as_tensor(state["rate"])
+            sums = F.as_tensor(state.get("rate", rate * (1.0 / (1.0 - self.momentum))))
+            rate = sums * self.momentum + rate if self.nesterov else sums
         return tree.map(lambda w: F.broadcast_to(rate, F.as_tensor(w).shape), parameters)

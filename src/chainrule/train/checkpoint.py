@@ -162,7 +162,9 @@ def _optimizer_state(trainer: Trainer, found: dict[str, Any]) -> Any:
     """The optimizer's state with the arrays found, by path; None where there are none."""
     if not found:
         return None
-    empty = tree.map(lambda x: x.numpy(), trainer.optimizer.init(dict(trainer.model.tree_children())))
+    plain = tree.map(lambda x: x.numpy(), trainer.optimizer.init(dict(trainer.model.tree_children())))
+    tracked = trainer.optimizer.tracked(plain)
+    empty = tracked if set(tree.names(tracked)) == set(found) else plain
     names = tree.names(empty)
     if unknown := [name for name in found if name not in names]:
         raise ValueError(f"no place in {type(trainer.optimizer).__name__} for {unknown[0]}")

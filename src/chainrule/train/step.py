@@ -68,14 +68,16 @@ class Step:
         named = {name: np.asarray(p.value, self.dtype) for name, p in self.model.named_parameters()}
         parameters = np.concatenate([p.reshape(-1) for p in named.values()]) if self.packed else named
         if optimizer is None:
-            laid_out = tree.map(lambda x: x.value, self.optimizer.init(parameters))
+            laid_out = self.optimizer.init(parameters)
         else:
             laid_out = self._laid_out(optimizer)
+        if self._proximal:
+            laid_out = self.optimizer.tracked(laid_out)
         observed = {"factor": np.asarray(factor, self.dtype)} if self._observes else {}
         return {
             "parameters": parameters,
             "buffers": {name: b.value for name, b in self.model.named_buffers()},
-            "optimizer": laid_out,
+            "optimizer": tree.map(lambda x: x.value if isinstance(x, Tensor) else x, laid_out),
             "step": np.asarray(step, np.int32),
             "start": np.asarray(start, np.int32),
             **observed,
@@ -84,6 +86,10 @@ class Step:
     @property
     def _observes(self) -> bool:
         return self.schedule is not None and self.schedule.observes
+
+    @property
+    def _proximal(self) -> list[Penalty]:
+        return [penalty for penalty in self.penalties if penalty.proximal]
 
     @functools.cached_property
     def _by_path(self) -> frozenset[str]:
@@ -200,10 +206,10 @@ class Step:
         laid_out: Any = self.layout.pack(gradients) if self.packed else gradients
         rate = self._rate(state)
         moved, optimizer = self.optimizer.update(laid_out, state["optimizer"], state["parameters"], rate, **more)
-        if proximal := [penalty for penalty in self.penalties if penalty.proximal]:
+        if self._proximal:
             rates = self._by_name(self.optimizer.rates(optimizer, moved, rate))
             named = self._by_name(moved)
-            for penalty in proximal:
+            for penalty in self._proximal:
                 named = penalty.after(named, rates)
             moved = self.layout.pack(named) if self.packed else named
         return moved, optimizer
