@@ -182,9 +182,10 @@ def test_dropout_of_everything_trains_the_last_bias_alone_and_stays_finite() -> 
     assert [name for name in before if not np.array_equal(before[name], after[name])] == ["3.bias"]
 
 
-def test_a_penalty_of_l1_leaves_weights_at_exactly_zero() -> None:
-    trainer = classifier(optimizer=optim.SGD(0.1), penalty=optim.L1(0.1))
-    trainer.fit(*table(), epochs=30, **QUIET)
+@pytest.mark.parametrize("optimizer", [optim.SGD(0.1), optim.SGD(0.02, 0.9), optim.Adam(0.02), optim.RMSProp(0.01)])
+def test_a_penalty_of_l1_leaves_weights_at_exactly_zero(optimizer: optim.Optimizer) -> None:
+    trainer = classifier(optimizer=optimizer, penalty=optim.L1(0.1), schedule=optim.Cosine())
+    trainer.fit(*table(), epochs=80, **QUIET)
     weights = trainer.model[0].weight.numpy()
     assert (weights == 0).mean() > 0.2
     assert trainer.model[2].bias.numpy().all()
