@@ -328,10 +328,13 @@ def test_the_model_stays_as_it_is():
     model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm(3), nn.Dropout(0.5), nn.Linear(3, 1)).eval()
     before, states = model.state_dict(), [module.training for _, module in model.named_modules()]
     x, y = rows(1)
-    derive(model, nn.MSELoss(), x, y, optim.Adam(0.1), steps=2)
+    values = derive(model, nn.MSELoss(), x, y, optim.Adam(0.1), steps=2).values
     after = model.state_dict()
     assert all(before[path].tobytes() == after[path].tobytes() and after[path].dtype == "float32" for path in before)
     assert [module.training for _, module in model.named_modules()] == states
+    assert derive(model.train(), nn.MSELoss(), x, y, optim.Adam(0.1), steps=2).values == values, (
+        "it trains all the same"
+    )
 
 
 def test_one_sample_and_many():

@@ -86,10 +86,19 @@ def test_backward_lines_pair_with_forward_lines_in_reverse_and_say_shapes():
 
 def test_a_fan_out_shows_each_share_and_their_sum():
     model = nn.Sequential(nn.Lambda(lambda x: x + cr.tanh(x)), nn.Linear(3, 1))
-    found = lines(derive(model, nn.MSELoss(), X, Y).to_markdown() + "## Step 2")
+    page = derive(model, nn.MSELoss(), X, Y).to_markdown()
+    found = lines(page + "## Step 2")
     assert found["∂C/∂x through h2"] == "∂C/∂h2"
+    numbers = {row[0].split(" = ")[0]: row[3:] for row in (line[2:].split(" | ") for line in page.splitlines())}
+    assert numbers["∂C/∂x through h2"] == numbers["∂C/∂h2"]
+    assert numbers["∂C/∂x through h"] != numbers["∂C/∂h2"]
     assert found["∂C/∂x through h"] == "∂C/∂h·(1 − h²)"
     assert found["∂C/∂x"] == "∂C/∂x through h2 + ∂C/∂x through h"
+
+
+def test_a_formula_leaves_out_the_operand_that_is_not_there():
+    found = lines(derive(nn.Linear(3, 1, bias=False), nn.MSELoss(), X, Y).to_markdown() + "## Step 2")
+    assert found["z1"] == "x·W1ᵀ"
 
 
 def test_dropouts_mask_is_a_line():
