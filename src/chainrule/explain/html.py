@@ -19,7 +19,7 @@ body { max-width: 80rem; } math { font-size: 1.05em; } td { vertical-align: midd
 td.said { color: #777; font-size: .85rem; } td p { margin: 0; color: #777; font-size: .85rem; }
 h2 { border-top: 2px solid #8886; padding-top: 1rem; } h3 { font-size: 1.02rem; margin-bottom: 0; }
 .rows td:first-child { white-space: nowrap; }
-.shape { white-space: nowrap; font-size: .85rem; } .rows mtd { padding: .08em .35em; }
+.shape { white-space: nowrap; font-size: .85rem; } .rows mtd { padding: .14em .35em; }
 </style>"""
 _ROWS = """\
 <table class="rows"><thead><tr><th>quantity{% if below %} and {{ note }}{% endif %}</th><th>shape</th>
