@@ -74,6 +74,7 @@ def rule(name: str, text: str, *adjoints: Adjoint | None) -> None:
 # ---- elementwise, one operand
 
 rule("identity", "x̄ = g", lambda g, y, x: g)
+rule("settle", "x̄ = g", lambda g, y, x: g)
 rule("negative", "x̄ = −g", lambda g, y, x: -g)
 rule("exp", "x̄ = g·y", lambda g, y, x: g * y)
 rule("expm1", "x̄ = g·(y + 1)", lambda g, y, x: g * (y + 1.0))

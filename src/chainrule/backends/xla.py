@@ -76,6 +76,22 @@ def _linear(attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
+def _settle(attrs: dict[str, Any]) -> Kernel:
+    import jax.numpy as jnp
+    from jax import lax
+
+    def kernel(x: Any) -> Any:
+        if not x.size:
+            return x
+        # A compiler computes cheap things anew for each user, and not always to the last bit alike. What a loop gives
+        # is there once; that it runs just once is hidden from the compiler, which would take the loop away.
+        some = x[(0,) * x.ndim]
+        times = jnp.where(some != some, 2, 1)
+        return lax.while_loop(lambda c: c[0] < times, lambda c: (c[0] + 1, x), (0, jnp.zeros_like(x)))[1]
+
+    return kernel
+
+
 def _erf(attrs: dict[str, Any]) -> Kernel:
     from jax import lax
 
@@ -106,6 +122,7 @@ def _scan(attrs: dict[str, Any]) -> Kernel:
 _OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {
     "getitem": _getitem,
     "put_add": _put_add,
+    "settle": _settle,
     "linear": _linear,
     "erf": _erf,
     "gelu": lambda a: gelu(_erf(a)),

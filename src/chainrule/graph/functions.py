@@ -130,7 +130,10 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The largest element over all axes or those named; equal largest elements share the gradient equally."""
     x = as_tensor(x)
-    return apply("max", x, axes=all_axes(axis, x.ndim), keepdims=keepdims)
+    # The rule asks which elements equal the largest: all of its users must see the same numbers, to the last bit.
+    axes = all_axes(axis, x.ndim)
+    x = apply("settle", x) if x.dtype.kind == "f" and axes else x
+    return apply("max", x, axes=axes, keepdims=keepdims)
 
 
 def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:

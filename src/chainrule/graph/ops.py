@@ -102,6 +102,7 @@ for _name, _formula in {
     "sign": "y = sign x",
     "floor": "y = ⌊x⌋",
     "identity": "y = x",
+    "settle": "y = x, computed once",
     "stop_gradient": "y = x, constant for derivatives",
 }.items():
     define(_name, _formula, same, elementwise=True)
