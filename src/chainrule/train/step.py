@@ -256,7 +256,7 @@ def _pulse(gradients: Iterable[Tensor]) -> Tensor:
     that XLA need not copy it.
     """
     gradients = list(gradients)
-    small = [g for g in gradients if g.size <= SMALL] or gradients
+    small = [g for g in gradients if g.ndim <= 1] or gradients
     return functools.reduce(F.add, [F.sum(g) for g in small])
 
 

@@ -1,0 +1,64 @@
+"""The compiled backend: a graph, or a whole schedule of epochs, as one XLA program.
+
+JAX serves as array namespace and compiler (`jit`, `lax` control flow); nothing here differentiates. It is imported
+when the first program is compiled. Double precision is switched on around our own calls only, so that a user's own
+JAX code keeps its setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.backends.xla.loops import compile_schedule
+from chainrule.backends.xla.lower import function
+from chainrule.graph.graph import Graph
+
+__all__ = ["compile_graph", "compile_schedule", "get", "hold", "put", "view"]
+
+Program = Callable[[Sequence[Any]], list[Any]]
+
+
+def compile_graph(graph: Graph) -> Program:
+    """A function from the arrays of `graph.arrays` to the arrays of its outputs, compiled at its first call."""
+    import jax
+
+    program = jax.jit(function(graph))
+
+    def run(values: Sequence[Any]) -> list[Any]:
+        with jax.enable_x64(True):
+            return [np.asarray(y) for y in program(list(values))]
+
+    return run
+
+
+def put(arrays: list[Any]) -> list[Any]:
+    """Arrays copied to where the programs run; the list is emptied meanwhile, so that no large state is there twice."""
+    import jax
+
+    placed = []
+    arrays.reverse()
+    with jax.enable_x64(True):
+        while arrays:
+            placed.append(jax.device_put(arrays.pop(), may_alias=False))
+    return placed
+
+
+def get(arrays: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
+    """Arrays copied back, each one's own."""
+    return [np.array(a) for a in arrays]
+
+
+def view(arrays: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
+    """Arrays to read, not copied where that can be spared, which no program may use up any more."""
+    return [np.asarray(a) for a in arrays]
+
+
+def hold(arrays: Sequence[Any]) -> list[Any]:
+    """Arrays that programs only read, where the programs run; not copied where that can be spared."""
+    import jax
+
+    with jax.enable_x64(True):
+        return [jax.device_put(a, may_alias=True) for a in arrays]

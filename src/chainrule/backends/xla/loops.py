@@ -1,0 +1,144 @@
+"""A schedule of epochs as one XLA program: two nested loops, the state donated from call to call."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.backends.loop import LoopProgram, Outcome, Phase, Schedule, Span
+from chainrule.backends.xla import small
+from chainrule.backends.xla.lower import function
+from chainrule.graph.graph import Graph
+from chainrule.passes.guard import guarded
+
+
+def compile_schedule(schedule: Schedule) -> LoopProgram:
+    """All epochs of a schedule as one compiled program; the state's buffers are donated from call to call."""
+    import jax
+
+    tiny = small.possible() and all(small.fits(phase.graphs) for phase in (schedule.train, *schedule.evaluate))
+    program = jax.jit(_epochs(schedule, tiny), donate_argnums=0, compiler_options=_options(tiny))
+
+    def run(state: list[Any], data: Sequence[Any], orders: Any, span: Span) -> Outcome:
+        with jax.enable_x64(True):
+            state, train, evaluate = program(list(state), list(data), orders, np.asarray(span, np.int32))
+            return Outcome(state, np.asarray(train), tuple(np.asarray(records) for records in evaluate))
+
+    return run
+
+
+@functools.cache
+def _options(tiny: bool) -> dict[str, Any]:
+    """Compiler options for loops, where this version of XLA knows them.
+
+    On a CPU the analysis of regions spares a copy of nearly every weight matrix in each step, since XLA then sees that
+    the backward pass has read a weight before the update writes it. In one kernel, reductions are not to be handed to
+    a library, and nothing else competes for the wide registers.
+    """
+    import jax
+
+    options: dict[str, Any] = {"xla_cpu_copy_insertion_use_region_analysis": True}
+    if tiny:
+        options |= {"xla_cpu_experimental_ynn_fusion_type": "", "xla_cpu_prefer_vector_width": 512}
+    try:
+        jax.jit(lambda x: x, compiler_options=options)(0).block_until_ready()
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return options
+
+
+def _epochs(schedule: Schedule, tiny: bool) -> Callable[..., Any]:
+    import jax.numpy as jnp
+    from jax import lax
+
+    train = _phase(schedule.train, tiny)
+    evaluations = [_phase(phase, tiny) for phase in schedule.evaluate]
+    counts = [jnp.arange(phase.rows, dtype=jnp.int32) for phase in schedule.evaluate]
+
+    def run(state: list[Any], data: list[Any], orders: Any, span: Any) -> Any:
+        first, last, start, stop = (span[i] for i in range(4))
+        records = [_blank(schedule.epochs, phase) for phase in (schedule.train, *schedule.evaluate)]
+
+        def going_on(carry: Any) -> Any:
+            epoch, alive, _, _ = carry
+            return (epoch < last) & alive
+
+        def one_epoch(carry: Any) -> Any:
+            epoch, alive, state, records = carry
+            order = lax.dynamic_index_in_dim(orders, epoch, keepdims=False)
+            alive, state, row = train(state, data, order, start, stop)
+            written = [_write(records[0], row, epoch)]
+            for phase, evaluation, count, record in zip(
+                schedule.evaluate, evaluations, counts, records[1:], strict=True
+            ):
+                # The evaluation is skipped where the span ends in the midst of an epoch.
+                end = jnp.where(alive & (stop == schedule.train.steps), phase.steps, 0)
+                written.append(_write(record, evaluation(state, data, count, 0, end)[2], epoch))
+            return epoch + 1, alive, state, written
+
+        carry = (first, jnp.asarray(True), state, records)
+        _, _, state, records = lax.while_loop(going_on, one_epoch, carry)
+        return state, records[0], records[1:]
+
+    return small.one_kernel(run) if tiny else run
+
+
+def _blank(epochs: int, phase: Phase) -> Any:
+    import jax.numpy as jnp
+
+    return jnp.full((epochs, phase.steps, phase.record), jnp.nan, phase.graph.outputs[-1].dtype)
+
+
+def _write(records: Any, row: Any, position: Any) -> Any:
+    from jax import lax
+
+    return lax.dynamic_update_index_in_dim(records, row, position, 0)
+
+
+def _phase(phase: Phase, tiny: bool) -> Callable[..., Any]:
+    """A pass over batches [start, stop) of an order: (state, data, order, start, stop) → (alive, state, records)."""
+    import jax.numpy as jnp
+    from jax import lax
+
+    rows = small.ROWS if tiny else {}
+    steps = {
+        graph: function(guarded(graph, phase.states) if phase.changes_state else graph, rows) for graph in phase.graphs
+    }
+
+    def advance(graph: Graph | None, size: int, state: list[Any], data: list[Any], order: Any, at: Any) -> Any:
+        assert graph is not None, "a batch without its graph"
+        rows = lax.dynamic_slice_in_dim(order, at, size)
+        *new, record = steps[graph]([*state, *data, rows])
+        if not phase.changes_state:
+            return jnp.asarray(True), state, record
+        return jnp.isfinite(record).all(), new, record
+
+    def run(state: list[Any], everything: list[Any], order: Any, start: Any, stop: Any) -> Any:
+        data = [everything[i] for i in phase.data]
+
+        def going_on(carry: Any) -> Any:
+            i, alive, _, _ = carry
+            return (i < jnp.minimum(stop, phase.full)) & alive
+
+        def one_step(carry: Any) -> Any:
+            i, _, state, records = carry
+            alive, state, record = advance(phase.step, phase.batch, state, data, order, i * phase.batch)
+            return i + 1, alive, state, _write(records, record, i)
+
+        carry = (jnp.asarray(start, jnp.int32), jnp.asarray(True), state, _blank(1, phase)[0])
+        if phase.step is not None:
+            carry = lax.while_loop(going_on, one_step, carry)
+        if phase.last is None:
+            return carry[1:]
+        size, at = phase.rows - phase.full * phase.batch, phase.full * phase.batch
+
+        def last_step(alive: Any, state: list[Any], records: Any) -> Any:
+            fine, state, record = advance(phase.last, size, state, data, order, at)
+            return fine, state, _write(records, record, phase.full)
+
+        return lax.cond(carry[1] & (stop > phase.full), last_step, lambda *kept: kept, *carry[1:])
+
+    return run

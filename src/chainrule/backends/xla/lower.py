@@ -1,0 +1,157 @@
+"""How a graph's nodes are said in JAX's array namespace, to be traced by `jit`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.backends.kernels import KERNELS, Kernel, gelu
+from chainrule.graph.graph import Graph
+from chainrule.graph.ops import BUNDLE, Slot, fill
+
+Row = Callable[[dict[str, Any]], Kernel]
+
+
+def _getitem(attrs: dict[str, Any]) -> Kernel:
+    import jax.numpy as jnp
+
+    index = attrs["index"]
+
+    def rows(x: Any, places: Any) -> Any:
+        # Negative places count from the end as in NumPy; JAX's own check for each place costs more than the gather.
+        return jnp.take(x, jnp.where(places < 0, places + x.shape[0], places), axis=0, mode="clip")
+
+    if index and index[0] == Slot(0) and all(entry == ("slice", None, None, None) for entry in index[1:]):
+        return rows
+    return lambda x, *arrays: x[fill(index, arrays)]
+
+
+def _put_add(attrs: dict[str, Any]) -> Kernel:
+    import jax.numpy as jnp
+
+    index, shape = attrs["index"], attrs["shape"]
+    if not any(isinstance(entry, Slot) for entry in index):
+        return _padded(index, shape)
+    return lambda x, *arrays: jnp.zeros(shape, x.dtype).at[fill(index, arrays)].add(x)
+
+
+def _padded(index: Any, shape: tuple[int, ...]) -> Kernel:
+    """Zeros with x where a basic index points, as padding: it fuses, and XLA can abort where a scatter fills it all."""
+    import jax.numpy as jnp
+    from jax import lax
+
+    entries = [entry for entry in index if entry is not None]
+    ranges = [
+        range(n)[e : e + 1 or None] if isinstance(e, int) else range(*slice(*e[1:]).indices(n))
+        for e, n in zip(entries, shape, strict=True)
+    ]
+    backwards = [axis for axis, r in enumerate(ranges) if r.step < 0]
+    upwards = [r[::-1] if r.step < 0 else r for r in ranges]
+    padding = [(r[0], n - 1 - r[-1], r.step - 1) if r else (n, 0, 0) for r, n in zip(upwards, shape, strict=True)]
+
+    def kernel(x: Any) -> Any:
+        core = jnp.flip(jnp.reshape(x, [len(r) for r in ranges]), backwards)
+        return lax.pad(core, jnp.zeros((), x.dtype), padding)
+
+    return kernel
+
+
+def _linear(attrs: dict[str, Any]) -> Kernel:
+    from jax import lax
+
+    def kernel(x: Any, weight: Any, bias: Any = None) -> Any:
+        y = lax.dot_general(x, weight, (((x.ndim - 1,), (1,)), ((), ())))
+        return y if bias is None else y + bias
+
+    return kernel
+
+
+def _settle(attrs: dict[str, Any]) -> Kernel:
+    import jax.numpy as jnp
+    from jax import lax
+
+    def kernel(x: Any) -> Any:
+        if not x.size:
+            return x
+        # A compiler computes cheap things anew for each user, and not always to the last bit alike. What a loop gives
+        # is there once; that it runs just once is hidden from the compiler, which would take the loop away.
+        some = x[(0,) * x.ndim]
+        times = jnp.where(some != some, 2, 1)
+        return lax.while_loop(lambda c: c[0] < times, lambda c: (c[0] + 1, x), (0, jnp.zeros_like(x)))[1]
+
+    return kernel
+
+
+def _erf(attrs: dict[str, Any]) -> Kernel:
+    from jax import lax
+
+    kernel: Kernel = lax.erf
+    return kernel
+
+
+def _scan(attrs: dict[str, Any]) -> Kernel:
+    from jax import lax
+
+    step = function(attrs["body"])
+    count = attrs["carries"]
+    inputs = count + attrs["sequences"]
+
+    def kernel(*operands: Any) -> tuple[Any, ...]:
+        def one(carry: list[Any], sequences: list[Any]) -> Any:
+            given = step([*carry, *sequences, *operands[inputs:]])
+            return given[:count], (*given[count:], *carry[: attrs["kept"]])
+
+        carry, stacked = lax.scan(
+            one, list(operands[:count]), list(operands[count:inputs]), attrs["length"], attrs["reverse"]
+        )
+        return (*carry, *stacked)
+
+    return kernel
+
+
+OWN: dict[str, Row] = {
+    "getitem": _getitem,
+    "put_add": _put_add,
+    "settle": _settle,
+    "linear": _linear,
+    "erf": _erf,
+    "gelu": lambda a: gelu(_erf(a)),
+    "scan": _scan,
+}
+
+
+def _kernel(op: str, attrs: dict[str, Any], more: Mapping[str, Row]) -> Kernel:
+    import jax.numpy as jnp
+
+    own = more.get(op) or OWN.get(op)
+    return own(attrs) if own else KERNELS[op](jnp, attrs)
+
+
+def _literal(value: np.ndarray[Any, Any]) -> Any:
+    """A constant of the program; where one number was stretched over axes, the number and the stretching."""
+    import jax.numpy as jnp
+
+    core = value[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in value.strides)]
+    return jnp.broadcast_to(jnp.asarray(core, dtype=value.dtype), value.shape)
+
+
+def function(graph: Graph, more: Mapping[str, Row] | None = None) -> Callable[[Sequence[Any]], list[Any]]:
+    """The graph as a function of JAX arrays, to be traced by `jit`; `more` are rows that go before the usual ones."""
+    rows = more or {}
+
+    def run(values: Sequence[Any]) -> list[Any]:
+        held = {x.id: v for x, v in zip((*graph.inputs, *graph.captured), values, strict=True)}
+        for node in graph.nodes:
+            if node.id in held:
+                continue
+            if node.op == "constant":
+                assert node.value is not None
+                held[node.id] = _literal(node.value)
+                continue
+            value = _kernel(node.op, node.attrs, rows)(*(held[x.id] for x in node.inputs))
+            held[node.id] = value if node.dtype == BUNDLE else value.astype(node.dtype)
+        return [held[y.id] for y in graph.outputs]
+
+    return run

@@ -1,0 +1,141 @@
+"""Loops so small that starting their operations costs more than computing them: one kernel for the whole loop.
+
+XLA runs a loop's body as a list of kernels, and on a CPU the start of one costs about as much as all the arithmetic of
+a small layer. It can also emit a whole computation, loops included, as one function that runs on one thread: it does so
+where the call of the computation carries the attribute `xla_cpu_small_call`. In such a function a product is not handed
+to a library, so it is written here as what the compiler turns into good machine code: rank-one updates, several at a
+time, along rows that lie together in memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from chainrule.backends.kernels import Kernel
+from chainrule.graph.graph import LEAVES, Graph
+from chainrule.graph.ops import OPS, Slot
+from chainrule.graph.tensor import Tensor
+
+MARK = {"inlineable": "false", "xla_cpu_small_call": "true"}
+WORK = 3e6
+"""Floating-point operations a step up to which one thread without waiting beats two that wait for each other."""
+AT_ONCE = 8
+"""Rank-one updates in one pass over the result: fewer read and write it too often, more run out of registers."""
+_KNOWN = {
+    "linear", "matmul", "sum", "max", "reshape", "transpose", "broadcast_to", "getitem", "concatenate", "argmax",
+    "random_uniform", "softmax", "log_softmax", "cross_entropy", "put_add",
+}  # fmt: skip
+
+
+def fits(graphs: Sequence[Graph]) -> bool:
+    """Whether all of these steps are small, and made of operations that such a function can hold."""
+    return all(sum(map(_work, graph.nodes)) <= WORK for graph in graphs)
+
+
+def _work(node: Tensor) -> float:
+    if node.op in LEAVES:
+        return 0.0
+    if node.op in ("linear", "matmul"):
+        return 2.0 * node.size * node.inputs[0].shape[-1] if node.inputs[1].ndim == 2 else math.inf
+    known = OPS[node.op].elementwise or node.op in _KNOWN
+    # A scatter cannot be part of such a function.
+    scatters = node.op == "put_add" and any(isinstance(entry, Slot) for entry in node.attrs["index"])
+    return math.inf if scatters or not known else float(node.size)
+
+
+def one_kernel(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A function like `f`, compiled as one kernel."""
+    import jax
+    from jax.experimental.xla_metadata import set_xla_metadata
+
+    inner = jax.jit(f)
+
+    def call(*args: Any) -> Any:
+        return set_xla_metadata(inner(*args), **MARK)
+
+    return call
+
+
+@functools.cache
+def possible() -> bool:
+    """Whether this version of XLA makes one kernel of a call that asks for it."""
+    import jax
+
+    if jax.default_backend() != "cpu":
+        return False
+    program = jax.jit(one_kernel(lambda x: jax.lax.fori_loop(0, x, lambda i, y: y + x * i, x)))
+    try:
+        text = program.lower(3).compile().as_text()
+    except (jax.errors.JaxRuntimeError, TypeError):
+        return False
+    return any(" call(" in line and "xla_cpu_small_call" in line for line in (text or "").splitlines())
+
+
+# ---- products
+
+
+def _product(x: Any, y: Any) -> Any:
+    """X·Y as rank-one updates, in an order that lets the rows of Y and of the result be read as they lie."""
+    import jax.numpy as jnp
+    from jax import lax
+
+    rows, inner = x.shape
+
+    def updates(result: Any, x: Any, y: Any) -> Any:
+        for k in range(y.shape[0]):
+            result = result + x[:, k : k + 1] * y[k : k + 1, :]
+        return result
+
+    def some(turn: Any, result: Any) -> Any:
+        at = rest + turn * some_at_once
+        return updates(
+            result, lax.dynamic_slice_in_dim(x, at, some_at_once, 1), lax.dynamic_slice_in_dim(y, at, some_at_once, 0)
+        )
+
+    # What a loop gives is kept; anything else would be computed anew by each of its users, in an order of their own.
+    some_at_once = max((k for k in range(1, AT_ONCE + 1) if inner >= 2 * k), key=lambda k: k - inner % k, default=inner)
+    turns = inner // some_at_once
+    rest = inner - turns * some_at_once
+    result = updates(jnp.zeros((rows, y.shape[1]), x.dtype), x[:, :rest], y[:rest])
+    return lax.fori_loop(0, turns, some, result)
+
+
+def _matmul(attrs: dict[str, Any]) -> Kernel:
+    return _product
+
+
+def _linear(attrs: dict[str, Any]) -> Kernel:
+    import jax.numpy as jnp
+    from jax import lax
+
+    def kernel(x: Any, weight: Any, bias: Any = None) -> Any:
+        # Turned round once, or every update would gather its row from far apart.
+        turned = lax.optimization_barrier(weight.T)
+        y = jnp.reshape(_product(jnp.reshape(x, (-1, x.shape[-1])), turned), (*x.shape[:-1], weight.shape[0]))
+        return y if bias is None else y + bias
+
+    return kernel
+
+
+def _sum(attrs: dict[str, Any]) -> Kernel:
+    import jax.numpy as jnp
+
+    axes, keepdims = attrs["axes"], attrs["keepdims"]
+
+    def kernel(x: Any) -> Any:
+        leading = x.ndim == 2 and axes and axes[0] == 0 and x.dtype.kind == "f" and x.shape[0] > 1
+        if not leading:
+            return jnp.sum(x, axis=axes, keepdims=keepdims)
+        # Down the columns the sums of a row's places go side by side; along a row they would wait for each other.
+        down = _product(jnp.ones((1, x.shape[0]), x.dtype), x)
+        if len(axes) == 1:
+            return down if keepdims else down[0]
+        return jnp.sum(down, axis=None if not keepdims else (0, 1), keepdims=keepdims)
+
+    return kernel
+
+
+ROWS = {"matmul": _matmul, "linear": _linear, "sum": _sum}
