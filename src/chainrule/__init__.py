@@ -17,13 +17,14 @@ from chainrule.graph.scan import scan
 if TYPE_CHECKING:
     from chainrule import explain, lab, nn, optim
     from chainrule.nn.random import seed
-    from chainrule.train import History, Trainer
+    from chainrule.train import History, Sweep, Trainer
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "ChainruleError", "GradientMismatch", "Graph", "History", "Tensor", "Trainer", "check_grad", "compile", "explain",
-    "grad", "hessian", "jacobian", "jvp", "lab", "nn", "no_grad", "optim", "passes", "per_example_grad", "scan", "seed",
+    "ChainruleError", "GradientMismatch", "Graph", "History", "Sweep", "Tensor", "Trainer", "check_grad", "compile",
+    "explain", "grad", "hessian", "jacobian", "jvp", "lab", "nn", "no_grad", "optim", "passes", "per_example_grad",
+    "scan", "seed",
     "tensor", "trace", "value_and_grad", "vjp", *functions.__all__,
 ]  # fmt: skip
 
@@ -35,6 +36,7 @@ _LATER = {
     "optim": ("chainrule.optim", None),
     "seed": ("chainrule.nn.random", "seed"),
     "History": ("chainrule.train", "History"),
+    "Sweep": ("chainrule.train", "Sweep"),
     "Trainer": ("chainrule.train", "Trainer"),
 }
 

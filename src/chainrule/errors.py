@@ -142,7 +142,8 @@ def check_number(
         )
     if integer:
         return int(value)
-    return value if isinstance(value, (int, float)) else number
+    # A NumPy number is a float too, and would make float64 of everything it is multiplied with.
+    return value if type(value) in (int, float) else number
 
 
 def _range(low: float, high: float, low_open: bool, high_open: bool) -> str:

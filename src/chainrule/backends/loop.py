@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from chainrule.graph.graph import Graph
 
 
@@ -58,6 +60,16 @@ class Phase:
         """How many numbers a step records."""
         return self.graph.outputs[-1].shape[0]
 
+    def summary(self, rows: Any, summed: bool) -> list[Any]:
+        """The loss over all rows from the records (steps, numbers) of the batches, and the sums of the other numbers.
+
+        A mean loss of the batches is weighted by their rows; one that is a sum is summed.
+        """
+        sizes = np.minimum(self.batch, self.rows - self.batch * np.arange(self.steps))
+        weights = np.ones(self.steps) if summed else sizes / self.rows
+        loss = (rows[:, 0] * weights.astype(rows.dtype)).sum()
+        return [loss, *(rows[:, i].sum() for i in range(1, rows.shape[1]))]
+
     @property
     def changes_state(self) -> bool:
         """Whether the graph gives a new state."""
@@ -94,3 +106,51 @@ LoopProgram = Callable[[list[Any], Sequence[Any], Any, Span], Outcome]
 """(state, data, orders (epochs, rows), span) → outcome. The state given is used up. A step whose record is not all
 finite is not applied: the program ends with the state before it, its record the last one written; records not reached
 are NaN."""
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """One training run for many members, each with its own state, order of rows and rows to judge by.
+
+    Attributes:
+        train: the training phase; its rows are those an order names.
+        judge: the evaluation after each epoch, over the rows that a member holds out; None where nothing is held out.
+        epochs: how many, at most.
+        patience: epochs without a lower loss in the judging after which a member stops and keeps its best state.
+        summed: whether a loss is a sum over the rows of a batch, not their mean.
+        keeps: the leaves of the state that make up a member's result: its parameters and buffers.
+    """
+
+    train: Phase
+    judge: Phase | None
+    epochs: int
+    patience: int | None
+    summed: bool
+    keeps: slice
+
+
+class Crew(NamedTuple):
+    """What the members of a fleet share, and which of it each one uses.
+
+    Attributes:
+        starts: states to begin with, each leaf with a leading axis.
+        orders: orders of rows (…, epochs, rows).
+        held: rows to judge by (…, rows).
+        data: arrays with a leading axis; those of one place belong together.
+        numbers: what differs between members in the graphs themselves, each with a leading axis of members; these come
+            before the rest of a member's state.
+        uses: (members, 4): which start, order, held rows and data.
+    """
+
+    starts: list[Any]
+    orders: Any
+    held: Any
+    data: list[Any]
+    numbers: list[Any]
+    uses: Any
+
+
+FleetProgram = Callable[[Crew, int, int], tuple[list[Any], Any, Any]]
+"""(crew, first member, last member) → for these members the parameters and buffers they keep, and two arrays of epoch
+records (members, epochs, numbers), of training and judging: the loss over the epoch's rows, then the sums of the rest;
+NaN where an epoch was not reached. A member whose step is not finite ends there, with the state before it."""

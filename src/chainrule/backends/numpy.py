@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.backends.kernels import KERNELS, Kernel, gelu
-from chainrule.backends.loop import LoopProgram, Outcome, Phase, Schedule, Span
+from chainrule.backends.loop import Crew, Fleet, FleetProgram, LoopProgram, Outcome, Phase, Schedule, Span
 from chainrule.graph import seams
 from chainrule.graph.graph import LEAVES, Graph
 from chainrule.graph.ops import BUNDLE, OPS, fill, parts
@@ -184,6 +184,42 @@ def _phase(phase: Phase) -> Callable[..., tuple[bool, list[Any]]]:
                     return False, state
                 state = new
         return True, state
+
+    return run
+
+
+def compile_fleet(fleet: Fleet) -> FleetProgram:
+    """Many trainings, one after another; the same meaning as the compiled one."""
+    train = _phase(fleet.train)
+    judge = None if fleet.judge is None else _phase(fleet.judge)
+
+    def alone(state: list[Any], data: list[Any], orders: Any, held: Any) -> tuple[list[Any], Any, Any]:
+        records, judged = (np.full((fleet.epochs, fleet.train.record - 1), np.nan) for _ in range(2))
+        kept, best, waited = state[fleet.keeps], np.inf, 0
+        for epoch in range(fleet.epochs):
+            rows = np.full((fleet.train.steps, fleet.train.record), np.nan)
+            fine, state = train(state, data, orders[epoch], 0, fleet.train.steps, rows)
+            records[epoch] = fleet.train.summary(rows[:, :-1], fleet.summed)
+            if not fine:
+                break
+            if judge is not None and fleet.judge is not None:
+                found = np.full((fleet.judge.steps, fleet.judge.record), np.nan)
+                judge(state, data, held, 0, fleet.judge.steps, found)
+                judged[epoch] = fleet.judge.summary(found, fleet.summed)
+            better = fleet.patience is None or judged[epoch, 0] < best
+            kept, best, waited = (state[fleet.keeps], judged[epoch, 0], 0) if better else (kept, best, waited + 1)
+            if fleet.patience is not None and waited >= fleet.patience:
+                break
+        return kept, records, judged
+
+    def run(crew: Crew, first: int, last: int) -> tuple[list[Any], Any, Any]:
+        found = []
+        for member in range(first, last):
+            start, order, held, data = crew.uses[member]
+            state = [np.asarray(x[member]) for x in crew.numbers] + [x[start] for x in crew.starts]
+            found.append(alone(state, [x[data] for x in crew.data], crew.orders[order], crew.held[held]))
+        kept, records, judged = zip(*found, strict=True)
+        return [np.stack(leaves) for leaves in zip(*kept, strict=True)], np.stack(records), np.stack(judged)
 
     return run
 

@@ -58,6 +58,29 @@ def split(y: Any, task: str, validation: float = 0.15, test: float = 0.2, seed: 
     return Split(**{name: np.sort(np.concatenate([empty, *rows])) for name, rows in parts.items()})
 
 
+def folds(y: Any, task: str, k: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+    """K pairs of row numbers, to train on and to judge by; every row judges once.
+
+    For classification every class is dealt out evenly over the folds.
+
+    Args:
+        y: one target a row.
+        task: "classify" or "regress".
+        k: how many folds, from 2 to the number of rows.
+        seed: of the shuffle.
+
+    Example:
+        >>> [(len(train), len(held)) for train, held in folds([0, 1] * 5, "classify", 5)]
+        [(8, 2), (8, 2), (8, 2), (8, 2), (8, 2)]
+    """
+    y = np.asarray(y)
+    check_number("folds", k, low=2, high=len(y), integer=True)
+    labels = y.reshape(len(y), -1)[:, 0] if task == "classify" else np.zeros(len(y))
+    dealt = np.concatenate(_groups(labels, np.random.default_rng(seed)))
+    held = [np.sort(dealt[i::k]) for i in range(k)]
+    return [(np.setdiff1d(np.arange(len(y)), rows), rows) for rows in held]
+
+
 def _groups(labels: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
     order = rng.permutation(len(labels))
     classes = np.unique(labels)

@@ -38,6 +38,17 @@ def seed(n: int) -> None:
     _Source.streams = 0
 
 
+@contextlib.contextmanager
+def seeded(n: int) -> Iterator[None]:
+    """Within this block everything random is as after `seed(n)`; afterwards it goes on as if nothing had been drawn."""
+    before = _Source.generator, _Source.streams
+    seed(n)
+    try:
+        yield
+    finally:
+        _Source.generator, _Source.streams = before
+
+
 def generator() -> np.random.Generator:
     """The generator that `seed` sets."""
     return _Source.generator

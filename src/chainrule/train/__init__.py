@@ -1,6 +1,7 @@
-"""Training: the step as a graph, the epoch as a program, the loop around it."""
+"""Training: the step as one graph, the epochs as one program, and what surrounds them."""
 
 from chainrule.train.history import History
+from chainrule.train.sweep import Sweep, SweepResult
 from chainrule.train.trainer import Trainer
 
-__all__ = ["History", "Trainer"]
+__all__ = ["History", "Sweep", "SweepResult", "Trainer"]

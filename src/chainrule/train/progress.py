@@ -56,6 +56,35 @@ class Bar:
         self._bar.stop()
 
 
+class Count:
+    """A rich progress bar on standard error that counts what is done."""
+
+    def __init__(self, total: int, what: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        columns: list[Any] = [
+            TextColumn(what),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        ]
+        self._bar = RichProgress(*columns, console=Console(stderr=True), refresh_per_second=8, transient=False)
+        self._task = self._bar.add_task("", total=total)
+        self._bar.start()
+
+    def add(self, count: int) -> None:
+        """So many more are done."""
+        self._bar.advance(self._task, count)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.stop()
+
+
 def _numbers(history: History) -> str:
     parts = [f"loss {history.loss[-1]:.4g}"] if history.loss else []
     if not parts and history.step_loss:

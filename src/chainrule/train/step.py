@@ -122,19 +122,17 @@ class Step:
 
     def training(self, state: State, X: Any, y: Any, rows: int) -> Graph:
         """(state…, X, y, rows) → (state…, record) for batches of so many rows; record = (loss, metrics…, pulse)."""
-        with in_mode(self.model, training=True):
-            graph = trace(
-                self._train, _typed(state), _spec(X, "X"), _spec(y, "y"), placeholder((rows,), np.int32, "rows")
-            )
-        return graph.simplify().verify()
+        return self.traced("training", state, X, y, rows).simplify().verify()
 
     def evaluation(self, state: State, X: Any, y: Any, rows: int) -> Graph:
         """(state…, X, y, rows) → record = (loss, metrics…), with the model in inference mode."""
-        with in_mode(self.model, training=False):
-            graph = trace(
-                self._evaluate, _typed(state), _spec(X, "X"), _spec(y, "y"), placeholder((rows,), np.int32, "rows")
-            )
-        return graph.simplify().verify()
+        return self.traced("evaluation", state, X, y, rows).simplify().verify()
+
+    def traced(self, kind: str, state: State, X: Any, y: Any, rows: int) -> Graph:
+        """The graph of a "training" or an "evaluation" as it comes from tracing."""
+        step = self._train if kind == "training" else self._evaluate
+        with in_mode(self.model, training=kind == "training"):
+            return trace(step, _typed(state), _spec(X, "X"), _spec(y, "y"), placeholder((rows,), np.int32, "rows"))
 
     def prediction(self, X: Any) -> Graph:
         """X → output, with the model in inference mode; the parameters are captured."""

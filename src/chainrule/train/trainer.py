@@ -220,12 +220,13 @@ class Trainer:
 
     def _labels_fit(self, X: np.ndarray[Any, Any], labels: dict[str, np.ndarray[Any, Any]]) -> None:
         """Refuse rows that the model does not take, and labels that are not among a classifier's outputs."""
-        output = self._step("numpy").prediction(X[:1]).outputs[0]
+        output = self.step("numpy").prediction(X[:1]).outputs[0]
         if isinstance(self.loss, (CrossEntropyLoss, NLLLoss)):
             for name, y in labels.items():
                 checks.labels_fit(y, output.shape[-1], name)
 
-    def _step(self, backend: str, schedule: LearningRate | None = None) -> Step:
+    def step(self, backend: str, schedule: LearningRate | None = None) -> Step:
+        """What a training step on a backend is made of."""
         # One packed vector spares the interpreter most of its calls; XLA fuses the update of each tensor as it is.
         packed = backend == "numpy"
         return Step(
@@ -237,7 +238,7 @@ class Trainer:
         steps_per_epoch = -(-len(arrays[0]) // fitting.batch_size)
         rate = None if self.schedule is None else self.schedule.bind(fitting.epochs * steps_per_epoch, steps_per_epoch)
         self.history.backend = self._choose(arrays, fitting, rate)
-        backend, step = backends.get(self.history.backend), self._step(self.history.backend, rate)
+        backend, step = backends.get(self.history.backend), self.step(self.history.backend, rate)
         first = self.history.epochs
         begun = self.epochs - first
         seen = observed(rate, self.history)
@@ -271,7 +272,7 @@ class Trainer:
     def _choose(self, arrays: list[np.ndarray[Any, Any]], fitting: Fitting, rate: LearningRate | None) -> str:
         if self.backend != "auto":
             return self.backend
-        step, rows = self._step("numpy", rate), len(arrays[0])
+        step, rows = self.step("numpy", rate), len(arrays[0])
         graphs = [step.training(step.state(), arrays[0], arrays[1], fitting.batch_size)]
         runs = [fitting.epochs * rows // fitting.batch_size]
         if len(arrays) > 2:
@@ -298,7 +299,7 @@ class Trainer:
 
     def step_graph(self, X: Any, y: Any, batch_size: int = 32) -> Graph:
         """The training step as one graph: (state…, X, y, rows) → (state…, record). What is printed is what runs."""
-        step, dtype = self._step("xla"), np.dtype(self.precision)
+        step, dtype = self.step("xla"), np.dtype(self.precision)
         return step.training(step.state(), checks.features(X, dtype), checks.targets(y, self.loss, dtype), batch_size)
 
     # ---- using the model
@@ -310,7 +311,7 @@ class Trainer:
             ShapeError: X has other columns than the model takes.
         """
         X = self._standardized(checks.features(X, np.dtype(self.precision)))
-        step, blocks = self._step("numpy"), []
+        step, blocks = self.step("numpy"), []
         graphs: dict[int, Any] = {}
         for start in range(0, len(X), BLOCK):
             block = X[start : start + BLOCK]
@@ -327,7 +328,7 @@ class Trainer:
         X, y = self._standardized(checks.features(X, dtype)), checks.targets(y, self.loss, dtype)
         checks.equal_lengths(X, y)
         self._labels_fit(X, {"y": y})
-        step = self._step("numpy")
+        step = self.step("numpy")
         state = step.state()
         phase = step.phase("evaluation", state, X, y, min(BLOCK, len(X)), (0, 1))
         records = self._records(phase, tree.flatten(state)[0], X, y)

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.backends.xla.fleet import compile_fleet
 from chainrule.backends.xla.loops import compile_schedule
 from chainrule.backends.xla.lower import function
 from chainrule.graph.graph import Graph
 
-__all__ = ["compile_graph", "compile_schedule", "get", "hold", "put", "view"]
+__all__ = ["compile_fleet", "compile_graph", "compile_schedule", "get", "hold", "put", "view"]
 
 Program = Callable[[Sequence[Any]], list[Any]]
 

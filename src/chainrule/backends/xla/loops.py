@@ -20,7 +20,7 @@ def compile_schedule(schedule: Schedule) -> LoopProgram:
     import jax
 
     tiny = small.possible() and all(small.fits(phase.graphs) for phase in (schedule.train, *schedule.evaluate))
-    program = jax.jit(_epochs(schedule, tiny), donate_argnums=0, compiler_options=_options(tiny))
+    program = jax.jit(_epochs(schedule, tiny), donate_argnums=0, compiler_options=options(tiny))
 
     def run(state: list[Any], data: Sequence[Any], orders: Any, span: Span) -> Outcome:
         with jax.enable_x64(True):
@@ -31,7 +31,7 @@ def compile_schedule(schedule: Schedule) -> LoopProgram:
 
 
 @functools.cache
-def _options(tiny: bool) -> dict[str, Any]:
+def options(tiny: bool) -> dict[str, Any]:
     """Compiler options for loops, where this version of XLA knows them.
 
     On a CPU the analysis of regions spares a copy of nearly every weight matrix in each step, since XLA then sees that
@@ -54,8 +54,8 @@ def _epochs(schedule: Schedule, tiny: bool) -> Callable[..., Any]:
     import jax.numpy as jnp
     from jax import lax
 
-    train = _phase(schedule.train, tiny)
-    evaluations = [_phase(phase, tiny) for phase in schedule.evaluate]
+    train = phase_program(schedule.train, tiny)
+    evaluations = [phase_program(phase, tiny) for phase in schedule.evaluate]
     counts = [jnp.arange(phase.rows, dtype=jnp.int32) for phase in schedule.evaluate]
 
     def run(state: list[Any], data: list[Any], orders: Any, span: Any) -> Any:
@@ -70,13 +70,13 @@ def _epochs(schedule: Schedule, tiny: bool) -> Callable[..., Any]:
             epoch, alive, state, records = carry
             order = lax.dynamic_index_in_dim(orders, epoch, keepdims=False)
             alive, state, row = train(state, data, order, start, stop)
-            written = [_write(records[0], row, epoch)]
+            written = [write(records[0], row, epoch)]
             for phase, evaluation, count, record in zip(
                 schedule.evaluate, evaluations, counts, records[1:], strict=True
             ):
                 # The evaluation is skipped where the span ends in the midst of an epoch.
                 end = jnp.where(alive & (stop == schedule.train.steps), phase.steps, 0)
-                written.append(_write(record, evaluation(state, data, count, 0, end)[2], epoch))
+                written.append(write(record, evaluation(state, data, count, 0, end)[2], epoch))
             return epoch + 1, alive, state, written
 
         carry = (first, jnp.asarray(True), state, records)
@@ -92,13 +92,14 @@ def _blank(epochs: int, phase: Phase) -> Any:
     return jnp.full((epochs, phase.steps, phase.record), jnp.nan, phase.graph.outputs[-1].dtype)
 
 
-def _write(records: Any, row: Any, position: Any) -> Any:
+def write(records: Any, row: Any, position: Any) -> Any:
+    """The records with one row written."""
     from jax import lax
 
     return lax.dynamic_update_index_in_dim(records, row, position, 0)
 
 
-def _phase(phase: Phase, tiny: bool) -> Callable[..., Any]:
+def phase_program(phase: Phase, tiny: bool) -> Callable[..., Any]:
     """A pass over batches [start, stop) of an order: (state, data, order, start, stop) → (alive, state, records)."""
     import jax.numpy as jnp
     from jax import lax
@@ -126,7 +127,7 @@ def _phase(phase: Phase, tiny: bool) -> Callable[..., Any]:
         def one_step(carry: Any) -> Any:
             i, _, state, records = carry
             alive, state, record = advance(phase.step, phase.batch, state, data, order, i * phase.batch)
-            return i + 1, alive, state, _write(records, record, i)
+            return i + 1, alive, state, write(records, record, i)
 
         carry = (jnp.asarray(start, jnp.int32), jnp.asarray(True), state, _blank(1, phase)[0])
         if phase.step is not None:
@@ -137,7 +138,7 @@ def _phase(phase: Phase, tiny: bool) -> Callable[..., Any]:
 
         def last_step(alive: Any, state: list[Any], records: Any) -> Any:
             fine, state, record = advance(phase.last, size, state, data, order, at)
-            return fine, state, _write(records, record, phase.full)
+            return fine, state, write(records, record, phase.full)
 
         return lax.cond(carry[1] & (stop > phase.full), last_step, lambda *kept: kept, *carry[1:])
 
