@@ -1,12 +1,13 @@
 import os
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from sklearn.datasets import load_digits
+import sklearn.datasets
 
 import chainrule
 from chainrule.data import BUNDLED, from_arrays, load
@@ -30,11 +31,24 @@ def test_a_bundled_set_is_a_table_whose_target_is_named(name, shape, first):
     assert source.frame["target"][0] == first
 
 
-def test_the_digits_are_those_of_scikit_learn():
-    found, known = load("digits").frame, load_digits()
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_bundled_set_is_scikit_learns_to_the_bit(name):
+    found, known = load(name).frame, getattr(sklearn.datasets, f"load_{name}")()
     assert found.columns == [*known.feature_names, "target"]
-    assert np.array_equal(found.to_numpy(), np.column_stack([known.data, known.target]))
-    assert found["target"].dtype == pl.Int64
+    assert np.array_equal(found.drop("target").to_numpy(), known.data)
+    named = name in ("iris", "wine", "breast_cancer")
+    assert found["target"].to_list() == (known.target_names[known.target] if named else known.target).tolist()
+
+
+def test_the_digits_have_whole_numbers_as_their_target():
+    assert load("digits").frame["target"].dtype == pl.Int64
+
+
+def test_a_bundled_set_whose_file_is_missing_is_named(tmp_path, monkeypatch):
+    (tmp_path / "sklearn.py").touch()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: ModuleSpec(name, None, origin=tmp_path / "sklearn.py"))
+    with pytest.raises(DataError, match=r"iris: scikit-learn's file of this set cannot be read.*iris\.csv"):
+        load("iris")
 
 
 def test_a_file_does_not_shadow_a_bundled_set_unless_it_has_an_ending(tmp_path, monkeypatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chainrule.data import bundled
 from chainrule.data.tables import read_csv
 from chainrule.errors import DataError, nearest
 
 if TYPE_CHECKING:
     import polars as pl
 
-BUNDLED = ("digits", "iris", "wine", "breast_cancer", "diabetes")
+BUNDLED = tuple(bundled.COLUMNS)
 """The sets that need no file."""
 
 
@@ -69,7 +69,7 @@ def load(source: str) -> Source:
         (150, 'target', 'sepal length (cm)')
     """
     if source in BUNDLED:
-        return _bundled(source)
+        return Source(source, frame=bundled.table(source), default_target="target")
     path = Path(source)
     if not path.is_file():
         raise _not_found(source, path)
@@ -95,35 +95,6 @@ def _not_found(source: str, path: Path) -> DataError:
         near = nearest(path.name, files)[:3]
         hint = f"in that folder: {', '.join(near)}" if near else "no table is in that folder"
     return DataError("no such file or bundled set", where=source, hint=hint)
-
-
-def _bundled(name: str) -> Source:
-    import polars as pl
-
-    if name == "digits" and (quick := _digits()) is not None:
-        return quick
-    from sklearn import datasets
-
-    found = getattr(datasets, f"load_{name}")()
-    columns: dict[str, Any] = {str(c): found.data[:, i] for i, c in enumerate(found.feature_names)}
-    target = found.target
-    if name in ("iris", "wine", "breast_cancer"):
-        target = np.asarray(found.target_names)[target].tolist()
-    return Source(name, frame=pl.DataFrame({**columns, "target": target}), default_target="target")
-
-
-def _digits() -> Source | None:
-    """The digits from scikit-learn's own file; importing scikit-learn takes longer than training on them does."""
-    import polars as pl
-
-    package = importlib.util.find_spec("sklearn")
-    path = Path(package.origin if package and package.origin else "").parent / "datasets" / "data" / "digits.csv.gz"
-    if not path.is_file():
-        return None
-    data = np.loadtxt(path, delimiter=",")
-    names = [f"pixel_{i}_{j}" for i in range(8) for j in range(8)]
-    columns: dict[str, Any] = {column: data[:, i] for i, column in enumerate(names)}
-    return Source("digits", frame=pl.DataFrame({**columns, "target": data[:, 64].astype(int)}), default_target="target")
 
 
 def _csv(path: Path) -> Source:
