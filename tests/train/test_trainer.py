@@ -255,16 +255,6 @@ def test_what_is_changed_between_two_trainings_counts_in_the_second(change: Any)
     assert not same(changed, unchanged)
 
 
-def test_a_training_of_the_same_shape_uses_the_program_again() -> None:
-    trainer = classifier()
-    trainer.fit(X, Y, epochs=1, **QUIET)
-    program = trainer._program
-    trainer.fit(X + 1, Y, epochs=2, **QUIET)
-    assert trainer._program is program
-    trainer.fit(X[:40], Y[:40], epochs=1, **QUIET)
-    assert trainer._program is not program
-
-
 # ---- backends, progress
 
 

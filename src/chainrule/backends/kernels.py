@@ -2,7 +2,7 @@
 
 A row takes the namespace and the node's attributes and gives a function of arrays; what can be settled before the
 arrays are known is settled then. Where a backend can do better than these it has its own row (see `numpy.py`,
-`xla.py`).
+`xla/`).
 """
 
 from __future__ import annotations

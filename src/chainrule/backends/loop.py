@@ -94,12 +94,21 @@ class Span(NamedTuple):
     stop: int
 
 
+class Made(NamedTuple):
+    """What making a program took: seconds, whether it was kept from an earlier process, and what to tell the user."""
+
+    seconds: float
+    cached: bool
+    note: str | None = None
+
+
 class Outcome(NamedTuple):
-    """What one call has done: the new state, and the records (epochs, steps, numbers) of each phase."""
+    """What one call has done: the new state, the records (epochs, steps, numbers) of each phase; what it compiled."""
 
     state: list[Any]
     train: Any
     evaluate: tuple[Any, ...]
+    made: Made | None = None
 
 
 LoopProgram = Callable[[list[Any], Sequence[Any], Any, Span], Outcome]

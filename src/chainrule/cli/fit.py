@@ -193,6 +193,10 @@ def _results(trainer: cr.Trainer, prepared: Prepared, options: Options, began: f
         "best_epoch": history.best_epoch,
         "stopped": history.stopped,
         "backend": history.backend,
+        "trace_seconds": round(history.trace_seconds, 3),
+        "compile_seconds": round(history.compile_seconds, 3),
+        "from_cache": history.from_cache,
+        "train_seconds": round(history.seconds - history.trace_seconds - history.compile_seconds, 3),
         "seconds": round(time.perf_counter() - began, 3),
     }
 

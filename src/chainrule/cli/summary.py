@@ -63,6 +63,7 @@ def show(found: dict[str, Any]) -> None:
         f"({rows['validation']:,} more to choose when to stop, {rows['test']:,} to test)"
     )
     console.print(_trained(found))
+    console.print(_took(found))
     console.print(_table(found))
     console.print(f"run: {found['run']}", style="bold")
 
@@ -70,7 +71,15 @@ def show(found: dict[str, Any]) -> None:
 def _trained(found: dict[str, Any]) -> str:
     kept = f", kept epoch {found['best_epoch']}" if found["best_epoch"] else ""
     stopped = "" if found["stopped"] == "finished" else f" ({found['stopped']})"
-    return f"{found['epochs']} epochs{stopped}{kept}, {found['seconds']:.1f} s in all, backend {found['backend']}"
+    return f"{found['epochs']} epochs{stopped}{kept}, backend {found['backend']}"
+
+
+def _took(found: dict[str, Any]) -> str:
+    parts = [f"traced in {found['trace_seconds']:.2f} s"]
+    if found["from_cache"] is not None:
+        kept = " (kept from an earlier run)" if found["from_cache"] else ""
+        parts.append(f"compiled in {found['compile_seconds']:.2f} s{kept}")
+    return ", ".join([*parts, f"trained in {found['train_seconds']:.2f} s; {found['seconds']:.1f} s in all"])
 
 
 def _table(found: dict[str, Any]) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from chainrule.backends.loop import Made
+
 
 @dataclass
 class History:
@@ -16,7 +18,10 @@ class History:
         metrics: by name ("accuracy", "val_accuracy", …), one value an epoch.
         lr: the learning rate at the end of each epoch.
         step_loss: the loss of every step.
-        seconds: how long the training took, compiling included.
+        seconds: how long the training took, tracing and compiling included.
+        trace_seconds: how long it took to make the graphs of the step and the evaluation; 0 where they stood already.
+        compile_seconds: how long it took to make a program of them, importing the compiler included.
+        from_cache: whether the compiled program was kept from an earlier process; None where nothing was compiled.
         stopped: why it ended: "finished", "early stopping" or "interrupted".
         best_epoch: the epoch (from 1) whose parameters were kept, where early stopping chose one.
         backend: "numpy" or "xla".
@@ -29,6 +34,9 @@ class History:
     lr: list[float] = field(default_factory=list)
     step_loss: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    trace_seconds: float = 0.0
+    compile_seconds: float = 0.0
+    from_cache: bool | None = None
     stopped: str = "finished"
     best_epoch: int | None = None
     backend: str = ""
@@ -48,6 +56,13 @@ class History:
                 row["val_loss"] = self.val_loss[i]
             rows.append(row | {name: values[i] for name, values in self.metrics.items()})
         return rows
+
+    def compiled(self, made: Made) -> None:
+        """Write down that a program was made."""
+        self.compile_seconds += made.seconds
+        self.from_cache = made.cached
+        if made.note is not None and made.note not in self.notes:
+            self.notes.append(made.note)
 
     def add(self, loss: float, metrics: dict[str, float], lr: float, val_loss: float | None) -> None:
         """Write down one whole epoch."""

@@ -91,7 +91,11 @@ class Loop:
         outcome = self.program(state, self.data, orders, span)
         self.state = outcome.state
         train = np.asarray(outcome.train, np.float64)
-        self._pace(time.perf_counter() - before, (span.last - span.first) * (span.stop - span.start))
+        seconds = time.perf_counter() - before
+        if outcome.made is not None:
+            self.history.compiled(outcome.made)
+            seconds -= outcome.made.seconds
+        self._pace(seconds, (span.last - span.first) * (span.stop - span.start))
         whole = 0
         for i in range(span.first, span.last):
             self._check(epoch + i, train[i], orders[i], span)
@@ -103,7 +107,7 @@ class Loop:
         return whole
 
     def _pace(self, seconds: float, steps: int) -> None:
-        """Aim the next call at `RETURN_EVERY`, at most eightfold the last, since the first one compiles."""
+        """Aim the next call at `RETURN_EVERY`, at most eightfold the last, since a short one tells little."""
         self.steps_a_call = min(RETURN_EVERY / max(seconds, 1e-9) * steps, 8 * max(self.steps_a_call, steps))
 
     def _check(self, epoch: int, records: Any, order: Any, span: Span) -> None:

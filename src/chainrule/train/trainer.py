@@ -12,7 +12,7 @@ import numpy as np
 from chainrule import backends, tree
 from chainrule.backends.compile import program
 from chainrule.backends.estimate import choose, seconds
-from chainrule.backends.loop import LoopProgram, Phase, Schedule
+from chainrule.backends.loop import Phase
 from chainrule.data.standardize import Standardizer
 from chainrule.errors import ArgumentError, check_choice, check_number
 from chainrule.graph.graph import Graph
@@ -29,6 +29,7 @@ from chainrule.train.fitting import Fitting, Keeper, observed
 from chainrule.train.history import History
 from chainrule.train.loop import RETURN_EVERY, Loop, NotFinite, summarized
 from chainrule.train.metrics import chosen, spread
+from chainrule.train.plan import Plan, scheduled
 from chainrule.train.progress import Bar, Silent
 from chainrule.train.recipe import to_recipe
 from chainrule.train.step import Step
@@ -118,7 +119,7 @@ class Trainer:
         self.standardizer: Standardizer | None = None
         self.steps = self.epochs = 0
         self.optimizer_state: Any = None
-        self._program: tuple[Any, Schedule, LoopProgram] | None = None
+        self._plans: dict[str, Plan] = {}
 
     # ---- training
 
@@ -243,7 +244,8 @@ class Trainer:
         begun = self.epochs - first
         seen = observed(rate, self.history)
         state = step.state(self.optimizer_state, self.steps, self.steps - first * steps_per_epoch, seen.factor)
-        schedule, compiled = self._compiled(step, state, arrays, fitting)
+        plan = self._plan(self.history.backend, step, state, arrays, fitting)
+        schedule, compiled = plan.schedule, plan.program(self.history)
         leaves, structure = tree.flatten(state)
         keeper = Keeper(fitting, self, step, structure, begun, best, seen)
         # From here on the state lives where the program runs; large networks must not have it twice.
@@ -272,30 +274,21 @@ class Trainer:
     def _choose(self, arrays: list[np.ndarray[Any, Any]], fitting: Fitting, rate: LearningRate | None) -> str:
         if self.backend != "auto":
             return self.backend
-        step, rows = self.step("numpy", rate), len(arrays[0])
-        graphs = [step.training(step.state(), arrays[0], arrays[1], fitting.batch_size)]
-        runs = [fitting.epochs * rows // fitting.batch_size]
-        if len(arrays) > 2:
-            graphs.append(step.evaluation(step.state(), arrays[2], arrays[3], min(BLOCK, len(arrays[2]))))
-            runs.append(fitting.epochs * -(-len(arrays[2]) // BLOCK))
-        return choose(graphs, runs)
+        step = self.step("numpy", rate)
+        return choose(*self._plan("numpy", step, step.state(), arrays, fitting).runs(fitting.epochs))
 
-    def _compiled(
-        self, step: Step, state: Any, arrays: list[np.ndarray[Any, Any]], fitting: Fitting
-    ) -> tuple[Schedule, LoopProgram]:
-        """The program of this training; the last one again where nothing that it depends on has changed."""
+    def _plan(self, backend: str, step: Step, state: Any, arrays: list[np.ndarray[Any, Any]], fitting: Fitting) -> Plan:
+        """What to run on a backend; the last plan again where nothing that it depends on has changed."""
         key = (
-            self.history.backend, fitting.batch_size, tuple((a.shape, a.dtype) for a in arrays), repr(step.schedule),
+            fitting.batch_size, tuple((a.shape, a.dtype) for a in arrays), repr(step.schedule),
             *(repr((to_recipe(getattr(self, name)), getattr(self, name))) for name in files.PARTS),
         )  # fmt: skip
-        if self._program is None or self._program[0] != key:
-            train = step.phase("training", state, arrays[0], arrays[1], fitting.batch_size, (0, 1))
-            held = []
-            if len(arrays) > 2:
-                held.append(step.phase("evaluation", state, arrays[2], arrays[3], min(BLOCK, len(arrays[2])), (2, 3)))
-            schedule = Schedule(train, tuple(held), max(1, min(64, 2**20 // train.rows)))
-            self._program = key, schedule, backends.get(self.history.backend).compile_schedule(schedule)
-        return self._program[1:]
+        if backend not in self._plans or self._plans[backend].key != key:
+            began = time.perf_counter()
+            schedule = scheduled(step, state, arrays, fitting.batch_size, BLOCK)
+            self._plans[backend] = Plan(key, backend, schedule)
+            self.history.trace_seconds += time.perf_counter() - began
+        return self._plans[backend]
 
     def step_graph(self, X: Any, y: Any, batch_size: int = 32) -> Graph:
         """The training step as one graph: (state…, X, y, rows) → (state…, record). What is printed is what runs."""

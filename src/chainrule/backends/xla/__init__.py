@@ -7,12 +7,14 @@ JAX code keeps its setting.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from chainrule.backends.xla.fleet import compile_fleet
+from chainrule.backends.xla.kept import keeping
 from chainrule.backends.xla.loops import compile_schedule
 from chainrule.backends.xla.lower import function
 from chainrule.graph.graph import Graph
@@ -27,9 +29,12 @@ def compile_graph(graph: Graph) -> Program:
     import jax
 
     program = jax.jit(function(graph))
+    compiled = False
 
     def run(values: Sequence[Any]) -> list[Any]:
-        with jax.enable_x64(True):
+        nonlocal compiled
+        with jax.enable_x64(True), contextlib.nullcontext() if compiled else keeping():
+            compiled = True
             return [np.asarray(y) for y in program(list(values))]
 
     return run

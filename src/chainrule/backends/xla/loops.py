@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from chainrule.backends.loop import LoopProgram, Outcome, Phase, Schedule, Span
 from chainrule.backends.xla import small
+from chainrule.backends.xla.kept import Program
 from chainrule.backends.xla.lower import function
 from chainrule.graph.graph import Graph
 from chainrule.passes.guard import guarded
@@ -20,34 +20,27 @@ def compile_schedule(schedule: Schedule) -> LoopProgram:
     import jax
 
     tiny = small.possible() and all(small.fits(phase.graphs) for phase in (schedule.train, *schedule.evaluate))
-    program = jax.jit(_epochs(schedule, tiny), donate_argnums=0, compiler_options=options(tiny))
+    program = Program(_epochs(schedule, tiny), donate=(0,), options=options(tiny))
 
     def run(state: list[Any], data: Sequence[Any], orders: Any, span: Span) -> Outcome:
         with jax.enable_x64(True):
-            state, train, evaluate = program(list(state), list(data), orders, np.asarray(span, np.int32))
-            return Outcome(state, np.asarray(train), tuple(np.asarray(records) for records in evaluate))
+            arguments = (list(state), list(data), orders, np.asarray(span, np.int32))
+            made = program.make(*arguments)
+            state, train, evaluate = program(*arguments)
+            return Outcome(state, np.asarray(train), tuple(np.asarray(records) for records in evaluate), made)
 
     return run
 
 
-@functools.cache
 def options(tiny: bool) -> dict[str, Any]:
-    """Compiler options for loops, where this version of XLA knows them.
+    """Compiler options for loops.
 
     On a CPU the analysis of regions spares a copy of nearly every weight matrix in each step, since XLA then sees that
     the backward pass has read a weight before the update writes it. In one kernel, reductions are not to be handed to
     a library, and nothing else competes for the wide registers.
     """
-    import jax
-
-    options: dict[str, Any] = {"xla_cpu_copy_insertion_use_region_analysis": True}
-    if tiny:
-        options |= {"xla_cpu_experimental_ynn_fusion_type": "", "xla_cpu_prefer_vector_width": 512}
-    try:
-        jax.jit(lambda x: x, compiler_options=options)(0).block_until_ready()
-    except jax.errors.JaxRuntimeError:
-        return {}
-    return options
+    of_all = {"xla_cpu_copy_insertion_use_region_analysis": True}
+    return of_all | ({"xla_cpu_experimental_ynn_fusion_type": "", "xla_cpu_prefer_vector_width": 512} if tiny else {})
 
 
 def _epochs(schedule: Schedule, tiny: bool) -> Callable[..., Any]:

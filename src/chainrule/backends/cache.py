@@ -1,0 +1,59 @@
+"""Where chainrule keeps, from one process to the next, what it has compiled and measured on this machine."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import sys
+from pathlib import Path
+
+SWITCH = "CHAINRULE_CACHE"
+"""The environment variable that names another folder, or switches keeping off."""
+_OFF = ("off", "no", "false", "0")
+
+
+def folder() -> Path | None:
+    """The cache folder, which need not exist yet; None where it is switched off, or the user has no home.
+
+    `$CHAINRULE_CACHE`, or "chainrule" in the system's place for such: `$XDG_CACHE_HOME` or `~/.cache` on Linux,
+    `~/Library/Caches` on macOS, `%LOCALAPPDATA%` on Windows.
+    """
+    chosen = os.environ.get(SWITCH, "").strip()
+    if chosen.lower() in _OFF:
+        return None
+    try:
+        return Path(chosen).expanduser() if chosen else _users() / "chainrule"
+    except RuntimeError:  # no home folder
+        return None
+
+
+def _users() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return Path(given) if os.path.isabs(given) else Path.home() / ".cache"
+
+
+@functools.cache
+def machine() -> str:
+    """A short name for this kind of processor and the number of cores at hand: one home may serve many machines."""
+    import hashlib
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    told = "\n".join([platform.machine(), str(cores), *_processor()])
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
+def _processor() -> list[str]:
+    """What Linux says of the first processor and keeps to over time; elsewhere what the system calls it."""
+    wanted = ("vendor_id", "model name", "flags", "Features", "CPU implementer", "CPU part")
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            # The file has a paragraph a core, which is slow to make for many cores.
+            lines = list(iter(file.readline, "\n"))[:100]
+    except OSError:
+        return [os.environ.get("PROCESSOR_IDENTIFIER", platform.release())]
+    return [line.strip() for line in lines if line.startswith(wanted)]

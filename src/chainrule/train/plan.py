@@ -1,0 +1,58 @@
+"""What a training runs: its phases on one backend, and the program made of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chainrule import backends
+from chainrule.backends.loop import LoopProgram, Schedule
+from chainrule.graph.graph import Graph
+from chainrule.train.history import History
+from chainrule.train.step import Step
+
+
+@dataclass
+class Plan:
+    """The phases of a training on a backend, and their program once there is one.
+
+    Attributes:
+        key: all that the phases depend on.
+    """
+
+    key: Any
+    backend: str
+    schedule: Schedule
+    _program: LoopProgram | None = None
+
+    def program(self, history: History) -> LoopProgram:
+        """The program, which the compiled backend finishes at its first call."""
+        if self._program is None:
+            began = time.perf_counter()
+            self._program = backends.get(self.backend).compile_schedule(self.schedule)
+            history.compile_seconds += time.perf_counter() - began
+        return self._program
+
+    def runs(self, epochs: int) -> tuple[list[Graph], list[int]]:
+        """The graphs, and how often each one runs in so many epochs."""
+        found = [
+            (graph, epochs * times)
+            for phase in (self.schedule.train, *self.schedule.evaluate)
+            for graph, times in ((phase.step, phase.full), (phase.last, 1))
+            if graph is not None
+        ]
+        graphs, runs = zip(*found, strict=True)
+        return list(graphs), list(runs)
+
+
+def scheduled(step: Step, state: Any, arrays: Sequence[np.ndarray[Any, Any]], batch: int, block: int) -> Schedule:
+    """The phases: training on the first two arrays in batches, evaluating the other two, if any, in blocks."""
+    train = step.phase("training", state, arrays[0], arrays[1], batch, (0, 1))
+    held = []
+    if len(arrays) > 2:
+        held.append(step.phase("evaluation", state, arrays[2], arrays[3], min(block, len(arrays[2])), (2, 3)))
+    return Schedule(train, tuple(held), max(1, min(64, 2**20 // train.rows)))

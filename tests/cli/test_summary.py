@@ -1,0 +1,41 @@
+import re
+
+import pytest
+
+from chainrule.backends import cache
+from chainrule.backends.xla import kept
+from chainrule.cli.main import main
+from chainrule.cli.summary import _took
+
+FOUND = {"trace_seconds": 0.012, "compile_seconds": 0.934, "from_cache": False, "train_seconds": 1.2, "seconds": 3.04}
+
+
+@pytest.mark.parametrize(
+    ("difference", "line"),
+    [
+        ({}, "traced in 0.01 s, compiled in 0.93 s, trained in 1.20 s; 3.0 s in all"),
+        (
+            {"from_cache": True, "compile_seconds": 0.1},
+            "traced in 0.01 s, compiled in 0.10 s (kept from an earlier run), trained in 1.20 s; 3.0 s in all",
+        ),
+        ({"from_cache": None, "compile_seconds": 0.001}, "traced in 0.01 s, trained in 1.20 s; 3.0 s in all"),
+    ],
+)
+def test_the_summary_says_what_took_how_long(difference, line):
+    assert _took({**FOUND, **difference}) == line
+
+
+def test_the_parts_of_a_training_add_up_to_no_more_than_the_whole(fit):
+    found = fit("iris", "--epochs", 2, "--layers", 8)[1]
+    assert found["from_cache"] is None
+    parts = [found[f"{part}_seconds"] for part in ("trace", "compile", "train")]
+    assert all(part >= 0 for part in parts)
+    assert 0 < sum(parts) <= found["seconds"] + 0.002
+
+
+def test_a_second_run_says_that_its_program_was_kept(folder, monkeypatch, capsys):
+    monkeypatch.setenv(cache.SWITCH, str(folder / "kept"))
+    monkeypatch.setattr(kept, "LEAST", 0.0)
+    for said in (r"compiled in \d+\.\d\d s, trained", r"compiled in \d+\.\d\d s \(kept from an earlier run\), trained"):
+        assert main(["fit", "iris", "--epochs", "1", "--layers", "none", "--batch-size", "98", "--backend", "xla"]) == 0
+        assert re.search(said, capsys.readouterr().out)
