@@ -129,10 +129,10 @@ def _same_places(node: Tensor, x: Tensor, arrays: list[Tensor], more: dict[str, 
 def _linear(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
     x, weight = xs[:2]
     if not any(flags[1:]):
-        return apply("linear", x, weight, *xs[2:])
+        return apply("linear", x, weight, *xs[2:], **node.attrs)
     x = x if flags[0] else _repeat(x, size)
     weight = weight if flags[1] else _repeat(weight, size)
-    y = F.matmul(F.reshape(x, (size, -1, x.shape[-1])), F.swapaxes(weight, 1, 2))
+    y = apply("matmul", F.reshape(x, (size, -1, x.shape[-1])), F.swapaxes(weight, 1, 2), **node.attrs)
     y = F.reshape(y, (size, *node.shape))
     if len(xs) < 3:
         return y
@@ -184,7 +184,7 @@ _ALL: dict[str, Row] = {
     "broadcast_to": _broadcast_to,
     "reshape": lambda node, xs, size: F.reshape(xs[0], (size, *node.shape)),
     "transpose": lambda node, xs, size: F.transpose(xs[0], (0, *_shifted(node.attrs["axes"]))),
-    "matmul": lambda node, xs, size: apply("matmul", *xs),
+    "matmul": lambda node, xs, size: apply("matmul", *xs, **node.attrs),
     "cross_entropy": lambda node, xs, size: apply("cross_entropy", *xs, **node.attrs),
     **dict.fromkeys(("flip", "concatenate", "sum", "max", "argmax", "cumsum", "softmax", "log_softmax"), _axes_up),
     **dict.fromkeys(("std", "standardize", "batch_norm"), _axes_up),

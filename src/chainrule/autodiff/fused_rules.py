@@ -58,8 +58,8 @@ def _flat(x: Tensor) -> Tensor:
 rule(
     "linear",
     "X̄ = G·W, W̄ = Gᵀ·X, b̄ = Σ G over rows",
-    lambda g, y, x, w, *b: F.reshape(F.matmul(_flat(g), w), x.shape),
-    lambda g, y, x, w, *b: F.matmul(F.transpose(_flat(g)), _flat(x)),
+    lambda g, y, x, w, *b: F.reshape(apply("matmul", _flat(g), w, **y.attrs), x.shape),
+    lambda g, y, x, w, *b: apply("matmul", F.transpose(_flat(g)), _flat(x), **y.attrs),
     lambda g, y, x, w, *b: F.sum(g, tuple(range(g.ndim - 1))),
 )
 

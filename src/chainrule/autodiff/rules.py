@@ -207,8 +207,8 @@ rule("cumsum", "x̄ᵢ = gᵢ + gᵢ₊₁ + …", _cumsum)
 rule(
     "matmul",
     "X̄ = G·Yᵀ, Ȳ = Xᵀ·G",
-    lambda g, z, x, y: F.matmul(g, F.swapaxes(y, -1, -2)),
-    lambda g, z, x, y: F.matmul(F.swapaxes(x, -1, -2), g),
+    lambda g, z, x, y: apply("matmul", g, F.swapaxes(y, -1, -2), **z.attrs),
+    lambda g, z, x, y: apply("matmul", F.swapaxes(x, -1, -2), g, **z.attrs),
 )
 # ---- loops
 

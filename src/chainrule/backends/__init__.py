@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 
 from chainrule.backends import numpy
@@ -18,6 +20,20 @@ def get(name: str) -> ModuleType:
 
         return xla
     return numpy
+
+
+@contextlib.contextmanager
+def on(device: str, backend: str) -> Iterator[None]:
+    """Within this block a backend runs on a device: "cpu", "gpu", or "auto", which leaves the choice to JAX.
+
+    Raises:
+        ArgumentError: JAX finds no such device.
+    """
+    if device == "auto" or backend == "numpy":
+        yield
+        return
+    with get("xla").running_on(device):
+        yield
 
 
 def release() -> None:

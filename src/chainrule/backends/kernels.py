@@ -27,7 +27,7 @@ def _same_name(*names: str) -> None:
 _same_name(
     "negative", "exp", "expm1", "log", "log1p", "sqrt", "square", "sin", "cos", "tanh", "absolute", "sign", "floor"
 )
-_same_name("add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "where", "matmul", "isfinite")
+_same_name("add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "where", "isfinite")
 _same_name(
     "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not"
 )
@@ -88,15 +88,6 @@ def _silu(xp: Any, attrs: dict[str, Any]) -> Kernel:
 def gelu(erf: Kernel) -> Kernel:
     """The kernel of gelu from that of erf, which each backend takes from elsewhere."""
     return lambda x: x * (0.5 * erf(x * 0.5**0.5) + 0.5)
-
-
-@row("linear")
-def _linear(xp: Any, attrs: dict[str, Any]) -> Kernel:
-    def kernel(x: Any, weight: Any, bias: Any = None) -> Any:
-        y = xp.matmul(x, weight.T)
-        return y if bias is None else y + bias
-
-    return kernel
 
 
 def _shifted(xp: Any, x: Any, axis: int) -> Any:

@@ -11,9 +11,10 @@ from chainrule.backends.kernels import KERNELS, Kernel, gelu
 from chainrule.backends.loop import Crew, Fleet, FleetProgram, LoopProgram, Outcome, Phase, Schedule, Span
 from chainrule.graph import seams
 from chainrule.graph.graph import LEAVES, Graph
-from chainrule.graph.ops import BUNDLE, OPS, fill, parts
+from chainrule.graph.ops import BUNDLE, OPS, PRODUCTS, fill, parts
 from chainrule.graph.tensor import Tensor
 
+TF32_NEEDS = "an NVIDIA GPU of compute capability 8.0 or more"
 Arrays = Sequence[Any]
 Program = Callable[[Arrays], list[Any]]
 
@@ -35,9 +36,24 @@ def _reduction(reduce: Callable[..., Any]) -> Callable[[dict[str, Any]], Kernel]
     return lambda a: lambda x: reduce(x, axis=a["axes"], keepdims=a["keepdims"])
 
 
+def rounded(x: Any, dropped: int) -> Any:
+    """Float32 numbers rounded to the nearest that have so many fewer bits, ties to the even one."""
+    bits = x.view(np.uint32)
+    up = bits + (np.uint32(2 ** (dropped - 1) - 1) + ((bits >> np.uint32(dropped)) & np.uint32(1)))
+    # Beyond the largest number this gives infinity, as it should; a NaN must not become one.
+    return np.where(np.isnan(x), x, (up & np.uint32(2**32 - 2**dropped)).view(np.float32))
+
+
+def _matmul(attrs: dict[str, Any]) -> Kernel:
+    dropped = PRODUCTS.get(attrs.get("precision", ""))
+    return np.matmul if dropped is None else lambda x, y: rounded(x, dropped) @ rounded(y, dropped)
+
+
 def _linear(attrs: dict[str, Any]) -> Kernel:
+    product = _matmul(attrs)
+
     def kernel(x: Any, weight: Any, bias: Any = None) -> Any:
-        y = x @ weight.T
+        y = product(x, weight.T)
         if bias is not None:
             y += bias
         return y
@@ -79,6 +95,7 @@ _OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {
     "sum": _reduction(np.add.reduce),
     "max": _reduction(np.maximum.reduce),
     "linear": _linear,
+    "matmul": _matmul,
     "reshape": lambda a: lambda x: x.reshape(a["shape"]),
     "transpose": lambda a: lambda x: x.transpose(a["axes"]),
 }
@@ -246,6 +263,16 @@ def view(arrays: Sequence[Any]) -> list[Any]:
 def hold(arrays: Sequence[Any]) -> list[Any]:
     """Arrays that programs only read, where the programs run; not copied where that can be spared."""
     return list(arrays)
+
+
+def lacking(precision: str) -> str | None:
+    """What would be needed for a precision that is not to be had here; None where it is."""
+    return TF32_NEEDS if precision == "tf32" else None
+
+
+def device_name() -> str:
+    """What the programs run on."""
+    return "cpu"
 
 
 def first_not_finite(graph: Graph, values: Arrays) -> Tensor | None:

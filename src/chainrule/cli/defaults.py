@@ -59,6 +59,8 @@ def complete(options: Options, task: str, rows: int) -> Options:
         "l1": 0.0,
         "l2": 0.0,
         "backend": "auto",
+        "precision": "float32",
+        "device": "auto",
         "seed": 0,
     }
     return Options(**{**defaults, **options.given()})
@@ -102,7 +104,9 @@ def trainer(options: Options, inputs: int, outputs: int) -> cr.Trainer:
         penalty=penalty or None,
         metrics=("accuracy",) if classify else ("r2",),
         backend=options.backend or "auto",
+        precision=options.precision or "float32",
         seed=options.seed or 0,
+        device=options.device or "auto",
     )
 
 

@@ -19,7 +19,7 @@ from chainrule.data import Preprocessor, Source, Split, Target, load, split
 from chainrule.data.target import labelled_rows
 from chainrule.errors import ArgumentError, ChainruleError, NotFiniteError, RunError
 
-FREE_TO_CHANGE = ("epochs", "backend")
+FREE_TO_CHANGE = ("epochs", "backend", "device")
 """The options that a run may be gone on with otherwise than it began."""
 
 

@@ -15,6 +15,8 @@ OPTIMIZERS = (
 )  # fmt: skip
 SCHEDULES = ("cosine", "constant", "step", "exponential", "linear", "onecycle", "warmup", "plateau")
 BACKENDS = ("auto", "numpy", "xla")
+PRECISIONS = ("float32", "bfloat16", "tf32", "float64")
+DEVICES = ("auto", "cpu", "gpu")
 TASKS = ("auto", "classify", "regress")
 MOST_SEED = 2**32 - 1
 
@@ -41,6 +43,8 @@ class Options:
     l1: float | None = None
     l2: float | None = None
     backend: str | None = None
+    precision: str | None = None
+    device: str | None = None
     seed: int | None = None
 
     @classmethod
@@ -75,6 +79,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     option("--l1", _number(low=0), "X", "strength of the L1 penalty (default: 0)")
     option("--l2", _number(low=0), "X", "strength of the L2 penalty (default: 0)")
     choice("--backend", BACKENDS, "what computes")
+    choice("--precision", PRECISIONS, "of numbers, or of matrix products alone (bfloat16, tf32)")
+    choice("--device", DEVICES, "where it computes")
     option("--seed", _number(low=0, high=MOST_SEED, integer=True), "N", "of everything random (default: 0)")
 
 

@@ -29,7 +29,7 @@ for _name, _formula in {
 # ---- products
 
 
-def _linear(x: Typed, weight: Typed, bias: Typed | None = None) -> Signature:
+def _linear(x: Typed, weight: Typed, bias: Typed | None = None, precision: str | None = None) -> Signature:
     if len(weight.shape) != 2 or not x.shape or x.shape[-1] != weight.shape[1]:
         wide = weight.shape[1] if len(weight.shape) == 2 else "?"
         raise ShapeError(

@@ -250,7 +250,13 @@ define("cumsum", "yᵢ = x₁ + … + xᵢ", lambda x, axis: (x.shape, sum_dtype
 # ---- products
 
 
-def _matmul(x: Typed, y: Typed) -> Signature:
+PRODUCTS = {"bfloat16": 16, "tf32": 13}
+"""The precisions, lower than that of float32, in which a product may be taken: how many of their last bits its operands
+lose. The sums are float32's; without such a setting a product is exact to the dtype of its operands.
+"""
+
+
+def _matmul(x: Typed, y: Typed, precision: str | None = None) -> Signature:
     if len(x.shape) < 2 or len(y.shape) < 2 or x.shape[-1] != y.shape[-2] or x.shape[:-2] != y.shape[:-2]:
         raise ShapeError(
             "the inner sizes do not fit",

@@ -1,5 +1,6 @@
-"""Graph → graph: simplification, packing."""
+"""Graph → graph: simplification, packing, lower precision."""
 
+from chainrule.passes.precision import lowered
 from chainrule.passes.simplify import simplify
 
-__all__ = ["simplify"]
+__all__ = ["lowered", "simplify"]

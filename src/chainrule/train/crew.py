@@ -199,7 +199,8 @@ class _Group:
                 continue
             graph = first.step.traced(kind, first.state, self.plan.rows.X[0], self.plan.rows.y, size)
             assert lift.matches(graph, first.graphs[kind]), "a place means another constant at another batch size"
-            graphs.append(lift.lifted(graph, stand_ins, given, passed_on=kind == "training"))
+            lifted = lift.lifted(graph, stand_ins, given, passed_on=kind == "training")
+            graphs.append(first.step.finished(lifted))
         return Phase(graphs[0], graphs[1], batch, rows, (0, 1), states)
 
     def _shared(self, numbers: list[list[Array]]) -> Crew:

@@ -24,6 +24,7 @@ from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
 from chainrule.optim.schedules import Schedule
 from chainrule.passes.pack import Layout
+from chainrule.passes.precision import lowered
 from chainrule.train import checks
 from chainrule.train.metrics import Metric
 
@@ -47,6 +48,7 @@ class Step:
     seed: int
     dtype: np.dtype[Any]
     packed: bool = True
+    products: str | None = None
     layout: Layout = field(init=False)
 
     def __post_init__(self) -> None:
@@ -122,11 +124,11 @@ class Step:
 
     def training(self, state: State, X: Any, y: Any, rows: int) -> Graph:
         """(state…, X, y, rows) → (state…, record) for batches of so many rows; record = (loss, metrics…, pulse)."""
-        return self.traced("training", state, X, y, rows).simplify().verify()
+        return self.finished(self.traced("training", state, X, y, rows))
 
     def evaluation(self, state: State, X: Any, y: Any, rows: int) -> Graph:
         """(state…, X, y, rows) → record = (loss, metrics…), with the model in inference mode."""
-        return self.traced("evaluation", state, X, y, rows).simplify().verify()
+        return self.finished(self.traced("evaluation", state, X, y, rows))
 
     def traced(self, kind: str, state: State, X: Any, y: Any, rows: int) -> Graph:
         """The graph of a "training" or an "evaluation" as it comes from tracing."""
@@ -137,7 +139,12 @@ class Step:
     def prediction(self, X: Any) -> Graph:
         """X → output, with the model in inference mode; the parameters are captured."""
         with in_mode(self.model, training=False):
-            return trace(self.model, _spec(X, "X")).simplify().verify()
+            return self.finished(trace(self.model, _spec(X, "X")))
+
+    def finished(self, graph: Graph) -> Graph:
+        """A traced graph as it runs: simplified, its products in the precision asked for, checked."""
+        graph = graph.simplify()
+        return (graph if self.products is None else lowered(graph, self.products)).verify()
 
     def phase(self, kind: str, state: State, X: Any, y: Any, batch: int, data: tuple[int, int]) -> Phase:
         """The phase that trains on ("training") or evaluates ("evaluation") all rows of X and y in batches."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
 from chainrule.optim.schedules import Schedule as LearningRate
 from chainrule.train import checkpoint as files
-from chainrule.train import checks
+from chainrule.train import checks, machine
 from chainrule.train.diagnose import not_finite_error
 from chainrule.train.fitting import Fitting, Keeper, observed
 from chainrule.train.history import History
@@ -34,7 +35,6 @@ from chainrule.train.progress import Bar, Silent
 from chainrule.train.recipe import to_recipe
 from chainrule.train.step import Step
 
-PRECISIONS = ("float32", "float64")
 LARGE = 1_000_000
 """Parameters from which on it is worth some milliseconds to give freed memory back."""
 BLOCK = 4096
@@ -56,15 +56,19 @@ class Trainer:
         normalize: "feature" or "channel" standardises X by the mean and deviation of the training rows, also when
             predicting; None leaves X as it is.
         backend: "numpy", "xla", or "auto": NumPy where the whole job is estimated to take less than compiling it.
-        precision: "float32" or "float64"; the model's parameters are converted to it.
+        precision: "float32", "float64" (the model's parameters are converted to it), or one for the operands of matrix
+            products alone, forward and backward: "bfloat16", or "tf32" on NVIDIA GPUs. Weights, the optimizer's state,
+            sums, losses and statistics are then float32, and no scaling of the loss is needed.
         seed: fixes the order of the rows and the dropout masks; the initial weights are drawn when the model is made
             (see `chainrule.seed`).
+        device: where compiled programs run: "cpu", "gpu", or "auto", JAX's own choice: a GPU where it finds one. It is
+            not saved, since the next machine may have another.
 
     Attributes:
         history: what the last `fit` saw, also where it ended in an error.
 
     Raises:
-        ArgumentError: an argument is not one of these.
+        ArgumentError: an argument is not one of these, or the machine has no such device.
 
     Example:
         >>> import chainrule as cr
@@ -89,6 +93,7 @@ class Trainer:
         backend: str = "auto",
         precision: str = "float32",
         seed: int = 0,
+        device: str = "auto",
     ) -> None:
         self.loss = loss if isinstance(loss, Module) or not callable(loss) else Lambda(loss)
         for name, value, kind in (
@@ -106,20 +111,26 @@ class Trainer:
         self.metrics = chosen(metrics, self.loss)
         self.normalize = None if normalize is None else check_choice("normalize", normalize, ("feature", "channel"))
         self.backend = check_choice("backend", backend, ("auto", "numpy", "xla"))
-        self.precision = check_choice("precision", precision, PRECISIONS)
+        self.precision = check_choice("precision", precision, machine.PRECISIONS)
+        self.device = machine.device(device, self.backend)
         self.seed = check_number("seed", seed, low=0, high=2**32 - 1, integer=True)
         trained = list(model.parameters())
         if not trained:
             raise ArgumentError("there is nothing to train", where="model", expected="a module with parameters")
         # Held in another precision than it is trained in, a model would be rounded between two calls of fit.
         for tensor in (*trained, *(b for b in model.buffers() if b.dtype.kind == "f")):
-            tensor.dtype = np.dtype(self.precision)
+            tensor.dtype = self.dtype
             tensor.value = np.asarray(tensor.value, tensor.dtype)
         self.history = History()
         self.standardizer: Standardizer | None = None
         self.steps = self.epochs = 0
         self.optimizer_state: Any = None
         self._plans: dict[str, Plan] = {}
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the parameters, the inputs and the predictions."""
+        return machine.PRECISIONS[self.precision].dtype
 
     # ---- training
 
@@ -161,7 +172,7 @@ class Trainer:
         Raises:
             DataError: the arrays hold NaN, differ in length, or labels are not 0…K−1.
             ShapeError: shapes do not fit, naming the layer.
-            ArgumentError: an argument is outside its range.
+            ArgumentError: an argument is outside its range, or the machine does not have the precision.
             NotFiniteError: the loss became NaN or infinite; names the step, the layer and the operation. The model
                 keeps the last finite parameters.
         """
@@ -189,7 +200,8 @@ class Trainer:
         if resume and checkpoint is not None and files.exists(checkpoint):
             best = files.restore_training(checkpoint, self, epochs)
         try:
-            self._run(arrays, fitting, best, progress)
+            with self._on_device():
+                self._run(arrays, fitting, best, progress)
         finally:
             if sum(p.size for p in self.model.parameters()) > LARGE:
                 backends.release()
@@ -198,7 +210,7 @@ class Trainer:
 
     def _arrays(self, X: Any, y: Any, validation: Any) -> list[np.ndarray[Any, Any]]:
         """X and y to train on, and X and y to validate on where that is wanted: checked, standardised."""
-        dtype = np.dtype(self.precision)
+        dtype = self.dtype
         X, y = checks.features(X, dtype), checks.targets(y, self.loss, dtype)
         checks.equal_lengths(X, y)
         arrays = [X, y]
@@ -232,13 +244,14 @@ class Trainer:
         packed = backend == "numpy"
         return Step(
             self.model, self.loss, self.optimizer, schedule, checks.penalties(self.penalty), self.clip, self.metrics,
-            self.seed, np.dtype(self.precision), packed,
+            self.seed, self.dtype, packed, machine.PRECISIONS[self.precision].products,
         )  # fmt: skip
 
     def _run(self, arrays: list[np.ndarray[Any, Any]], fitting: Fitting, best: files.Best, progress: bool) -> None:
         steps_per_epoch = -(-len(arrays[0]) // fitting.batch_size)
         rate = None if self.schedule is None else self.schedule.bind(fitting.epochs * steps_per_epoch, steps_per_epoch)
         self.history.backend = self._choose(arrays, fitting, rate)
+        machine.check_precision(self.precision, self.history.backend)
         backend, step = backends.get(self.history.backend), self.step(self.history.backend, rate)
         first = self.history.epochs
         begun = self.epochs - first
@@ -267,20 +280,29 @@ class Trainer:
             loop.progress.close()
             keeper.finish(loop)
 
+    def _on_device(self) -> AbstractContextManager[None]:
+        return backends.on(self.device, self.backend)
+
+    @property
+    def _settled(self) -> str:
+        """The backend, where there is nothing to choose; else empty."""
+        needs_gpu = self.device == "gpu" or self.precision == "tf32"
+        return self.backend if self.backend != "auto" else "xla" if needs_gpu else ""
+
     @property
     def _summed(self) -> bool:
         return getattr(self.loss, "reduction", "mean") == "sum"
 
     def _choose(self, arrays: list[np.ndarray[Any, Any]], fitting: Fitting, rate: LearningRate | None) -> str:
-        if self.backend != "auto":
-            return self.backend
+        if self._settled:
+            return self._settled
         step = self.step("numpy", rate)
         return choose(*self._plan("numpy", step, step.state(), arrays, fitting).runs(fitting.epochs))
 
     def _plan(self, backend: str, step: Step, state: Any, arrays: list[np.ndarray[Any, Any]], fitting: Fitting) -> Plan:
         """What to run on a backend; the last plan again where nothing that it depends on has changed."""
         key = (
-            fitting.batch_size, tuple((a.shape, a.dtype) for a in arrays), repr(step.schedule),
+            self.device, fitting.batch_size, tuple((a.shape, a.dtype) for a in arrays), repr(step.schedule),
             *(repr((to_recipe(getattr(self, name)), getattr(self, name))) for name in files.PARTS),
         )  # fmt: skip
         if backend not in self._plans or self._plans[backend].key != key:
@@ -292,7 +314,7 @@ class Trainer:
 
     def step_graph(self, X: Any, y: Any, batch_size: int = 32) -> Graph:
         """The training step as one graph: (state…, X, y, rows) → (state…, record). What is printed is what runs."""
-        step, dtype = self.step("xla"), np.dtype(self.precision)
+        step, dtype = self.step("xla"), self.dtype
         return step.training(step.state(), checks.features(X, dtype), checks.targets(y, self.loss, dtype), batch_size)
 
     # ---- using the model
@@ -303,7 +325,7 @@ class Trainer:
         Raises:
             ShapeError: X has other columns than the model takes.
         """
-        X = self._standardized(checks.features(X, np.dtype(self.precision)))
+        X = self._standardized(checks.features(X, self.dtype))
         step, blocks = self.step("numpy"), []
         graphs: dict[int, Any] = {}
         for start in range(0, len(X), BLOCK):
@@ -311,13 +333,14 @@ class Trainer:
             if len(block) not in graphs:
                 graphs[len(block)] = step.prediction(block)
             graph = graphs[len(block)]
-            [output] = program(graph, self._once(graph, len(X)))(graph.arrays([block]))
+            with self._on_device():
+                [output] = program(graph, self._once(graph, len(X)))(graph.arrays([block]))
             blocks.append(output)
         return np.concatenate(blocks)
 
     def evaluate(self, X: Any, y: Any) -> dict[str, float]:
         """The loss and the metrics on (X, y), in inference mode: {"loss": …, "accuracy": …}."""
-        dtype = np.dtype(self.precision)
+        dtype = self.dtype
         X, y = self._standardized(checks.features(X, dtype)), checks.targets(y, self.loss, dtype)
         checks.equal_lengths(X, y)
         self._labels_fit(X, {"y": y})
@@ -334,13 +357,14 @@ class Trainer:
             rows = np.arange(start, min(start + phase.batch, len(X)), dtype=np.int32)
             graph = phase.step if len(rows) == phase.batch else phase.last
             assert graph is not None, "a batch without its graph"
-            [record] = program(graph, backend)([*state, X, y, rows])
+            with self._on_device():
+                [record] = program(graph, backend)([*state, X, y, rows])
             records.append(record)
         return np.asarray(records, np.float64)
 
     def _once(self, graph: Graph, rows: int) -> str:
         """The backend for one pass over the rows in blocks; "auto" chooses by the size alone, so that it repeats."""
-        return self.backend if self.backend != "auto" else choose([graph], [-(-rows // BLOCK)])
+        return self._settled or choose([graph], [-(-rows // BLOCK)])
 
     def _standardized(self, X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return X if self.standardizer is None else self.standardizer(X)

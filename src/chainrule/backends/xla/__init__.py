@@ -13,13 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.backends.xla.devices import device, device_name, find_device, lacking, running_on
 from chainrule.backends.xla.fleet import compile_fleet
 from chainrule.backends.xla.kept import keeping
 from chainrule.backends.xla.loops import compile_schedule
 from chainrule.backends.xla.lower import function
 from chainrule.graph.graph import Graph
 
-__all__ = ["compile_fleet", "compile_graph", "compile_schedule", "get", "hold", "put", "view"]
+__all__ = [
+    "compile_fleet", "compile_graph", "compile_schedule", "device", "device_name", "find_device", "get", "hold",
+    "lacking", "put", "running_on", "view",
+]  # fmt: skip
 
 Program = Callable[[Sequence[Any]], list[Any]]
 

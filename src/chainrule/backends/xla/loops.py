@@ -9,6 +9,7 @@ import numpy as np
 
 from chainrule.backends.loop import LoopProgram, Outcome, Phase, Schedule, Span
 from chainrule.backends.xla import small
+from chainrule.backends.xla.devices import device_name
 from chainrule.backends.xla.kept import Program
 from chainrule.backends.xla.lower import function
 from chainrule.graph.graph import Graph
@@ -33,13 +34,15 @@ def compile_schedule(schedule: Schedule) -> LoopProgram:
 
 
 def options(tiny: bool) -> dict[str, Any]:
-    """Compiler options for loops.
+    """Compiler options for loops on the device.
 
     On a CPU the analysis of regions spares a copy of nearly every weight matrix in each step, since XLA then sees that
     the backward pass has read a weight before the update writes it. In one kernel, reductions are not to be handed to
     a library, and nothing else competes for the wide registers.
     """
-    of_all = {"xla_cpu_copy_insertion_use_region_analysis": True}
+    if device_name() != "cpu":
+        return {}
+    of_all: dict[str, Any] = {"xla_cpu_copy_insertion_use_region_analysis": True}
     return of_all | ({"xla_cpu_experimental_ynn_fusion_type": "", "xla_cpu_prefer_vector_width": 512} if tiny else {})
 
 

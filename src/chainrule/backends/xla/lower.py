@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.backends.kernels import KERNELS, Kernel, gelu
+from chainrule.backends.xla.devices import has_tf32
 from chainrule.graph.graph import Graph
 from chainrule.graph.ops import BUNDLE, Slot, fill
 
@@ -58,11 +59,33 @@ def _padded(index: Any, shape: tuple[int, ...]) -> Kernel:
     return kernel
 
 
+def _product(attrs: dict[str, Any]) -> tuple[Callable[[Any], Any], dict[str, Any]]:
+    """What is done to the operands of a product, and how it is to be taken."""
+    import jax.numpy as jnp
+    from jax import lax
+
+    precision = attrs.get("precision")
+    if precision == "bfloat16":
+        return lambda x: x.astype(jnp.bfloat16), {"preferred_element_type": np.float32}
+    # Left to itself, XLA takes products of float32 as TF32 on a GPU.
+    exact = precision is None or not has_tf32()
+    return lambda x: x, {"precision": lax.Precision.HIGHEST if exact else lax.DotAlgorithmPreset.TF32_TF32_F32}
+
+
+def _matmul(attrs: dict[str, Any]) -> Kernel:
+    import jax.numpy as jnp
+
+    rounded, how = _product(attrs)
+    return lambda x, y: jnp.matmul(rounded(x), rounded(y), **how)
+
+
 def _linear(attrs: dict[str, Any]) -> Kernel:
     from jax import lax
 
+    rounded, how = _product(attrs)
+
     def kernel(x: Any, weight: Any, bias: Any = None) -> Any:
-        y = lax.dot_general(x, weight, (((x.ndim - 1,), (1,)), ((), ())))
+        y = lax.dot_general(rounded(x), rounded(weight), (((x.ndim - 1,), (1,)), ((), ())), **how)
         return y if bias is None else y + bias
 
     return kernel
@@ -116,6 +139,7 @@ OWN: dict[str, Row] = {
     "put_add": _put_add,
     "settle": _settle,
     "linear": _linear,
+    "matmul": _matmul,
     "erf": _erf,
     "gelu": lambda a: gelu(_erf(a)),
     "scan": _scan,

@@ -38,6 +38,9 @@ def fits(graphs: Sequence[Graph]) -> bool:
 def _work(node: Tensor) -> float:
     if node.op in LEAVES:
         return 0.0
+    if node.attrs.get("precision"):
+        # Rounding to a lower precision and back pays only in a library's products.
+        return math.inf
     if node.op in ("linear", "matmul"):
         return 2.0 * node.size * node.inputs[0].shape[-1] if node.inputs[1].ndim == 2 else math.inf
     known = OPS[node.op].elementwise or node.op in _KNOWN

@@ -1,0 +1,73 @@
+"""The device that programs run on, and what it can compute in."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from chainrule.backends.numpy import TF32_NEEDS
+from chainrule.errors import ArgumentError
+
+
+def find_device(kind: str) -> Any:
+    """The first device of a kind, "cpu" or "gpu".
+
+    Raises:
+        ArgumentError: JAX finds none; says what it finds.
+    """
+    import jax
+
+    try:
+        return jax.devices(kind)[0]
+    except RuntimeError as error:
+        # Where the plugin is installed, the reason why it did not start is all that can help.
+        reason = str(error).splitlines()[0] if "nable to initialize" in str(error) else None
+        raise ArgumentError(
+            "JAX finds no such device",
+            where="device",
+            expected=kind,
+            got=reason or ", ".join(sorted({d.platform for d in jax.devices()})),
+            hint="pip install 'chainrule[cuda]' on a machine with an NVIDIA GPU",
+        ) from None
+
+
+@contextlib.contextmanager
+def running_on(kind: str) -> Iterator[None]:
+    """Within this block programs run, and arrays are put, on the first device of a kind."""
+    import jax
+
+    with jax.default_device(find_device(kind)):
+        yield
+
+
+def device() -> Any:
+    """The device that programs run on now."""
+    import jax
+
+    chosen = jax.config.jax_default_device
+    if chosen is None or isinstance(chosen, str):
+        return jax.devices(chosen)[0]
+    return chosen
+
+
+def device_name() -> str:
+    """What the programs run on now."""
+    name: str = device().platform
+    return name
+
+
+def lacking(precision: str) -> str | None:
+    """What would be needed for a precision that is not to be had on the device; None where it is."""
+    if precision == "tf32" and not has_tf32():
+        return TF32_NEEDS
+    return "a CPU or a GPU" if precision == "float64" and device_name().lower() in ("tpu", "metal") else None
+
+
+def has_tf32() -> bool:
+    """Whether the device multiplies in TF32: an NVIDIA GPU of the Ampere generation or later."""
+    try:
+        return device().platform == "gpu" and float(getattr(device(), "compute_capability", "")) >= 8.0
+    except ValueError:
+        # AMD's GPUs name their generation by letters.
+        return False
