@@ -66,8 +66,8 @@ class Phase:
         A mean loss of the batches is weighted by their rows; one that is a sum is summed.
         """
         sizes = np.minimum(self.batch, self.rows - self.batch * np.arange(self.steps))
-        weights = np.ones(self.steps) if summed else sizes / self.rows
-        loss = (rows[:, 0] * weights.astype(rows.dtype)).sum()
+        rows = rows.astype(np.float64)
+        loss = rows[:, 0].sum() if summed else (rows[:, 0] * sizes).sum() / self.rows
         return [loss, *(rows[:, i].sum() for i in range(1, rows.shape[1]))]
 
     @property
@@ -122,7 +122,7 @@ class Fleet:
     """One training run for many members, each with its own state, order of rows and rows to judge by.
 
     Attributes:
-        train: the training phase; its rows are those an order names.
+        train: the training phase; its rows are those an order names, its data X and y.
         judge: the evaluation after each epoch, over the rows that a member holds out; None where nothing is held out.
         epochs: how many, at most.
         patience: epochs without a lower loss in the judging after which a member stops and keeps its best state.
@@ -139,27 +139,38 @@ class Fleet:
 
 
 class Crew(NamedTuple):
-    """What the members of a fleet share, and which of it each one uses.
+    """Some members of a fleet, to be trained in one call. All arrays have a leading axis of places for members.
 
     Attributes:
-        starts: states to begin with, each leaf with a leading axis.
-        orders: orders of rows (…, epochs, rows).
-        held: rows to judge by (…, rows).
-        data: arrays with a leading axis; those of one place belong together.
-        numbers: what differs between members in the graphs themselves, each with a leading axis of members; these come
-            before the rest of a member's state.
-        uses: (members, 4): which start, order, held rows and data.
+        states: the leaves of the states to begin with.
+        orders: (members, epochs, rows) orders of the rows to train on.
+        held: (members, rows) rows to judge by.
+        data: (members,) which X each one reads.
+        taken: how many of the places are taken; so that one program serves any number up to all of them.
     """
 
-    starts: list[Any]
+    states: list[Any]
     orders: Any
     held: Any
-    data: list[Any]
-    numbers: list[Any]
-    uses: Any
+    data: Any
+    taken: int
 
 
-FleetProgram = Callable[[Crew, int, int], tuple[list[Any], Any, Any]]
-"""(crew, first member, last member) → for these members the parameters and buffers they keep, and two arrays of epoch
-records (members, epochs, numbers), of training and judging: the loss over the epoch's rows, then the sums of the rest;
-NaN where an epoch was not reached. A member whose step is not finite ends there, with the state before it."""
+class Results(NamedTuple):
+    """What became of a crew; only the places that were taken mean anything.
+
+    Attributes:
+        kept: the leaves of the state that `Fleet.keeps` names: of the best epoch with patience, else of the last whole
+            one.
+        records: (members, epochs, numbers) of the training: the loss over the epoch's rows, then the sums of the rest;
+            NaN from the epoch on in which a step was not finite, and where an epoch was not reached.
+        judged: the same of the judging.
+    """
+
+    kept: list[Any]
+    records: Any
+    judged: Any
+
+
+FleetProgram = Callable[[Sequence[Any], Crew], Results]
+"""(data, crew) → results; data are X with a leading axis of versions (standardised for each fold), and y."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.backends.kernels import KERNELS, Kernel, gelu
-from chainrule.backends.loop import Crew, Fleet, FleetProgram, LoopProgram, Outcome, Phase, Schedule, Span
+from chainrule.backends.loop import Crew, Fleet, FleetProgram, LoopProgram, Outcome, Phase, Results, Schedule, Span
 from chainrule.graph import seams
 from chainrule.graph.graph import LEAVES, Graph
 from chainrule.graph.ops import BUNDLE, OPS, PRODUCTS, fill, parts
@@ -207,36 +207,48 @@ def _phase(phase: Phase) -> Callable[..., tuple[bool, list[Any]]]:
 
 def compile_fleet(fleet: Fleet) -> FleetProgram:
     """Many trainings, one after another; the same meaning as the compiled one."""
-    train = _phase(fleet.train)
-    judge = None if fleet.judge is None else _phase(fleet.judge)
+    train, judge = _epoch(fleet.train, fleet.summed), None
+    if fleet.judge is not None:
+        judge = _epoch(fleet.judge, fleet.summed)
 
-    def alone(state: list[Any], data: list[Any], orders: Any, held: Any) -> tuple[list[Any], Any, Any]:
+    def alone(state: list[Any], data: list[Any], orders: Any, held: Any) -> Results:
         records, judged = (np.full((fleet.epochs, fleet.train.record - 1), np.nan) for _ in range(2))
         kept, best, waited = state[fleet.keeps], np.inf, 0
         for epoch in range(fleet.epochs):
-            rows = np.full((fleet.train.steps, fleet.train.record), np.nan)
-            fine, state = train(state, data, orders[epoch], 0, fleet.train.steps, rows)
-            records[epoch] = fleet.train.summary(rows[:, :-1], fleet.summed)
-            if not fine:
+            state, found = train(state, data, orders[epoch])
+            if found is None:
                 break
-            if judge is not None and fleet.judge is not None:
-                found = np.full((fleet.judge.steps, fleet.judge.record), np.nan)
-                judge(state, data, held, 0, fleet.judge.steps, found)
-                judged[epoch] = fleet.judge.summary(found, fleet.summed)
+            records[epoch] = found[:-1]
+            if judge is not None:
+                judged[epoch] = judge(state, data, held)[1]
             better = fleet.patience is None or judged[epoch, 0] < best
             kept, best, waited = (state[fleet.keeps], judged[epoch, 0], 0) if better else (kept, best, waited + 1)
             if fleet.patience is not None and waited >= fleet.patience:
                 break
-        return kept, records, judged
+        return Results(kept, records, judged)
 
-    def run(crew: Crew, first: int, last: int) -> tuple[list[Any], Any, Any]:
-        found = []
-        for member in range(first, last):
-            start, order, held, data = crew.uses[member]
-            state = [np.asarray(x[member]) for x in crew.numbers] + [x[start] for x in crew.starts]
-            found.append(alone(state, [x[data] for x in crew.data], crew.orders[order], crew.held[held]))
-        kept, records, judged = zip(*found, strict=True)
-        return [np.stack(leaves) for leaves in zip(*kept, strict=True)], np.stack(records), np.stack(judged)
+    def run(data: Sequence[Any], crew: Crew) -> Results:
+        X, y = data
+        kept, records, judged = zip(
+            *(
+                alone([x[i] for x in crew.states], [X[crew.data[i]], y], crew.orders[i], crew.held[i])
+                for i in range(crew.taken)
+            ),
+            strict=True,
+        )
+        return Results([np.stack(leaves) for leaves in zip(*kept, strict=True)], np.stack(records), np.stack(judged))
+
+    return run
+
+
+def _epoch(phase: Phase, summed: bool) -> Callable[..., tuple[list[Any], Any]]:
+    """A whole epoch: (state, data, order) → state and summary, or None where a step was not finite."""
+    steps = _phase(phase)
+
+    def run(state: list[Any], data: Sequence[Any], order: Any) -> tuple[list[Any], Any]:
+        records = np.full((phase.steps, phase.record), np.nan)
+        fine, state = steps(state, data, order, 0, phase.steps, records)
+        return state, phase.summary(records, summed) if fine else None
 
     return run
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph, replay
-from chainrule.graph.tensor import Tensor, placeholder
+from chainrule.graph.tensor import Tensor
 from chainrule.passes.simplify import uniform
 
 Array = np.ndarray[Any, Any]
@@ -20,53 +20,45 @@ def outline(graph: Graph) -> Any:
     number = {node.id: i for i, node in enumerate(graph.nodes)}
     return (
         tuple(
-            (n.op, n.shape, n.dtype, tuple(number[x.id] for x in n.inputs), tuple(n.attrs.items()), uniform(n) is None)
+            (n.op, n.shape, n.dtype, tuple(number[x.id] for x in n.inputs), _settings(n), uniform(n) is None)
             for n in graph.nodes
         ),
         tuple(number[x.id] for x in (*graph.inputs, *graph.outputs)),
     )
 
 
-def differing(graphs: Sequence[Graph]) -> list[int]:
-    """The places of the constants that are not the same in all of these graphs, whose outlines must be equal."""
-    places = [i for i, node in enumerate(graphs[0].nodes) if node.op == "constant"]
-    return [i for i in places if len({_value(graph, i).tobytes() for graph in graphs}) > 1]
+def _settings(node: Tensor) -> Any:
+    # The graph inside a loop stays as it is, so its constants count too.
+    return tuple(
+        (key, (outline(value), tuple(x.tobytes() for x in constants(value))) if isinstance(value, Graph) else value)
+        for key, value in node.attrs.items()
+    )
 
 
-def values(graph: Graph, places: Sequence[int]) -> list[Array]:
-    """What a graph has in these places: a number where it is the same throughout the constant, else the array."""
-    return [_value(graph, i) for i in places]
+def constants(graph: Graph) -> list[Array]:
+    """The constants of a graph in order: one number where a constant is the same throughout, else the array."""
+    return [_value(node) for node in graph.nodes if node.op == "constant"]
 
 
-def _value(graph: Graph, place: int) -> Array:
-    node = graph.nodes[place]
+def _value(node: Tensor) -> Array:
     assert node.value is not None, "a constant without its value"
     return node.value if uniform(node) is None else np.asarray(node.value.flat[0])
 
 
 def lifted(graph: Graph, numbers: Mapping[int, Tensor], given: Sequence[Tensor], passed_on: bool) -> Graph:
-    """The graph with the constants in some places taken from further inputs, which come before its own.
+    """The graph with some of its constants taken from further inputs, which come before its own.
 
     Args:
         graph: any graph.
-        numbers: for each place the input that stands for its constant.
+        numbers: by a constant's place among the constants, the input that stands for it.
         given: all further inputs, those of `numbers` among them.
         passed_on: whether the further inputs are given back, before the graph's own outputs.
     """
     known = {x.id: x for x in (*graph.inputs, *graph.captured)}
+    nodes = [node for node in graph.nodes if node.op == "constant"]
     for place, x in numbers.items():
-        node = graph.nodes[place]
+        node = nodes[place]
         known[node.id] = x if x.shape == node.shape else F.broadcast_to(x, node.shape)
     replay(graph.nodes, known)
     outputs = [*(given if passed_on else ()), *(known[y.id] for y in graph.outputs)]
     return Graph([*given, *graph.inputs], outputs).simplify().verify()
-
-
-def matches(graph: Graph, other: Graph) -> bool:
-    """Whether two graphs are the same but for shapes and constants, so that a place means the same in both."""
-    return [(n.op, len(n.inputs)) for n in graph.nodes] == [(n.op, len(n.inputs)) for n in other.nodes]
-
-
-def inputs(found: Sequence[Array]) -> list[Tensor]:
-    """A placeholder for each of these values."""
-    return [placeholder(value.shape, value.dtype, f"number{i}") for i, value in enumerate(found)]

@@ -1,7 +1,8 @@
 """Training: the step as one graph, the epochs as one program, and what surrounds them."""
 
 from chainrule.train.history import History
-from chainrule.train.sweep import Sweep, SweepResult
+from chainrule.train.members import Member, SweepResult
+from chainrule.train.sweep import Sweep
 from chainrule.train.trainer import Trainer
 
-__all__ = ["History", "Sweep", "SweepResult", "Trainer"]
+__all__ = ["History", "Member", "Sweep", "SweepResult", "Trainer"]

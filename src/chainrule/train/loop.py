@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,6 +20,12 @@ from chainrule.train.progress import Progress
 
 RETURN_EVERY = 0.2
 """Seconds between two returns of the program to Python, about."""
+
+
+class Interruptible(Protocol):
+    """Work that Ctrl-C may end before its time."""
+
+    interrupted: bool
 
 
 class NotFinite(Exception):  # becomes the user's NotFiniteError, where the cause is sought
@@ -62,7 +68,7 @@ class Loop:
         """Train the epochs [first, last)."""
         steps = self.schedule.train.steps
         epoch, batch = first, 0
-        with _interruptible(self):
+        with interruptible(self):
             while epoch < last and not self.interrupted:
                 span = self._span(epoch, last, batch)
                 done = self._call(epoch, span)
@@ -157,8 +163,8 @@ def summarized(
 
 
 @contextmanager
-def _interruptible(loop: Loop) -> Iterator[None]:
-    """Let Ctrl-C end the loop after the call that is running; a second one interrupts at once.
+def interruptible(work: Interruptible) -> Iterator[None]:
+    """Let Ctrl-C end the work after the call that is running; a second one interrupts at once.
 
     A program that has its own idea of Ctrl-C keeps it.
     """
@@ -168,7 +174,7 @@ def _interruptible(loop: Loop) -> Iterator[None]:
         return
 
     def stop(number: int, frame: Any) -> None:
-        loop.interrupted = True
+        work.interrupted = True
         signal.signal(signal.SIGINT, before)
 
     signal.signal(signal.SIGINT, stop)

@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
-import inspect
-import itertools
+import dataclasses
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from chainrule.backends.estimate import choose
 from chainrule.data.split import folds as dealt
 from chainrule.data.standardize import Standardizer
-from chainrule.errors import ArgumentError, check_choice, check_number, nearest
+from chainrule.errors import ArgumentError, ChainruleError, ShapeError, check_choice, check_number
+from chainrule.nn.losses import CrossEntropyLoss, Loss, NLLLoss
 from chainrule.nn.module import Module
 from chainrule.nn.random import seeded
-from chainrule.train import checks
-from chainrule.train.crew import Member, Plan, Rows, train_all
+from chainrule.optim.base import Optimizer
+from chainrule.train import checks, grids
+from chainrule.train.crew import Sweeping
+from chainrule.train.members import Member, SweepResult
 from chainrule.train.metrics import classifies
+from chainrule.train.sweep_plan import Plan, Rows, Way, described, named
 from chainrule.train.trainer import Trainer
 
-Config = dict[str, Any]
-PARTS = ("model", "loss", "optimizer", "schedule", "penalty", "clip")
+Grid = Mapping[str, Iterable[Any]] | Sequence[Mapping[str, Any]]
+SPLIT_SEED = 0
+"""What the rows to hold out are drawn by: the same for all members, or they could not be compared."""
 
 
 class Sweep:
     """Trains a network for every combination of hyperparameters, and over every fold, at once.
 
-    Members that differ only in numbers (rates, penalties, seeds, dropout) are one program, which takes the numbers as
-    inputs; members of other shapes (widths, depths) are programs of their own. Each member is trained as a `Trainer`
-    with its hyperparameters would train it alone; one that diverges ends alone.
+    Combinations that differ only in numbers (rates, penalties, seeds, dropout) are one program, which takes the numbers
+    as inputs; those of other shapes (widths, depths), or with another number inside an operation (the slope of a leaky
+    ReLU, label smoothing), are programs of their own, at the price of compiling each. A member is trained as a
+    `Trainer` with its hyperparameters trains it alone, bit for bit on the NumPy backend and but for rounding when
+    compiled; one that diverges, or stops early, ends alone.
 
     Args:
         model: a function of hyperparameters that gives a new Module.
         loss, optimizer, schedule, penalty, clip: as `Trainer` takes them, or functions of hyperparameters that give
-            one.
+            one. A loss may also be a function (output, target): it is taken as such if it can be called with two
+            arguments and the grid does not have their names. Arguments with defaults may be left out of the grid.
         grid: the values to try by name (all combinations), or a list of combinations. A name is that of an argument of
-            one of the functions, or "seed".
-        metrics, normalize, precision: as `Trainer` takes them.
-        backend: "xla", "numpy", or "auto": compiled.
+            one of the functions, or "seed", which is what `chainrule.seed` and `Trainer(seed=…)` are given.
+        metrics, normalize, precision: as `Trainer` takes them; each fold is standardised by its own training rows.
+        backend: "xla", "numpy", or "auto": NumPy where the whole is estimated to take less than compiling it.
 
     Raises:
-        ArgumentError: a name in the grid that no function takes, an argument of a function that the grid lacks.
+        ArgumentError: a name in the grid that no function takes, or an argument of a function that the grid lacks.
 
     Example:
         >>> import chainrule as cr
@@ -63,7 +71,7 @@ class Sweep:
         model: Callable[..., Module],
         loss: Any,
         optimizer: Any,
-        grid: Mapping[str, Iterable[Any]] | Sequence[Mapping[str, Any]],
+        grid: Grid,
         schedule: Any = None,
         penalty: Any = None,
         clip: Any = None,
@@ -75,42 +83,44 @@ class Sweep:
         if isinstance(model, Module) or not callable(model):
             raise ArgumentError(
                 "each member needs a model of its own", where="model", expected="a function that makes one",
-                got=type(model).__name__, hint="write model=lambda: Sequential(…)",
+                got=f"a {type(model).__name__}", hint="write model=lambda: Sequential(…)",
             )  # fmt: skip
-        self.parts = dict(zip(PARTS, (model, loss, optimizer, schedule, penalty, clip), strict=True))
+        self.parts = {
+            "model": model, "loss": loss, "optimizer": optimizer, "schedule": schedule, "penalty": penalty,
+            "clip": clip,
+        }  # fmt: skip
         self.settings: dict[str, Any] = {"metrics": metrics, "normalize": normalize, "precision": precision}
         self.backend = check_choice("backend", backend, ("auto", "numpy", "xla"))
-        self.configs = _combinations(grid)
-        takes = {name: list(inspect.signature(part).parameters) for name, part in self.parts.items() if _makes(part)}
-        known = {"seed", *itertools.chain.from_iterable(takes.values())}
+        self.configs = grids.combinations(grid)
+        self._takes = grids.makers(self.parts, {name for config in self.configs for name in config})
         for config in self.configs:
-            for name in config:
-                if name not in known:
-                    raise ArgumentError(
-                        "no function takes it", where=f"grid, {name}", expected=", ".join(nearest(name, known))
-                    )
-            for part, names in takes.items():
-                missing = [name for name in names if name not in config]
-                if missing:
-                    raise ArgumentError("a hyperparameter without values", where=f"grid, for {part}", got=missing[0])
-        self._takes = takes
+            grids.check_names(config, self._takes)
 
     def trainer(self, config: Mapping[str, Any]) -> Trainer:
-        """A `Trainer` with these hyperparameters, as each of the members begins."""
-        seed = check_number("seed", config.get("seed", 0), low=0, high=2**32 - 1, integer=True)
-        with seeded(seed):
-            made = {
-                name: part(**{key: config[key] for key in self._takes[name]}) if name in self._takes else part
-                for name, part in self.parts.items()
-            }
-        return Trainer(**made, **self.settings, backend=self.backend, seed=seed)
+        """A `Trainer` with these hyperparameters, as each of the members begins.
+
+        Raises:
+            ArgumentError: a hyperparameter outside its range, naming the combination.
+        """
+        try:
+            seed = check_number("seed", config.get("seed", 0), low=0, high=2**32 - 1, integer=True)
+            with seeded(seed):
+                made = {
+                    name: part(**{key: config[key] for key in self._takes[name] if key in config})
+                    if name in self._takes
+                    else part
+                    for name, part in self.parts.items()
+                }
+                return Trainer(**made, **self.settings, backend=self.backend, seed=seed)
+        except ChainruleError as error:
+            raise named(error, config) from None
 
     def fit(
         self,
         X: Any,
         y: Any,
         epochs: int = 20,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         validation: float | tuple[Any, Any] | None = None,
         folds: int | None = None,
         shuffle: str = "epoch",
@@ -119,17 +129,29 @@ class Sweep:
     ) -> SweepResult:
         """Train all members.
 
+        What is held in memory: X once, or once a fold where it is standardised; the weights and the history of each
+        member; of each combination the numbers in which it differs; the optimizers' states of those at work only.
+
         Args:
-            X, y, epochs, batch_size, validation, shuffle, early_stopping: as `Trainer.fit` takes them.
+            X, y, epochs, batch_size, shuffle, early_stopping: as `Trainer.fit` takes them.
+            validation: None, the fraction of rows to hold out (the same for all members: those that a `Trainer` of
+                seed 0 holds out), or (X, y).
             folds: train each combination so many times, each time judged by another part of the rows (classes dealt
                 out evenly); in place of `validation`.
             progress: whether to show a bar on standard error.
 
+        Returns:
+            The result. Ctrl-C ends the sweep after the members at work: those that were not begun are "interrupted".
+
         Raises:
-            ArgumentError: both folds and validation, early_stopping without either, or a number outside its range.
+            ArgumentError: both folds and validation, early_stopping without either, a number outside its range, a
+                schedule that watches the losses.
+            ChainruleError: what `Trainer` and its `fit` raise, naming the combination.
         """
+        began = time.perf_counter()
         check_number("epochs", epochs, low=1, integer=True)
-        check_number("batch_size", batch_size, low=1, integer=True)
+        if batch_size is not None:
+            check_number("batch_size", batch_size, low=1, integer=True)
         check_choice("shuffle", shuffle, ("epoch", "once", "never"))
         if early_stopping is not None:
             check_number("early_stopping", early_stopping, low=1, integer=True)
@@ -137,13 +159,40 @@ class Sweep:
                 raise ArgumentError(
                     "nothing to judge by", where="early_stopping", hint="give folds=5 or validation=0.1"
                 )
-        trainers = [self.trainer(config) for config in self.configs]
-        rows = self._rows(trainers[0], X, y, validation, folds)
+        first, optimizers = self._mustered()
+        rows = self._rows(first, X, y, validation, folds)
+        plan = Plan(self.configs, self.trainer, optimizers, rows, epochs, batch_size, shuffle, early_stopping, "numpy")
+        plan = dataclasses.replace(plan, backend=self._backend(plan))
         members = [[Member(config, split) for split in range(len(rows.splits))] for config in self.configs]
-        backend = "xla" if self.backend == "auto" else self.backend
-        plan = Plan(rows, epochs, batch_size, shuffle, early_stopping, backend)
-        train_all(trainers, members, plan, progress)
-        return SweepResult(self, [member for row in members for member in row])
+        Sweeping(plan, members).run(progress)
+        fitted = {"epochs": epochs, "batch_size": batch_size, "shuffle": shuffle}
+        return SweepResult(self.trainer, members, rows.standardizers, fitted, time.perf_counter() - began)
+
+    def _mustered(self) -> tuple[Trainer, list[Optimizer]]:
+        """The first trainer, and all optimizers; each combination is looked at before any is trained."""
+        first, optimizers = self.trainer(self.configs[0]), []
+        for config in self.configs:
+            trainer = self.trainer(config)
+            if trainer.schedule is not None and trainer.schedule.observes:
+                raise ArgumentError(
+                    f"{type(trainer.schedule).__name__} watches the losses from outside of the program, which trains "
+                    "many members at once", where="schedule", hint="use one that is a function of the step, as Cosine",
+                )  # fmt: skip
+            if _task(trainer) != _task(first):
+                raise ArgumentError(
+                    "losses that want other targets or metrics than the first combination's cannot be compared",
+                    where=described(config), expected=f"one like {type(first.loss).__name__}",
+                    got=type(trainer.loss).__name__,
+                )  # fmt: skip
+            optimizers.append(trainer.optimizer)
+        return first, optimizers
+
+    def _backend(self, plan: Plan) -> str:
+        if self.backend != "auto":
+            return self.backend
+        shape = plan.shape(0, 0)
+        graph = plan.graph(0, Way("training", shape.batch, shape)).simplify()
+        return choose([graph], [plan.epochs * shape.steps * len(plan.configs) * len(plan.rows.splits)])
 
     def _rows(self, trainer: Trainer, X: Any, y: Any, validation: Any, folds: int | None) -> Rows:
         dtype = np.dtype(trainer.precision)
@@ -159,82 +208,27 @@ class Sweep:
             held = checks.features(validation[0], dtype, "validation X")
             wanted = checks.targets(validation[1], trainer.loss, dtype, "validation y")
             checks.equal_lengths(held, wanted, names="validation X and y")
-            X, y = np.concatenate([X, held]), np.concatenate([y, wanted])
+            X, y = _joined(X, held, "validation X"), _joined(y, wanted, "validation y")
             splits = [(every, np.arange(len(every), len(X)))]
         elif validation is not None:
-            splits = [checks.split(X, y, validation, trainer.seed)]
-        return Rows([self._standardized(X, train) for train, _ in splits], y, splits)
-
-    def _standardized(self, X: np.ndarray[Any, Any], train: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            splits = [checks.split(X, y, validation, SPLIT_SEED)]
         how = self.settings["normalize"]
-        return X if how is None else Standardizer.fit(X[train], how)(X)
+        if how is None:
+            return Rows([X], y, splits, [None] * len(splits))
+        learnt = [Standardizer.fit(X[train], how) for train, _ in splits]
+        return Rows([standardizer(X) for standardizer in learnt], y, splits, learnt)
 
 
-@dataclass
-class SweepResult:
-    """What a sweep found.
-
-    Attributes:
-        sweep: what was run.
-        members: one for each combination and fold: `config`, `fold`, `history`, `weights`.
-    """
-
-    sweep: Sweep
-    members: list[Member]
-    scored_by: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        history = self.members[0].history
-        metrics = [name for name in history.metrics if name.startswith("val_")] or list(history.metrics)
-        self.scored_by = metrics[0] if metrics else ("val_loss" if history.val_loss else "loss")
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One dict a combination, best first: its hyperparameters, the mean score over the folds, and its deviation."""
-        by_config: dict[int, list[float]] = {}
-        for member in self.members:
-            by_config.setdefault(id(member.config), []).append(member.score(self.scored_by))
-        configs = {id(member.config): member.config for member in self.members}
-        rows = [
-            {**configs[key], self.scored_by: float(np.mean(found)), "deviation": float(np.std(found))}
-            for key, found in by_config.items()
-        ]
-        sign = -1.0 if self._more_is_better else 1.0
-        return sorted(rows, key=lambda row: sign * row[self.scored_by] if np.isfinite(row[self.scored_by]) else np.inf)
-
-    @property
-    def _more_is_better(self) -> bool:
-        return self.scored_by.removeprefix("val_") in ("accuracy", "r2")
-
-    @property
-    def best(self) -> Config:
-        """The combination with the best mean score."""
-        return {key: value for key, value in self.rows()[0].items() if key not in (self.scored_by, "deviation")}
-
-    @property
-    def best_score(self) -> float:
-        """The best mean score."""
-        return float(self.rows()[0][self.scored_by])
-
-    def refit(self, X: Any, y: Any, **arguments: Any) -> Trainer:
-        """A trainer with the best combination, trained on all rows; the arguments are those of `Trainer.fit`."""
-        trainer = self.sweep.trainer(self.best)
-        trainer.fit(X, y, **arguments)
-        return trainer
+def _joined(first: Any, second: Any, name: str) -> Any:
+    if first.shape[1:] != second.shape[1:]:
+        raise ShapeError(
+            "not the columns of the training rows", where=name, expected=("rows", *first.shape[1:]), got=second.shape
+        )
+    return np.concatenate([first, second])
 
 
-def _makes(part: Any) -> bool:
-    return (
-        callable(part) and not isinstance(part, Module) and not hasattr(part, "gradient") and inspect.isfunction(part)
-    )
-
-
-def _combinations(grid: Any) -> list[Config]:
-    if isinstance(grid, Mapping):
-        for name, values in grid.items():
-            if isinstance(values, str) or not isinstance(values, Iterable) or not list(values):
-                raise ArgumentError("values to try are wanted", where=f"grid, {name}", expected="a list", got=values)
-        return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    configs = [dict(config) for config in grid]
-    if not configs:
-        raise ArgumentError("nothing to try", where="grid", expected="at least one combination")
-    return configs
+def _task(trainer: Trainer) -> Any:
+    """What has to be the same for all members: what their losses want of the targets, and the metrics."""
+    loss = trainer.loss
+    labels = isinstance(loss, (CrossEntropyLoss, NLLLoss))
+    return labels, isinstance(loss, Loss), [metric.name for metric in trainer.metrics]

@@ -228,10 +228,10 @@ class Trainer:
             self.standardizer = Standardizer.fit(arrays[0], self.normalize)
         if self.standardizer is not None:
             arrays[::2] = [self.standardizer(array) for array in arrays[::2]]
-        self._labels_fit(arrays[0], dict(zip(("y", "validation y"), arrays[1::2], strict=False)))
+        self.labels_fit(arrays[0], dict(zip(("y", "validation y"), arrays[1::2], strict=False)))
         return arrays
 
-    def _labels_fit(self, X: np.ndarray[Any, Any], labels: dict[str, np.ndarray[Any, Any]]) -> None:
+    def labels_fit(self, X: np.ndarray[Any, Any], labels: dict[str, np.ndarray[Any, Any]]) -> None:
         """Refuse rows that the model does not take, and labels that are not among a classifier's outputs."""
         output = self.step("numpy").prediction(X[:1]).outputs[0]
         if isinstance(self.loss, (CrossEntropyLoss, NLLLoss)):
@@ -269,7 +269,7 @@ class Trainer:
             lambda epoch: fitting.order(len(arrays[0]), self.seed, begun + epoch),
             self.metrics, keeper.rate, self.history, Bar(fitting.epochs) if progress else Silent(),
             keeper.at_epoch_end if keeper.watches else None,
-            RETURN_EVERY / seconds(schedule.train.graph, self.history.backend), summed=self._summed,
+            RETURN_EVERY / seconds(schedule.train.graph, self.history.backend), summed=self.summed,
         )  # fmt: skip
         try:
             if not keeper.has_ended():
@@ -290,7 +290,8 @@ class Trainer:
         return self.backend if self.backend != "auto" else "xla" if needs_gpu else ""
 
     @property
-    def _summed(self) -> bool:
+    def summed(self) -> bool:
+        """Whether the loss of a batch is the sum over its rows."""
         return getattr(self.loss, "reduction", "mean") == "sum"
 
     def _choose(self, arrays: list[np.ndarray[Any, Any]], fitting: Fitting, rate: LearningRate | None) -> str:
@@ -343,12 +344,12 @@ class Trainer:
         dtype = self.dtype
         X, y = self._standardized(checks.features(X, dtype)), checks.targets(y, self.loss, dtype)
         checks.equal_lengths(X, y)
-        self._labels_fit(X, {"y": y})
+        self.labels_fit(X, {"y": y})
         step = self.step("numpy")
         state = step.state()
         phase = step.phase("evaluation", state, X, y, min(BLOCK, len(X)), (0, 1))
         records = self._records(phase, tree.flatten(state)[0], X, y)
-        loss, found = summarized(records, phase.batch, len(X), self.metrics, self._summed, spread(y))
+        loss, found = summarized(records, phase.batch, len(X), self.metrics, self.summed, spread(y))
         return {"loss": loss, **found}
 
     def _records(self, phase: Phase, state: list[Any], X: Any, y: Any) -> np.ndarray[Any, Any]:

@@ -6,94 +6,103 @@ at once; several threads run the program, each on members of its own. A member t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from chainrule.backends.loop import Crew, Fleet, FleetProgram
+from chainrule.backends.loop import Crew, Fleet, FleetProgram, Phase, Results
 from chainrule.backends.xla import small
 from chainrule.backends.xla.loops import options, phase_program, write
 
 
 def compile_fleet(fleet: Fleet) -> FleetProgram:
-    """The program of a fleet."""
+    """The program of a fleet, compiled at its first call."""
     import jax
 
-    phases = [fleet.train] if fleet.judge is None else [fleet.train, fleet.judge]
-    tiny = small.possible() and all(small.fits(phase.graphs) for phase in phases)
-    alone = _member(fleet, tiny)
-    program = jax.jit(_members(small.one_kernel(alone) if tiny else alone), compiler_options=options(tiny))
+    tiny = small.fitting(*(phase for phase in (fleet.train, fleet.judge) if phase is not None))
+    program = jax.jit(_members(fleet, _alone(fleet, tiny)), compiler_options=options(any(tiny)))
 
-    def run(crew: Crew, first: int, last: int) -> tuple[list[Any], Any, Any]:
-        mine = crew._replace(
-            numbers=[x[first:last] for x in crew.numbers], uses=np.asarray(crew.uses[first:last], np.int32)
-        )
+    def run(data: Sequence[Any], crew: Crew) -> Results:
         with jax.enable_x64(True):
-            return jax.tree.map(np.asarray, program(mine))
+            found: Results = jax.tree.map(np.asarray, program(list(data), crew))
+            return found
 
     return run
 
 
-def _members(alone: Callable[..., Any]) -> Callable[[Crew], Any]:
-    from jax import lax
-
-    def run(crew: Crew) -> Any:
-        def one(member: Any) -> Any:
-            numbers, uses = member
-            start, [order], [held], data = (
-                [lax.dynamic_index_in_dim(x, uses[place], keepdims=False) for x in leaves]
-                for place, leaves in enumerate((crew.starts, [crew.orders], [crew.held], crew.data))
-            )
-            return alone([*numbers, *start], data, order, held)
-
-        return lax.map(one, (crew.numbers, crew.uses))
-
-    return run
-
-
-def _member(fleet: Fleet, tiny: bool) -> Callable[..., Any]:
+def _members(fleet: Fleet, alone: Callable[..., Results]) -> Callable[[list[Any], Crew], Results]:
+    import jax
     import jax.numpy as jnp
     from jax import lax
 
-    train = phase_program(fleet.train, tiny)
-    judge = _judge(fleet, tiny)
-    dtype = fleet.train.graph.outputs[-1].dtype
+    def run(data: list[Any], crew: Crew) -> Results:
+        X, y = data
 
-    def run(state: list[Any], data: list[Any], orders: Any, held: Any) -> Any:
+        def one(i: Any, found: Results) -> Results:
+            def own(x: Any) -> Any:
+                return lax.dynamic_index_in_dim(x, i, keepdims=False)
+
+            # A single version of the data is used as it lies, not copied.
+            version = X[0] if len(X) == 1 else lax.dynamic_index_in_dim(X, own(crew.data), keepdims=False)
+            mine = alone([own(x) for x in crew.states], [version, y], own(crew.orders), own(crew.held))
+            return jax.tree.map(lambda places, x: write(places, x, i), found, mine)
+
+        places = len(crew.orders)
+        numbers = jnp.zeros((places, fleet.epochs, fleet.train.record - 1))
+        kept = [jnp.zeros((places, *x.shape), x.dtype) for x in fleet.train.graph.inputs[fleet.keeps]]
+        return lax.fori_loop(0, crew.taken, one, Results(kept, numbers, numbers))
+
+    return run
+
+
+def _alone(fleet: Fleet, tiny: list[bool]) -> Callable[..., Results]:
+    """One member's training: (state, data, orders, held) → results."""
+    import jax.numpy as jnp
+    from jax import lax
+
+    whole = all(tiny)
+    train = _epoch(fleet.train, fleet.summed, tiny[0], tiny[0] and not whole)
+    judge = None
+    if fleet.judge is not None:
+        judge = _epoch(fleet.judge, fleet.summed, tiny[1], tiny[1] and not whole)
+
+    def run(state: list[Any], data: list[Any], orders: Any, held: Any) -> Results:
         def going_on(carry: Any) -> Any:
-            epoch, alive, waited = carry[:3]
+            epoch, alive, waited, *_ = carry
             going = (epoch < fleet.epochs) & alive
             return going if fleet.patience is None else going & (waited < fleet.patience)
 
         def one_epoch(carry: Any) -> Any:
-            epoch, _, waited, best, kept, state, records, judged = carry
+            epoch, _, waited, best, state, found = carry
             order = lax.dynamic_index_in_dim(orders, epoch, keepdims=False)
-            alive, state, rows = train(state, data, order, 0, fleet.train.steps)
-            records = write(records, jnp.stack(fleet.train.summary(rows[:, :-1], fleet.summed)), epoch)
-            found = jnp.where(alive, judge(state, data, held), jnp.nan)
-            judged = write(judged, found, epoch)
-            better = alive if fleet.patience is None else alive & (found[0] < best)
-            kept = [jnp.where(better, new, old) for new, old in zip(state[fleet.keeps], kept, strict=True)]
-            waited, best = jnp.where(better, 0, waited + 1), jnp.where(better, found[0], best)
-            return epoch + 1, alive, waited, best, kept, state, records, judged
+            alive, state, row = train(state, data, order)
+            seen = jnp.full_like(row[:-1], jnp.nan) if judge is None else judge(state, data, held)[2]
+            records, judged = (
+                write(x, jnp.where(alive, y, jnp.nan), epoch)
+                for x, y in ((found.records, row[:-1]), (found.judged, seen))
+            )
+            better = alive if fleet.patience is None else alive & (seen[0] < best)
+            kept = [jnp.where(better, new, old) for new, old in zip(state[fleet.keeps], found.kept, strict=True)]
+            waited, best = jnp.where(better, 0, waited + 1), jnp.where(better, seen[0], best)
+            return epoch + 1, alive, waited, best, state, Results(kept, records, judged)
 
-        records = jnp.full((fleet.epochs, fleet.train.record - 1), jnp.nan, dtype)
-        judged = jnp.full((fleet.epochs, fleet.train.record - 1), jnp.nan, dtype)
-        begin = (0, jnp.asarray(True), 0, jnp.asarray(jnp.inf, dtype), state[fleet.keeps], state, records, judged)
-        *_, kept, _, records, judged = lax.while_loop(going_on, one_epoch, begin)
-        return kept, records, judged
+        blank = jnp.full((fleet.epochs, fleet.train.record - 1), jnp.nan)
+        begin = (0, jnp.asarray(True), 0, jnp.inf, state, Results(state[fleet.keeps], blank, blank))
+        found: Results = lax.while_loop(going_on, one_epoch, begin)[-1]
+        return found
 
-    return run
+    return small.one_kernel(run) if whole else run
 
 
-def _judge(fleet: Fleet, tiny: bool) -> Callable[..., Any]:
+def _epoch(phase: Phase, summed: bool, tiny: bool, alone: bool) -> Callable[..., Any]:
+    """A whole epoch: (state, data, order) → alive, state, summary."""
     import jax.numpy as jnp
 
-    phase = fleet.judge
-    if phase is None:
-        return lambda state, data, held: jnp.full(fleet.train.record - 1, jnp.nan, fleet.train.graph.outputs[-1].dtype)
-    evaluation = phase_program(phase, tiny)
-    return lambda state, data, held: jnp.stack(
-        phase.summary(evaluation(state, data, held, 0, phase.steps)[2], fleet.summed)
-    )
+    steps = phase_program(phase, tiny, alone)
+
+    def run(state: list[Any], data: list[Any], order: Any) -> Any:
+        alive, state, records = steps(state, data, order, 0, phase.steps)
+        return alive, state, jnp.stack(phase.summary(records, summed))
+
+    return run

@@ -20,8 +20,8 @@ def compile_schedule(schedule: Schedule) -> LoopProgram:
     """All epochs of a schedule as one compiled program; the state's buffers are donated from call to call."""
     import jax
 
-    tiny = small.possible() and all(small.fits(phase.graphs) for phase in (schedule.train, *schedule.evaluate))
-    program = Program(_epochs(schedule, tiny), donate=(0,), options=options(tiny))
+    tiny = small.fitting(schedule.train, *schedule.evaluate)
+    program = Program(_epochs(schedule, tiny), donate=(0,), options=options(any(tiny)))
 
     def run(state: list[Any], data: Sequence[Any], orders: Any, span: Span) -> Outcome:
         with jax.enable_x64(True):
@@ -46,12 +46,15 @@ def options(tiny: bool) -> dict[str, Any]:
     return of_all | ({"xla_cpu_experimental_ynn_fusion_type": "", "xla_cpu_prefer_vector_width": 512} if tiny else {})
 
 
-def _epochs(schedule: Schedule, tiny: bool) -> Callable[..., Any]:
+def _epochs(schedule: Schedule, tiny: list[bool]) -> Callable[..., Any]:
     import jax.numpy as jnp
     from jax import lax
 
-    train = phase_program(schedule.train, tiny)
-    evaluations = [phase_program(phase, tiny) for phase in schedule.evaluate]
+    whole = all(tiny)
+    train, *evaluations = (
+        phase_program(phase, fits, fits and not whole)
+        for phase, fits in zip((schedule.train, *schedule.evaluate), tiny, strict=True)
+    )
     counts = [jnp.arange(phase.rows, dtype=jnp.int32) for phase in schedule.evaluate]
 
     def run(state: list[Any], data: list[Any], orders: Any, span: Any) -> Any:
@@ -79,7 +82,7 @@ def _epochs(schedule: Schedule, tiny: bool) -> Callable[..., Any]:
         _, _, state, records = lax.while_loop(going_on, one_epoch, carry)
         return state, records[0], records[1:]
 
-    return small.one_kernel(run) if tiny else run
+    return small.one_kernel(run) if whole else run
 
 
 def _blank(epochs: int, phase: Phase) -> Any:
@@ -95,8 +98,14 @@ def write(records: Any, row: Any, position: Any) -> Any:
     return lax.dynamic_update_index_in_dim(records, row, position, 0)
 
 
-def phase_program(phase: Phase, tiny: bool) -> Callable[..., Any]:
-    """A pass over batches [start, stop) of an order: (state, data, order, start, stop) → (alive, state, records)."""
+def phase_program(phase: Phase, tiny: bool, alone: bool) -> Callable[..., Any]:
+    """A pass over batches [start, stop) of an order: (state, data, order, start, stop) → (alive, state, records).
+
+    Args:
+        phase: what to run.
+        tiny: whether to write its operations for one kernel.
+        alone: whether to make that kernel of this pass, and not of something around it.
+    """
     import jax.numpy as jnp
     from jax import lax
 
@@ -138,4 +147,4 @@ def phase_program(phase: Phase, tiny: bool) -> Callable[..., Any]:
 
         return lax.cond(carry[1] & (stop > phase.full), last_step, lambda *kept: kept, *carry[1:])
 
-    return run
+    return small.one_kernel(run) if alone else run

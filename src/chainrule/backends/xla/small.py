@@ -15,7 +15,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from chainrule.backends.kernels import Kernel
-from chainrule.graph.graph import LEAVES, Graph
+from chainrule.backends.loop import Phase
+from chainrule.backends.xla.devices import device_name
+from chainrule.graph.graph import LEAVES
 from chainrule.graph.ops import OPS, Slot
 from chainrule.graph.tensor import Tensor
 
@@ -25,48 +27,59 @@ WORK = 3e6
 AT_ONCE = 8
 """Rank-one updates in one pass over the result: fewer read and write it too often, more run out of registers."""
 _KNOWN = {
-    "linear", "matmul", "sum", "max", "reshape", "transpose", "broadcast_to", "getitem", "concatenate", "argmax",
-    "random_uniform", "softmax", "log_softmax", "cross_entropy", "put_add",
+    "argmax", "batch_norm", "broadcast_to", "concatenate", "cross_entropy", "flip", "getitem", "layer_norm", "linear",
+    "log_softmax", "matmul", "max", "put_add", "random_uniform", "reshape", "softmax", "standardize", "std", "sum",
+    "transpose",
 }  # fmt: skip
 
 
-def fits(graphs: Sequence[Graph]) -> bool:
-    """Whether all of these steps are small, and made of operations that such a function can hold."""
-    return all(sum(map(_work, graph.nodes)) <= WORK for graph in graphs)
+def fitting(train: Phase, *evaluate: Phase) -> list[bool]:
+    """For each of these phases whether its steps are small, and made of operations that such a function can hold.
+
+    Where the training's are not, the evaluations are left as they are too.
+    """
+    small = possible() and _fits(train)
+    return [small, *(small and _fits(phase) for phase in evaluate)]
+
+
+def _fits(phase: Phase) -> bool:
+    return all(sum(map(_work, graph.nodes)) <= WORK for graph in phase.graphs)
 
 
 def _work(node: Tensor) -> float:
+    """The floating-point operations of a node; infinite where it cannot be part of such a function."""
     if node.op in LEAVES:
         return 0.0
     if node.attrs.get("precision"):
         # Rounding to a lower precision and back pays only in a library's products.
         return math.inf
-    if node.op in ("linear", "matmul"):
-        return 2.0 * node.size * node.inputs[0].shape[-1] if node.inputs[1].ndim == 2 else math.inf
-    known = OPS[node.op].elementwise or node.op in _KNOWN
-    # A scatter cannot be part of such a function.
     scatters = node.op == "put_add" and any(isinstance(entry, Slot) for entry in node.attrs["index"])
-    return math.inf if scatters or not known else float(node.size)
+    batched = node.op in ("linear", "matmul") and node.inputs[1].ndim != 2
+    if scatters or batched or not (OPS[node.op].elementwise or node.op in _KNOWN):
+        return math.inf
+    if node.op in ("linear", "matmul"):
+        return 2.0 * node.size * node.inputs[0].shape[-1]
+    return float(node.size if node.op == "getitem" else max(x.size for x in (node, *node.inputs)))
 
 
 def one_kernel(f: Callable[..., Any]) -> Callable[..., Any]:
     """A function like `f`, compiled as one kernel."""
     import jax
+    import jax.numpy as jnp
     from jax import lax
     from jax.experimental.xla_metadata import set_xla_metadata
 
     def call(*args: Any) -> Any:
-        leaves, structure = jax.tree.flatten(args)
-        empty = {i: x for i, x in enumerate(leaves) if not x.size}
+        leaves, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, args))
 
         def kernel(given: list[Any]) -> Any:
             rest = iter(given)
-            every = [empty[i] if i in empty else next(rest) for i in range(len(leaves))]
+            every = [next(rest) if x.size else jnp.zeros(x.shape, x.dtype) for x in leaves]
             return f(*jax.tree.unflatten(structure, every)), _touched(given)
 
-        given = [x for x in leaves if x.size]
         # XLA aborts where such a function does not read one of its arguments, so each is read, and what was read kept.
-        return lax.optimization_barrier(set_xla_metadata(jax.jit(kernel)(given), **MARK))[0]
+        inner = jax.jit(kernel)
+        return lax.optimization_barrier(set_xla_metadata(inner([x for x in leaves if x.size]), **MARK))[0]
 
     return call
 
@@ -84,7 +97,7 @@ def possible() -> bool:
     """Whether this version of XLA makes one kernel of a call that asks for it."""
     import jax
 
-    if jax.default_backend() != "cpu":
+    if device_name() != "cpu":
         return False
     program = jax.jit(one_kernel(lambda x: jax.lax.fori_loop(0, x, lambda i, y: y + x * i, x)))
     try:

@@ -1,0 +1,197 @@
+"""The combinations of a sweep that differ in numbers only, found by tracing each, and the program that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chainrule import tree
+from chainrule.backends.loop import Fleet, Phase
+from chainrule.graph.tensor import Tensor, placeholder
+from chainrule.passes import lift
+from chainrule.train.step import Step
+from chainrule.train.sweep_plan import Plan, Shape, Way
+
+Array = np.ndarray[Any, Any]
+KEPT = ("parameters", "buffers")
+"""The parts of a state that make up a member's result; they come first in it."""
+
+
+class Drawing(NamedTuple):
+    """What is kept of a combination's graph: a number for its outline, and the values of its constants."""
+
+    outline: int
+    constants: list[Array]
+
+
+Drawings = dict[int, Drawing]
+"""By combination."""
+
+
+@dataclass
+class Survey:
+    """Which combinations are alike.
+
+    Tracing tells, and tracing thousands takes time. So where graphs for another size of batch are due, only some
+    combinations are traced again, such that each value in the grid is in one of them. If for those no constant that
+    differs between combinations depends on the size, the others' constants are taken as known; if one does, all are
+    traced.
+    """
+
+    plan: Plan
+    _drawn: dict[Way, Drawings] = field(default_factory=dict)
+    _outlines: dict[Any, int] = field(default_factory=dict)
+    _constants: dict[Any, Array] = field(default_factory=dict)
+
+    def families(self) -> list[Family]:
+        """The members, in groups that one program each can train."""
+        plan = self.plan
+        members: dict[Shape, dict[int, list[int]]] = {}
+        for config in range(len(plan.configs)):
+            for split in range(len(plan.rows.splits)):
+                splits = members.setdefault(plan.shape(config, split), {})
+                splits.setdefault(config, []).append(split)
+        found = []
+        for shape, splits in members.items():
+            for configs in self._alike(shape, list(splits)):
+                drawn = {way: {config: self._drawn[way][config] for config in configs} for way in shape.ways()}
+                found.append(Family.of(plan, shape, [(c, split) for c in configs for split in splits[c]], drawn))
+        return found
+
+    def _alike(self, shape: Shape, configs: Sequence[int]) -> list[list[int]]:
+        groups: dict[Any, list[int]] = {}
+        for way in shape.ways():
+            self._drawn[way] = self._drawings(way, configs)
+        for config in configs:
+            key = tuple(self._drawn[way][config].outline for way in shape.ways())
+            groups.setdefault(key, []).append(config)
+        return list(groups.values())
+
+    def _drawings(self, way: Way, configs: Sequence[int]) -> Drawings:
+        known = next((drawn for other, drawn in self._drawn.items() if other.kind == way.kind), {})
+        groups: dict[int, list[int]] = {}
+        for config in configs:
+            groups.setdefault(known[config].outline if config in known else -1, []).append(config)
+        found: Drawings = {}
+        for outline, alike in groups.items():
+            inferred = None if outline < 0 else self._inferred(way, {config: known[config] for config in alike})
+            found |= inferred or {config: self._draw(config, way) for config in alike}
+        return found
+
+    def _inferred(self, way: Way, known: Drawings) -> Drawings | None:
+        """The drawings of alike combinations, most of them from those for another size; None where that will not do."""
+        traced = {config: self._draw(config, way) for config in self._some(list(known))}
+        first = next(iter(traced.values()))
+        if any(drawing.outline != first.outline for drawing in traced.values()):
+            return None
+        before = list(zip(*(drawing.constants for drawing in known.values()), strict=True))
+        if len(before) != len(first.constants):
+            return None
+        differing = {place for place, values in enumerate(before) if _differ(values)}
+        for place, value in enumerate(first.constants):
+            for config, drawing in traced.items():
+                expected = known[config].constants[place] if place in differing else value
+                if drawing.constants[place] is not expected:
+                    return None
+        return {
+            config: Drawing(
+                first.outline,
+                [
+                    own if i in differing else new
+                    for i, (own, new) in enumerate(zip(constants, first.constants, strict=True))
+                ],
+            )
+            for config, (_, constants) in known.items()
+        }
+
+    def _some(self, configs: Sequence[int]) -> list[int]:
+        """Combinations among which every value is that the grid has for these."""
+        seen: set[Any] = set()
+        some: list[int] = []
+        for config in configs:
+            values = {(name, repr(value)) for name, value in self.plan.configs[config].items()}
+            if not values <= seen or not some:
+                some.append(config)
+                seen |= values
+        return some
+
+    def _draw(self, config: int, way: Way) -> Drawing:
+        graph = self.plan.graph(config, way)
+        outline = self._outlines.setdefault(lift.outline(graph), len(self._outlines))
+        # Equal constants are one object, since most are the same for all.
+        constants = [self._constants.setdefault((x.dtype, x.shape, x.tobytes()), x) for x in lift.constants(graph)]
+        return Drawing(outline, constants)
+
+
+def _differ(values: Sequence[Array]) -> bool:
+    return any(value is not values[0] for value in values)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Members that one program trains.
+
+    Attributes:
+        members: combination and split of each.
+        numbers: what each combination's graphs have otherwise than the others': inputs of the program, before the rest
+            of the state.
+        places: for each graph, which of its constants which of these numbers stands for.
+    """
+
+    plan: Plan
+    shape: Shape
+    members: list[tuple[int, int]]
+    numbers: dict[int, list[Array]]
+    places: dict[Way, dict[int, int]]
+
+    @classmethod
+    def of(cls, plan: Plan, shape: Shape, members: list[tuple[int, int]], drawn: dict[Way, Drawings]) -> Family:
+        """The family of these members, from the drawings of its combinations."""
+        configs = list(dict.fromkeys(config for config, _ in members))
+        columns: dict[tuple[int, ...], int] = {}
+        places: dict[Way, dict[int, int]] = {}
+        numbers: dict[int, list[Array]] = {config: [] for config in configs}
+        for way, drawings in drawn.items():
+            places[way] = {}
+            for place, values in enumerate(zip(*(drawings[config].constants for config in configs), strict=True)):
+                if not _differ(values):
+                    continue
+                # The learning rate, say, stands in the graph of the last batch too: one number serves both.
+                key = tuple(map(id, values))
+                if key not in columns:
+                    columns[key] = len(columns)
+                    for config, value in zip(configs, values, strict=True):
+                        numbers[config].append(value)
+                places[way][place] = columns[key]
+        return cls(plan, shape, members, numbers, places)
+
+    def fleet(self) -> Fleet:
+        """What the program shall do."""
+        plan, (config, _) = self.plan, self.members[0]
+        trainer, step = plan.step(config, self.shape)
+        plan.check_labels(trainer, config)
+        state = step.state()
+        given = [placeholder(x.shape, x.dtype, f"number{i}") for i, x in enumerate(self.numbers[config])]
+        kept = len(tree.flatten({key: state[key] for key in KEPT})[0])
+        return Fleet(
+            self._phase("training", given, step),
+            self._phase("evaluation", given, step) if self.shape.held else None,
+            plan.epochs,
+            plan.patience,
+            trainer.summed,
+            slice(len(given), len(given) + kept),
+        )
+
+    def _phase(self, kind: str, given: Sequence[Tensor], step: Step) -> Phase:
+        rows, batch = self.shape.batches(kind)
+        graphs = {}
+        for way, places in self.places.items():
+            if way.kind == kind:
+                numbers = {place: given[number] for place, number in places.items()}
+                graph = self.plan.graph(self.members[0][0], way)
+                graphs[way.size] = step.finished(lift.lifted(graph, numbers, given, passed_on=kind == "training"))
+        states = len(given) + len(tree.flatten(step.state())[0])
+        return Phase(graphs[batch], graphs.get(rows % batch), batch, rows, (0, 1), states)
