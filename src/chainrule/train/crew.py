@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -41,8 +42,7 @@ class _Squad:
     """A family and its program.
 
     Attributes:
-        places: the members that one call can train.
-        pace: the members that one call shall train.
+        places: the members that one call trains, at most.
         next: the first member that no call has been made for yet.
         compiled: whether a call has come back.
     """
@@ -50,7 +50,6 @@ class _Squad:
     family: Family
     program: FleetProgram
     places: int
-    pace: int
     next: int = 0
     compiled: bool = False
 
@@ -59,11 +58,10 @@ class _Squad:
         """The squad of a family."""
         fleet, plan = family.fleet(), family.plan
         states = sum(x.size for x in fleet.train.graph.inputs[: fleet.train.states])
-        places = min(PLACES, len(family.members), ELEMENTS // (states + plan.epochs * family.shape.trained))
-        pace = RETURN_EVERY / (plan.epochs * fleet.train.steps * seconds(fleet.train.graph, plan.backend))
-        return cls(
-            family, backends.get(plan.backend).compile_fleet(fleet), max(1, places), max(1, min(places, int(pace)))
-        )
+        each = plan.epochs * fleet.train.steps * seconds(fleet.train.graph, plan.backend)
+        room = ELEMENTS // (states + plan.epochs * family.shape.trained)
+        places = max(1, min(PLACES, len(family.members), int(RETURN_EVERY / each), room))
+        return cls(family, backends.get(plan.backend).compile_fleet(fleet), places)
 
     @property
     def waits(self) -> bool:
@@ -95,10 +93,13 @@ class Sweeping:
     members: list[list[Member]]
     interrupted: bool = False
     _spreads: list[tuple[float, ...]] = field(init=False)
+    _order: Callable[[int, int], Array] = field(init=False)
 
     def __post_init__(self) -> None:
-        y = self.plan.rows.y
-        self._spreads = [tuple(spread(y[rows]) if len(rows) else 0.0 for rows in s) for s in self.plan.rows.splits]
+        y, splits = self.plan.rows.y, self.plan.rows.splits
+        # Neighbours in the grid often have the seed in common.
+        self._order = functools.lru_cache(ELEMENTS // (self.plan.epochs * len(splits[0][0])))(self.plan.order)
+        self._spreads = [tuple(spread(y[rows]) if len(rows) else 0.0 for rows in split) for split in splits]
 
     def run(self, progress: bool) -> None:
         """Train all members; after Ctrl-C those at work are the last ones."""
@@ -138,7 +139,7 @@ class Sweeping:
     def _job(self, squad: _Squad, threads: int) -> tuple[_Job, Crew]:
         every = squad.family.members
         share = -(-(len(every) - squad.next) // threads)
-        members = every[squad.next : squad.next + min(squad.pace, share)]
+        members = every[squad.next : squad.next + min(squad.places, share)]
         squad.next += len(members)
         begun: dict[int, _Begun] = {}
         for config, _ in members:
@@ -152,7 +153,7 @@ class Sweeping:
         states = [[*numbers[config], *tree.flatten(begun[config].state)[0]] for config, _ in members]
         return Crew(
             [_padded(column, squad.places) for column in zip(*states, strict=True)],
-            _padded([plan.order(begun[config].trainer.seed, split) for config, split in members], squad.places),
+            _padded([self._order(begun[config].trainer.seed, split) for config, split in members], squad.places),
             _padded([plan.rows.splits[split][1].astype(np.int32) for _, split in members], squad.places),
             _padded([np.int32(split if len(plan.rows.X) > 1 else 0) for _, split in members], squad.places),
             len(members),
