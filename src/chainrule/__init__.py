@@ -15,7 +15,7 @@ from chainrule.graph.functions import *  # noqa: F403  # every function of tenso
 from chainrule.graph.scan import scan
 
 if TYPE_CHECKING:
-    from chainrule import explain, lab, nn, optim
+    from chainrule import data, explain, lab, nn, optim
     from chainrule.nn.random import seed
     from chainrule.train import History, Sweep, Trainer
 
@@ -23,13 +23,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ChainruleError", "GradientMismatch", "Graph", "History", "Sweep", "Tensor", "Trainer", "check_grad", "compile",
-    "explain", "grad", "hessian", "jacobian", "jvp", "lab", "nn", "no_grad", "optim", "passes", "per_example_grad",
-    "scan", "seed",
+    "data", "explain", "grad", "hessian", "jacobian", "jvp", "lab", "nn", "no_grad", "optim", "passes",
+    "per_example_grad", "scan", "seed",
     "tensor", "trace", "value_and_grad", "vjp", *functions.__all__,
 ]  # fmt: skip
 
 # The upper floors are loaded when they are first asked for, so that importing chainrule costs little more than NumPy.
 _LATER = {
+    "data": ("chainrule.data", None),
     "explain": ("chainrule.explain", None),
     "lab": ("chainrule.lab", None),
     "nn": ("chainrule.nn", None),

@@ -1,8 +1,13 @@
 """Tables and arrays in; standardised features, targets and minibatches out."""
 
+from chainrule.data.opening import stream
 from chainrule.data.preprocessing import Preprocessor
 from chainrule.data.sources import BUNDLED, Source, from_arrays, load
 from chainrule.data.split import Split, split
+from chainrule.data.streams import Stream
 from chainrule.data.target import Target, infer_task
 
-__all__ = ["BUNDLED", "Preprocessor", "Source", "Split", "Target", "from_arrays", "infer_task", "load", "split"]
+__all__ = [
+    "BUNDLED", "Preprocessor", "Source", "Split", "Stream", "Target", "from_arrays", "infer_task", "load", "split",
+    "stream",
+]  # fmt: skip

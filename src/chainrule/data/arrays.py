@@ -9,6 +9,7 @@ import numpy as np
 
 from chainrule.data.columns import EPS, standardise, wrong_value
 from chainrule.data.sources import Source
+from chainrule.data.standardize import Moments
 from chainrule.errors import DataError, ShapeError
 
 _BLOCK = 4096
@@ -36,7 +37,7 @@ class ArrayFeatures:
     def fit(cls, source: Source, rows: np.ndarray, notes: list[str]) -> ArrayFeatures:
         """Learn from the given rows; columns that never change or are all missing are counted in `notes`."""
         X = source.array
-        _check_finite(X)
+        check_finite(X)
         seen = X[rows]
         holed = np.flatnonzero(np.isnan(seen).any(axis=0)) if X.dtype.kind == "f" else np.empty(0, dtype=int)
         empty = holed[np.isnan(seen[:, holed]).all(axis=0)]
@@ -48,11 +49,15 @@ class ArrayFeatures:
         same = seen.min(axis=0) == seen.max(axis=0)
         if empty.size:
             notes.append(f"{empty.size} columns are all missing and say nothing")
-        if same.sum() > empty.size:
-            notes.append(f"{same.sum() - empty.size} of {X.shape[1]} columns never change and say nothing")
-        if same.all():
-            raise DataError("no column is usable, every one is always the same or missing", where=source.name)
+        _note_same(same, empty.size, source.name, notes)
         return cls(*_moments(seen), median, holed)
+
+    @classmethod
+    def of(cls, moments: Moments, same: np.ndarray, where: str, notes: list[str]) -> ArrayFeatures:
+        """The features of an array without holes, met block by block, in which the columns `same` never change."""
+        _note_same(same, 0, where, notes)
+        none = np.empty(0, dtype=int)
+        return cls(moments.mean, _usable(moments.mean, moments.sigma), np.empty(0), none)
 
     @property
     def columns(self) -> list[str]:
@@ -69,7 +74,7 @@ class ArrayFeatures:
         X = source.array
         if X.shape[1] != len(self.mean):
             raise ShapeError("wrong number of features", where=source.name, expected=len(self.mean), got=X.shape[1])
-        _check_finite(X)
+        check_finite(X)
         fill = self.mean.copy()
         fill[self.holed] = self.median
         missing = np.isnan(X) if X.dtype.kind == "f" else np.zeros((len(X), 0), dtype=bool)
@@ -102,11 +107,22 @@ def _moments(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     squares = np.zeros_like(mean)
     for start in range(0, len(X), _BLOCK):
         squares += ((X[start : start + _BLOCK] - mean) ** 2).sum(axis=0)
-    sigma = np.sqrt(squares / len(X))
-    return mean, np.where(sigma > 1e-13 * np.abs(mean), np.maximum(sigma, EPS), 1.0)
+    return mean, _usable(mean, np.sqrt(squares / len(X)))
 
 
-def _check_finite(X: np.ndarray) -> None:
+def _usable(mean: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    return np.where(sigma > 1e-13 * np.abs(mean), np.maximum(sigma, EPS), 1.0)
+
+
+def _note_same(same: np.ndarray, empty: int, where: str, notes: list[str]) -> None:
+    if same.sum() > empty:
+        notes.append(f"{same.sum() - empty} of {len(same)} columns never change and say nothing")
+    if same.all():
+        raise DataError("no column is usable, every one is always the same or missing", where=where)
+
+
+def check_finite(X: np.ndarray) -> None:
+    """Refuse infinite numbers."""
     if X.dtype.kind == "f" and np.isinf(X).any():
         row, column = np.argwhere(np.isinf(X))[0]
         raise wrong_value(str(column), row, float(X[row, column]), "a finite number")

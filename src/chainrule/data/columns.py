@@ -161,16 +161,20 @@ def _learn_number(column: pl.Series, rows: np.ndarray) -> Column | str:
 
 def _learn_category(text: pl.Series) -> Column | str:
     present = text.drop_nulls()
-    distinct = present.n_unique()
     if is_date_text(present):
         return "holds dates or times"
-    if distinct >= 10 and distinct > len(present) / 2:
+    counts = present.value_counts(name="rows")
+    return category(text.name, dict(counts.iter_rows()), text.null_count())
+
+
+def category(name: str, counts: dict[str, int], missing: int) -> Category | str:
+    """A column of text by the number of rows that each level has, or the reason why it is left out."""
+    if len(counts) >= 10 and len(counts) > sum(counts.values()) / 2:
         return "free text"
-    if distinct == 1 and not text.null_count():
+    if len(counts) == 1 and not missing:
         return "always the same value"
-    counts = present.value_counts(name="rows").sort(["rows", text.name], descending=[True, False])
-    levels = counts[text.name].to_list()
-    return Category(text.name, sorted(levels[:LEVELS]), len(levels) > LEVELS, text.null_count() > 0)
+    levels = sorted(counts, key=lambda level: (-counts[level], level))
+    return Category(name, sorted(levels[:LEVELS]), len(levels) > LEVELS, missing > 0)
 
 
 def as_text(column: pl.Series) -> pl.Series:
@@ -208,21 +212,43 @@ def finite(column: pl.Series) -> np.ndarray:
     return values
 
 
-def wrong_value(name: str, row: Any, value: object, expected: str) -> DataError:
-    """The error about one cell; rows are counted from 1."""
-    return DataError(
-        "a value that cannot be used", where=f"column {name!r}, row {int(row) + 1}", expected=expected, got=repr(value)
-    )
+class CellError(DataError):
+    """One cell that cannot be used; rows are counted from 1."""
+
+    def __init__(self, name: str, row: int, value: object, expected: str) -> None:
+        self.cell = name, row, value, expected
+        where = f"column {name!r}, row {row + 1}"
+        super().__init__("a value that cannot be used", where=where, expected=expected, got=repr(value))
+
+    def behind(self, rows: int) -> CellError:
+        """The same where so many rows come before."""
+        name, row, value, expected = self.cell
+        return CellError(name, row + rows, value, expected)
+
+
+def wrong_value(name: str, row: Any, value: object, expected: str) -> CellError:
+    """The error about one cell."""
+    return CellError(name, int(row), value, expected)
 
 
 def moments(values: np.ndarray) -> tuple[float, float]:
     """Mean and standard deviation, at least `EPS`; rounding noise around one value does not count as deviation."""
+    mean, sigma = raw_moments(values)
+    return mean, usable(mean, sigma)
+
+
+def usable(mean: float, sigma: float) -> float:
+    """A standard deviation to divide by: at least `EPS`, and 1 where it is only the rounding noise of one value."""
+    return max(sigma, EPS) if sigma > 1e-13 * abs(mean) else 1.0
+
+
+def raw_moments(values: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation, also of very large and very small numbers."""
     size = float(np.abs(values).max(initial=0.0))
     # Squares of very large or very small numbers leave the range of float64; a power of two loses no digit.
     unit = 2.0 ** np.clip(np.frexp(size)[1], -1000, 1000) if size > 1e100 or 0 < size < 1e-100 else 1.0
     scaled = values / unit
-    mean, sigma = float(scaled.mean()) * unit, float(scaled.std()) * unit
-    return mean, max(sigma, EPS) if sigma > 1e-13 * abs(mean) else 1.0
+    return float(scaled.mean()) * unit, float(scaled.std()) * unit
 
 
 def standardise(values: np.ndarray, mean: Any, sigma: Any) -> np.ndarray:

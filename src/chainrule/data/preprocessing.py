@@ -28,20 +28,22 @@ class TableFeatures:
     def fit(cls, source: Source, target: str, rows: np.ndarray, notes: list[str]) -> TableFeatures:
         """Learn every column but the target; the columns left out are named in `notes`."""
         assert source.frame is not None
-        encoders: list[Column] = []
+        columns = source.frame.iter_columns()
+        found = {column.name: learn(column, rows) for column in columns if column.name != target}
+        return cls.of(found, source.name, target, notes)
+
+    @classmethod
+    def of(cls, found: dict[str, Column | str], where: str, target: str, notes: list[str]) -> TableFeatures:
+        """The columns that are used out of all; of the others the reason is known, and is put into `notes`."""
         left_out: dict[str, list[str]] = defaultdict(list)
-        for column in source.frame.iter_columns():
-            if column.name == target:
-                continue
-            found = learn(column, rows)
-            if isinstance(found, str):
-                left_out[found].append(column.name)
-            else:
-                encoders.append(found)
+        for name, column in found.items():
+            if isinstance(column, str):
+                left_out[column].append(name)
         notes.extend(_left_out(left_out))
+        encoders = [column for column in found.values() if not isinstance(column, str)]
         if not encoders:
             why = "; ".join(_left_out(left_out)) or f"{target!r} is the only one"
-            raise DataError("no column is left to learn from", where=source.name, got=why)
+            raise DataError("no column is left to learn from", where=where, got=why)
         return cls(encoders)
 
     @property

@@ -9,6 +9,9 @@ import numpy as np
 
 from chainrule.errors import ArgumentError, check_number
 
+VALIDATION, TEST = 0.15, 0.2
+"""Shares of the rows, where nothing else is said."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -19,7 +22,7 @@ class Split:
     test: np.ndarray
 
 
-def split(y: Any, task: str, validation: float = 0.15, test: float = 0.2, seed: int = 0) -> Split:
+def split(y: Any, task: str, validation: float = VALIDATION, test: float = TEST, seed: int = 0) -> Split:
     """A random split of the rows of `y`, the same for the same seed.
 
     For classification every class is divided in proportion, and each has a row to train on; a class with fewer than

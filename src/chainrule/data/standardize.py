@@ -33,13 +33,14 @@ class Standardizer:
     @classmethod
     def fit(cls, X: np.ndarray[Any, Any], per: str) -> Standardizer:
         """Learn mean and σ per "feature" (every column), or per "channel" (axis 1 of images (N, C, H, W))."""
-        check_choice("normalize", per, ("feature", "channel"))
-        if per == "channel" and X.ndim < 3:
-            raise ShapeError("images are wanted", where='normalize="channel"', expected="(N, channels, …)", got=X.shape)
-        axes = (0,) if per == "feature" else (0, *range(2, X.ndim))
-        mean = X.mean(axis=axes, keepdims=True, dtype=np.float64)[0]
-        scale = np.maximum(X.std(axis=axes, keepdims=True, dtype=np.float64)[0], SMALLEST)
-        return cls(mean, scale)
+        moments = Moments(per)
+        moments.add(X)
+        return cls.of(moments)
+
+    @classmethod
+    def of(cls, moments: Moments) -> Standardizer:
+        """The standardiser of rows that were met block by block."""
+        return cls(moments.mean, np.maximum(moments.sigma, SMALLEST))
 
     def __call__(self, X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """X standardised, in its own dtype."""
@@ -48,3 +49,47 @@ class Standardizer:
             sizes = ", ".join("…" if n == 1 and len(shape) > 1 else str(n) for n in shape)
             raise ShapeError("not the columns it was fitted on", where="X", expected=f"(rows, {sizes})", got=X.shape)
         return ((X - self.mean.astype(X.dtype)) / self.scale.astype(X.dtype)).astype(X.dtype)
+
+
+class Moments:
+    """Mean and deviation of rows that come block by block, merged as by Chan, Golub and LeVeque (1979).
+
+    Args:
+        per: "feature" (every column) or "channel" (axis 1 of images (N, C, H, W)).
+
+    Attributes:
+        count: how many rows there were.
+        mean, sigma: float64, broadcast against one row.
+
+    Example:
+        >>> moments = Moments("feature")
+        >>> moments.add(np.array([[1.0], [2.0]]))
+        >>> moments.add(np.array([[6.0]]))
+        >>> moments.mean.tolist(), round(float(moments.sigma[0]) ** 2, 6)
+        ([3.0], 4.666667)
+    """
+
+    def __init__(self, per: str) -> None:
+        self.per = check_choice("normalize", per, ("feature", "channel"))
+        self.count = 0
+        self.mean: Any = 0.0
+        self.sigma: Any = 0.0
+
+    def add(self, X: np.ndarray[Any, Any]) -> None:
+        """Take in a block of rows."""
+        if self.per == "channel" and X.ndim < 3:
+            raise ShapeError("images are wanted", where='normalize="channel"', expected="(N, channels, …)", got=X.shape)
+        axes = (0,) if self.per == "feature" else (0, *range(2, X.ndim))
+        mean = X.mean(axis=axes, keepdims=True, dtype=np.float64)[0]
+        sigma = X.std(axis=axes, keepdims=True, dtype=np.float64)[0]
+        self.merge(len(X), mean, sigma)
+
+    def merge(self, count: int, mean: Any, sigma: Any) -> None:
+        """Take in so many rows of this mean and deviation."""
+        total = self.count + count
+        old, new = self.count / total, count / total
+        apart = mean - self.mean
+        # hypot, since the square of a large number may be none.
+        self.sigma = np.hypot(np.hypot(np.sqrt(old) * self.sigma, np.sqrt(new) * sigma), np.sqrt(old * new) * apart)
+        self.mean = self.mean + new * apart
+        self.count = total

@@ -53,35 +53,40 @@ class Target:
         """
         check_choice("task", task, ("auto", "classify", "regress"))
         notes: list[str] = []
-        name = _choose(source, name, notes)
-        values = _column(source, name)
+        name = choose(source.columns, source.default_target, name, notes, source.name)
+        values = target_column(source, name)
         labelled = labelled_rows(source, name)
         rows = labelled if rows is None else np.intersect1d(rows, labelled)
         if not len(rows):
-            raise DataError("every value of the target is missing", where=f"column {name!r}", hint=_ANOTHER)
-        if len(labelled) < source.rows:
-            notes.append(f"{name}: the target is missing in {source.rows - len(labelled)} rows, which are left out")
+            raise all_missing(name)
+        notes += missing_note(name, source.rows - len(labelled))
         seen = values[rows]
         if task == "auto":
             task, reason = infer_task(seen)
-            notes.append(f"{name}: {reason}, so the task is to {task}; --task says otherwise")
+            notes.append(task_note(name, task, reason))
         if task == "classify":
-            return cls(name, "classify", _learn_classes(values, rows), notes=notes)
+            all_labels = labels(values)
+            classes = check_classes(name, {all_labels[row] for row in rows}, len(rows), values.dtype.is_numeric())
+            return cls(name, "classify", classes, notes=notes)
         known = finite(values)[rows]
         if known.min() == known.max():
-            raise _constant(name, seen[0])
+            raise constant(name, seen[0])
         mean, sigma = moments(known)
         return cls(name, "regress", None, mean, sigma, notes)
 
     def values(self, source: Source, rows: np.ndarray | None = None) -> np.ndarray:
         """int32 (n,) class numbers, or float32 (n, 1) standardised numbers, of labelled rows."""
-        column = _column(source, self.name)
+        import polars as pl
+
+        column = target_column(source, self.name)
         rows = labelled_rows(source, self.name) if rows is None else rows
         if self.task == "regress":
             return ((finite(column)[rows] - self.mean) / self.sigma).astype(np.float32)[:, None]
         number = {label: i for i, label in enumerate(self.classes or [])}
-        labels = _labels(column)
-        found = [number.get(labels[row], -1) for row in rows]
+        # Decimals are classes as text, although those of a few rows may all be whole.
+        as_text = column.dtype.is_float() and isinstance(next(iter(number), None), str)
+        labelled = column.cast(pl.String).to_list() if as_text else labels(column)
+        found = [number.get(labelled[row], -1) for row in rows]
         if -1 in found:
             place = found.index(-1)
             expected = f"a class seen in training, {shortened(number)}"
@@ -108,7 +113,7 @@ class Target:
 
 def labelled_rows(source: Source, name: str) -> np.ndarray:
     """The rows whose target is there."""
-    column = _column(source, name)
+    column = target_column(source, name)
     present = column.is_not_null()
     if column.dtype.is_float():
         present &= column.is_not_nan().fill_null(False)
@@ -129,30 +134,35 @@ def infer_task(values: pl.Series) -> tuple[Task, str]:
         kind = "true or false" if values.dtype == pl.Boolean else f"{values.n_unique()} different labels"
         return "classify", kind
     numbers = finite(values)
-    distinct = np.unique(numbers)
-    few = len(distinct) <= 2 or 3 * len(distinct) <= len(numbers)
-    counted = np.array_equal(distinct, np.arange(len(distinct))) and 10 * len(distinct) <= len(numbers)
+    return task_of(np.unique(numbers), len(numbers))
+
+
+def task_of(distinct: np.ndarray, rows: int) -> tuple[Task, str]:
+    """The task that so many rows of these different numbers (ascending) set, and the reason in words."""
+    few = len(distinct) <= 2 or 3 * len(distinct) <= rows
+    counted = np.array_equal(distinct, np.arange(len(distinct))) and 10 * len(distinct) <= rows
     as_labels = len(distinct) <= 20 or counted
     if few and as_labels and (distinct == np.round(distinct)).all():
         return "classify", f"only {len(distinct)} different whole numbers"
     return "regress", f"{len(distinct)} different numbers"
 
 
-def _choose(source: Source, name: str | None, notes: list[str]) -> str:
-    columns = source.columns
+def choose(columns: list[str], default: str | None, name: str | None, notes: list[str], where: str) -> str:
+    """The name of the column to predict: the one asked for, the source's own, or the last."""
     if not columns:
-        raise DataError("there are no targets", where=source.name, expected="y beside X, or labels beside images")
+        raise DataError("there are no targets", where=where, expected="y beside X, or labels beside images")
     if name is None:
-        if source.default_target is None:
+        if default is None:
             notes.append(f"{columns[-1]}: the last column is taken as the target; --target names another")
-        return source.default_target or columns[-1]
+        return default or columns[-1]
     if name not in columns:
         listed = shortened([repr(column) for column in nearest(name, columns)], most=10)
         raise ArgumentError("no such column", where="target", expected=f"one of {listed}", got=repr(name))
     return name
 
 
-def _column(source: Source, name: str) -> pl.Series:
+def target_column(source: Source, name: str) -> pl.Series:
+    """The column to predict."""
     import polars as pl
 
     if source.frame is None:
@@ -163,7 +173,7 @@ def _column(source: Source, name: str) -> pl.Series:
     return column.cast(pl.String) if column.dtype in (pl.Categorical, pl.Enum) else column
 
 
-def _labels(column: pl.Series) -> list[Any]:
+def labels(column: pl.Series) -> list[Any]:
     """The values as Python ones; decimals that are all whole become whole, and those that are not become text."""
     import polars as pl
 
@@ -174,23 +184,42 @@ def _labels(column: pl.Series) -> list[Any]:
     return (whole if whole.null_count() == text.null_count() else text).to_list()
 
 
-def _learn_classes(values: pl.Series, rows: np.ndarray) -> list[Any]:
-    name, labels = values.name, _labels(values)
-    classes = sorted({labels[row] for row in rows})
-    if len(classes) == 1:
-        raise _constant(name, classes[0])
-    if len(classes) > max(10, len(rows) / 2):
-        got = f"{len(classes)} different values in {len(rows)} rows"
-        hint = "try --task regress" if values.dtype.is_numeric() else _ANOTHER
-        raise DataError("too many classes", where=f"column {name!r}", got=got, hint=hint)
-    return classes
+def check_classes(name: str, found: set[Any], rows: int, numbers: bool) -> list[Any]:
+    """The labels found in so many rows, in order, if they can be classes."""
+    if len(found) == 1:
+        raise constant(name, found.pop())
+    if len(found) > max(10, rows / 2):
+        raise too_many_classes(name, f"{len(found)} different values in {rows} rows", numbers)
+    return sorted(found)
 
 
-def _constant(name: str, value: object) -> DataError:
+def too_many_classes(name: str, got: str, numbers: bool) -> DataError:
+    """The error about a target with nearly as many labels as rows."""
+    hint = "try --task regress" if numbers else _ANOTHER
+    return DataError("too many classes", where=f"column {name!r}", got=got, hint=hint)
+
+
+def constant(name: str, value: object) -> DataError:
+    """The error about a target that says nothing."""
     expected = "two classes or more, or numbers that differ"
     return DataError(
         "the target is the same in every row", where=f"column {name!r}", expected=expected, got=repr(value)
     )
+
+
+def all_missing(name: str) -> DataError:
+    """The error about a target that is nowhere."""
+    return DataError("every value of the target is missing", where=f"column {name!r}", hint=_ANOTHER)
+
+
+def missing_note(name: str, rows: int) -> list[str]:
+    """What to tell the user where the target is missing in some rows."""
+    return [f"{name}: the target is missing in {rows} rows, which are left out"] if rows else []
+
+
+def task_note(name: str, task: str, reason: str) -> str:
+    """What to tell the user about a task that was inferred."""
+    return f"{name}: {reason}, so the task is to {task}; --task says otherwise"
 
 
 def target_from_dict(saved: dict[str, Any]) -> Target:

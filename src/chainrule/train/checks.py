@@ -18,8 +18,11 @@ BATCH_SIZE = 32
 """Rows a step, where nothing else is said."""
 
 
-def features(X: Any, dtype: np.dtype[Any], name: str = "X") -> np.ndarray[Any, Any]:
-    """X as a finite array of at least one row, in the precision of the training."""
+def features(X: Any, dtype: np.dtype[Any], name: str = "X", first: int | None = None) -> np.ndarray[Any, Any]:
+    """X as a finite array of at least one row, in the precision of the training.
+
+    Where X is only a block of the rows, `first` is the number of its first one, for messages.
+    """
     array = _array(X, name)
     if array.ndim < 2:
         raise ShapeError(
@@ -31,14 +34,16 @@ def features(X: Any, dtype: np.dtype[Any], name: str = "X") -> np.ndarray[Any, A
         )
     if not len(array):
         raise DataError("there are no rows", where=name)
-    _finite(array, name)
+    _finite(array, name, first)
     return _cast(array, dtype, name)
 
 
-def targets(y: Any, loss: Module, dtype: np.dtype[Any], name: str = "y") -> np.ndarray[Any, Any]:
+def targets(
+    y: Any, loss: Module, dtype: np.dtype[Any], name: str = "y", first: int | None = None
+) -> np.ndarray[Any, Any]:
     """Y as class indices (int32) for a classifier's loss, else as finite numbers in the training's precision."""
     array = _array(y, name)
-    _finite(array, name)
+    _finite(array, name, first)
     if not isinstance(loss, (CrossEntropyLoss, NLLLoss)):
         # A loss of the user's own gets whole numbers as whole numbers, since they may be labels.
         whole = not isinstance(loss, Loss) and array.dtype.kind != "f"
@@ -145,20 +150,32 @@ def last_batch_too_small(error: SmallBatchError, rows: int, batch: int) -> Small
     )
 
 
-def split(X: Any, y: Any, fraction: float, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Rows to train on and rows to validate on: a random share of the rows, at least one on each side."""
-    rows = len(X)
-    if not isinstance(fraction, float) or not 0 < fraction < 1:
+def held_out(X: Any, y: Any, loss: Module, dtype: np.dtype[Any]) -> list[np.ndarray[Any, Any]]:
+    """X and y to validate on."""
+    X, y = features(X, dtype, "validation X"), targets(y, loss, dtype, "validation y")
+    equal_lengths(X, y, "validation X and y")
+    return [X, y]
+
+
+def fraction(share: Any) -> None:
+    """Refuse what is not a share of the rows to hold out."""
+    if not isinstance(share, float) or not 0 < share < 1:
         raise ArgumentError(
             "not a validation set",
             where="validation",
             expected="None, a fraction in (0, 1), or (X, y)",
-            got=fraction if isinstance(fraction, (int, float, str)) else f"a {type(fraction).__name__}",
+            got=share if isinstance(share, (int, float, str)) else f"a {type(share).__name__}",
         )
+
+
+def split(X: Any, y: Any, share: float, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Rows to train on and rows to validate on: a random share of the rows, at least one on each side."""
+    fraction(share)
+    rows = len(X)
     if rows < 2:
         raise DataError("too few rows to hold some out", where="validation", expected="at least 2", got=rows)
     order = np.random.Generator(np.random.Philox(key=[seed, 2**32])).permutation(rows)
-    held = min(max(1, round(rows * fraction)), rows - 1)
+    held = min(max(1, round(rows * share)), rows - 1)
     return np.sort(order[held:]), np.sort(order[:held])
 
 
@@ -185,17 +202,19 @@ def _cast(array: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str) -> np.nd
     return cast
 
 
-def _finite(array: np.ndarray[Any, Any], name: str) -> None:
+def _finite(array: np.ndarray[Any, Any], name: str, first: int | None) -> None:
     # A sum is finite only if its terms are (or overflowed): one pass, without an array of booleans.
     with np.errstate(all="ignore"):
         if array.dtype.kind != "f" or np.isfinite(array.sum(dtype=np.float64)):
             return
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
-        place = ", ".join(f"{axis} {i}" for axis, i in zip(("row", "column", "axis 2", "axis 3"), bad[0], strict=False))
+        at = [bad[0][0] + (first or 0), *bad[0][1:]]
+        place = ", ".join(f"{axis} {i}" for axis, i in zip(("row", "column", "axis 2", "axis 3"), at, strict=False))
+        count = "in all" if first is None else f"in the {len(array):,} rows from {first:,} on"
         raise DataError(
             "not a finite number",
             where=name,
-            got=f"{array[tuple(bad[0])]} at {place} ({len(bad)} in all)",
+            got=f"{array[tuple(bad[0])]} at {place} ({len(bad)} {count})",
             hint="fill in or leave out such rows first",
         )

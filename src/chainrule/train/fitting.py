@@ -40,11 +40,11 @@ class Fitting:
     callbacks: tuple[Callable[[Trainer], Any], ...]
     checkpoint: str | os.PathLike[str] | None
 
-    def order(self, rows: int, seed: int, epoch: int) -> np.ndarray[Any, Any]:
-        """The order of the rows in an epoch."""
+    def order(self, rows: int, seed: int, epoch: int, part: int = 0) -> np.ndarray[Any, Any]:
+        """The order of the rows in an epoch, or in a part of it."""
         if self.shuffle == "never":
             return np.arange(rows, dtype=np.int32)
-        return shuffled(rows, seed, epoch if self.shuffle == "epoch" else 0)
+        return shuffled(rows, seed, (epoch if self.shuffle == "epoch" else 0) + (part << 40))
 
 
 def watched(history: History) -> list[float]:

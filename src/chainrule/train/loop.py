@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from chainrule.backends.loop import LoopProgram, Phase, Schedule, Span
+from chainrule.train.feed import Feed, Load
 from chainrule.train.history import History
 from chainrule.train.metrics import Metric, spread
 from chainrule.train.progress import Progress
@@ -41,7 +42,8 @@ class Loop:
     """One `fit`: the program, its data and what it writes down.
 
     Attributes:
-        order: epoch → the order of the rows.
+        feed: gives the rows, part by part.
+        data: the arrays of the part that was trained on last.
         rate: global step → learning rate.
         at_epoch_end: called after each whole epoch with the loop; returns whether to stop. None lets the program run
             over several epochs a call.
@@ -51,8 +53,7 @@ class Loop:
     backend: ModuleType
     schedule: Schedule
     state: list[Any]
-    data: Sequence[Any]
-    order: Callable[[int], Any]
+    feed: Feed
     metrics: Sequence[Metric]
     rate: Callable[[int], float]
     history: History
@@ -61,37 +62,39 @@ class Loop:
     steps_a_call: float
     summed: bool = False
     interrupted: bool = field(default=False, init=False)
+    data: Sequence[Any] = field(default=(), init=False)
     _partial: Any = field(default=None, init=False)
     _spreads: dict[tuple[int, ...], float] = field(default_factory=dict, init=False)
 
     def run(self, first: int, last: int) -> None:
         """Train the epochs [first, last)."""
-        steps = self.schedule.train.steps
-        epoch, batch = first, 0
+        steps = self.feed.steps
+        epoch, step = first, 0
         with interruptible(self):
             while epoch < last and not self.interrupted:
-                span = self._span(epoch, last, batch)
-                done = self._call(epoch, span)
-                batch = 0 if span.stop == steps else span.stop
-                epoch += done
-                self.progress.update(self.history.epochs + batch / steps, self.history)
-                if batch == 0 and self.at_epoch_end is not None and self.at_epoch_end(self):
+                load = self.feed.load(epoch, step)
+                span = self._span(epoch, last, step, load)
+                epoch += self._call(epoch, span, load)
+                step = (span.stop + load.shift) % steps
+                self.progress.update(self.history.epochs + step / steps, self.history)
+                if step == 0 and self.at_epoch_end is not None and self.at_epoch_end(self):
                     break
 
-    def _span(self, epoch: int, last: int, batch: int) -> Span:
+    def _span(self, epoch: int, last: int, step: int, load: Load) -> Span:
         """What to do in the next call: whole epochs where they are short, else a part of one."""
-        steps, budget = self.schedule.train.steps, max(1, int(self.steps_a_call))
-        if batch or budget < steps:
-            return Span(0, 1, batch, min(steps, batch + budget))
+        steps, budget = self.feed.steps, max(1, int(self.steps_a_call))
+        if step or min(budget, load.stop) < steps:
+            return Span(0, 1, step - load.shift, min(load.stop, step + budget) - load.shift)
         several = min(budget // steps, self.schedule.epochs, last - epoch)
         return Span(0, 1 if self.at_epoch_end is not None else several, 0, steps)
 
-    def _call(self, epoch: int, span: Span) -> int:
+    def _call(self, epoch: int, span: Span, load: Load) -> int:
         """Run the program once; gives the number of epochs that are whole now."""
         orders = np.zeros((self.schedule.epochs, self.schedule.train.rows), np.int32)
         for i in range(span.last):
-            orders[i] = self.order(epoch + i)
+            orders[i] = load.order(epoch + i)
         before = time.perf_counter()
+        self.data = load.data
         # The program uses the state up: should it be broken off, there is none.
         state, self.state = self.state, []
         outcome = self.program(state, self.data, orders, span)
@@ -104,49 +107,49 @@ class Loop:
         self._pace(seconds, (span.last - span.first) * (span.stop - span.start))
         whole = 0
         for i in range(span.first, span.last):
-            self._check(epoch + i, train[i], orders[i], span)
+            self._check(epoch + i, train[i], orders[i], span, load.shift)
+            self._keep(train[i], span, load.shift)
             if span.stop == self.schedule.train.steps:
-                self._write(epoch + i, train[i], [np.asarray(e[i], np.float64) for e in outcome.evaluate])
+                self._write(epoch + i, [np.asarray(e[i], np.float64) for e in outcome.evaluate])
                 whole += 1
-            else:
-                self._keep(train[i], span)
         return whole
 
     def _pace(self, seconds: float, steps: int) -> None:
         """Aim the next call at `RETURN_EVERY`, at most eightfold the last, since a short one tells little."""
         self.steps_a_call = min(RETURN_EVERY / max(seconds, 1e-9) * steps, 8 * max(self.steps_a_call, steps))
 
-    def _check(self, epoch: int, records: Any, order: Any, span: Span) -> None:
+    def _check(self, epoch: int, records: Any, order: Any, span: Span, shift: int) -> None:
         losses = records[span.start : span.stop, 0]
         bad = np.flatnonzero(~np.isfinite(records[span.start : span.stop]).all(axis=1))
         if len(bad):
             step, batch = span.start + int(bad[0]), self.schedule.train.batch
             self.history.step_loss += losses[: bad[0]].tolist()
-            raise NotFinite(epoch, step, order[step * batch : (step + 1) * batch], float(losses[bad[0]]))
+            raise NotFinite(epoch, step + shift, order[step * batch : (step + 1) * batch], float(losses[bad[0]]))
         self.history.step_loss += losses.tolist()
 
-    def _keep(self, records: Any, span: Span) -> None:
+    def _keep(self, records: Any, span: Span, shift: int) -> None:
         """Hold the records of a part of an epoch until the rest is there."""
         if self._partial is None:
-            self._partial = np.full_like(records, np.nan)
-        self._partial[span.start : span.stop] = records[span.start : span.stop]
+            self._partial = np.empty((self.feed.steps, records.shape[1]))
+        self._partial[span.start + shift : span.stop + shift] = records[span.start : span.stop]
 
-    def _write(self, epoch: int, records: Any, evaluations: Sequence[Any]) -> None:
-        if self._partial is not None:
-            records = np.where(np.isnan(self._partial), records, self._partial)
-            self._partial = None
-        train = self.schedule.train
-        loss, metrics = self._summarized(train, records[:, :-1])
+    def _write(self, epoch: int, evaluations: Sequence[Any]) -> None:
+        assert self._partial is not None, "an epoch without records"
+        records, self._partial = self._partial[:, :-1], None
+        loss, metrics = self._summarized(self.schedule.train.batch, self.feed.rows, records, self.feed.spread)
         val_loss = None
         for phase, evaluation in zip(self.schedule.evaluate, evaluations, strict=True):
-            val_loss, found = self._summarized(phase, evaluation)
+            val_loss, found = self._summarized(phase.batch, phase.rows, evaluation, self._spread(phase))
             metrics |= {f"val_{name}": value for name, value in found.items()}
-        self.history.add(loss, metrics, self.rate((epoch + 1) * train.steps - 1), val_loss)
+        self.history.add(loss, metrics, self.rate((epoch + 1) * self.feed.steps - 1), val_loss)
 
-    def _summarized(self, phase: Phase, records: Any) -> tuple[float, dict[str, float]]:
+    def _summarized(self, batch: int, rows: int, records: Any, spread: float) -> tuple[float, dict[str, float]]:
+        return summarized(records, batch, rows, self.metrics, self.summed, spread)
+
+    def _spread(self, phase: Phase) -> float:
         if phase.data not in self._spreads:
             self._spreads[phase.data] = spread(self.data[phase.data[1]])
-        return summarized(records, phase.batch, phase.rows, self.metrics, self.summed, self._spreads[phase.data])
+        return self._spreads[phase.data]
 
 
 def summarized(

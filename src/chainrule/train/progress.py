@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from chainrule.train.history import History
@@ -28,9 +29,9 @@ class Silent:
 
 
 class Bar:
-    """A rich progress bar on standard error."""
+    """A rich progress bar on standard error, below what is to be said first."""
 
-    def __init__(self, epochs: int) -> None:
+    def __init__(self, epochs: int, notes: Sequence[str] = ()) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
@@ -43,7 +44,10 @@ class Bar:
             TextColumn("left"),
             TimeRemainingColumn(),
         ]
-        self._bar = RichProgress(*columns, console=Console(stderr=True), refresh_per_second=8, transient=False)
+        console = Console(stderr=True)
+        for note in notes:
+            console.print(note, soft_wrap=True, markup=False, highlight=False)
+        self._bar = RichProgress(*columns, console=console, refresh_per_second=8, transient=False)
         self._task = self._bar.add_task("", total=epochs, epoch=0, numbers="compiling")
         self._bar.start()
 

@@ -15,6 +15,7 @@ from chainrule.backends.compile import program
 from chainrule.backends.estimate import choose, seconds
 from chainrule.backends.loop import Phase
 from chainrule.data.standardize import Standardizer
+from chainrule.data.streams import Stream
 from chainrule.errors import ArgumentError, check_choice, check_number
 from chainrule.graph.graph import Graph
 from chainrule.nn.layers import Lambda
@@ -24,8 +25,9 @@ from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
 from chainrule.optim.schedules import Schedule as LearningRate
 from chainrule.train import checkpoint as files
-from chainrule.train import checks, machine
+from chainrule.train import checks, machine, streaming
 from chainrule.train.diagnose import not_finite_error
+from chainrule.train.feed import Feed, InMemory
 from chainrule.train.fitting import Fitting, Keeper, observed
 from chainrule.train.history import History
 from chainrule.train.loop import RETURN_EVERY, Loop, NotFinite, summarized
@@ -137,7 +139,7 @@ class Trainer:
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         epochs: int = 20,
         batch_size: int | None = None,
         validation: float | tuple[Any, Any] | None = None,
@@ -151,13 +153,15 @@ class Trainer:
         """Train on; a second call goes on from where the first one ended.
 
         Args:
-            X: (N, …) numbers, no NaN.
+            X: (N, …) numbers, no NaN; or a `chainrule.data.stream`, which brings its own targets, for data larger than
+                memory.
             y: (N,) class indices 0…K−1 for CrossEntropyLoss and NLLLoss, else numbers of the output's shape.
             epochs: passes over the rows, at least 1.
             batch_size: rows a step, at least 1; 32 by default, or all with an optimizer that needs all (`LBFGS`).
                 Larger than N uses all rows and says so. The last batch of an epoch may be smaller; it is trained on
                 exactly, as a mean over its own rows.
-            validation: None, the fraction of rows to hold out, or (X, y).
+            validation: None, the fraction of rows to hold out, or (X, y). Of a stream at most 100,000 rows, or one
+                chunk, are held out.
             shuffle: the order of the rows is drawn anew each "epoch", "once", or "never".
             early_stopping: stop after so many epochs without a better val_loss, and keep the best parameters.
             progress: whether to show a bar on standard error.
@@ -176,37 +180,42 @@ class Trainer:
             NotFiniteError: the loss became NaN or infinite; names the step, the layer and the operation. The model
                 keeps the last finite parameters.
         """
-        check_number("epochs", epochs, low=1, integer=True)
-        if batch_size is not None:
-            check_number("batch_size", batch_size, low=1, integer=True)
-        check_choice("shuffle", shuffle, ("epoch", "once", "never"))
-        if early_stopping is not None:
-            check_number("early_stopping", early_stopping, low=1, integer=True)
-            if validation is None:
-                raise ArgumentError("nothing to judge by", where="early_stopping", hint="give validation=0.1 or (X, y)")
+        _check_what_is_asked(epochs, batch_size, shuffle, early_stopping, validation)
         if resume and checkpoint is None:
             raise ArgumentError("nothing to resume from", where="resume", hint="give checkpoint=, the folder")
         self.history = History()
         began = time.perf_counter()
-        arrays = self._arrays(X, y, validation)
-        rows = len(arrays[0])
+        feed = self._feed(X, y, validation)
+        rows = feed.rows
         if batch_size is not None and batch_size > rows:
             self.history.notes.append(
                 f"batch_size {batch_size} is more than the {rows} rows: each step uses all {rows}"
             )
         batch_size = checks.batch_size(batch_size, rows, self.optimizer)
         fitting = Fitting(epochs, batch_size, shuffle, early_stopping, tuple(callbacks), checkpoint)
+        feed.divide(fitting.batch_size)
+        self.history.notes += feed.notes
         best = files.Best()
         if resume and checkpoint is not None and files.exists(checkpoint):
             best = files.restore_training(checkpoint, self, epochs)
         try:
             with self._on_device():
-                self._run(arrays, fitting, best, progress)
+                self._run(feed, fitting, best, progress)
         finally:
+            feed.close()
             if sum(p.size for p in self.model.parameters()) > LARGE:
                 backends.release()
             self.history.seconds += time.perf_counter() - began
         return self.history
+
+    def _feed(self, X: Any, y: Any, validation: Any) -> Feed:
+        if not isinstance(X, Stream):
+            if y is None:
+                raise ArgumentError("no targets", where="y", hint="only a chainrule.data.stream has its own")
+            return InMemory(self._arrays(X, y, validation))
+        feed = streaming.feed(self, X, y, validation)
+        self.labels_fit(feed.sample, feed.labels)
+        return feed
 
     def _arrays(self, X: Any, y: Any, validation: Any) -> list[np.ndarray[Any, Any]]:
         """X and y to train on, and X and y to validate on where that is wanted: checked, standardised."""
@@ -215,12 +224,7 @@ class Trainer:
         checks.equal_lengths(X, y)
         arrays = [X, y]
         if isinstance(validation, (tuple, list)) and len(validation) == 2:
-            held = (
-                checks.features(validation[0], dtype, "validation X"),
-                checks.targets(validation[1], self.loss, dtype, "validation y"),
-            )
-            checks.equal_lengths(*held, names="validation X and y")
-            arrays += held
+            arrays += checks.held_out(validation[0], validation[1], self.loss, dtype)
         elif validation is not None:
             train, kept = checks.split(X, y, validation, self.seed)
             arrays = [X[train], y[train], X[kept], y[kept]]
@@ -247,27 +251,27 @@ class Trainer:
             self.seed, self.dtype, packed, machine.PRECISIONS[self.precision].products,
         )  # fmt: skip
 
-    def _run(self, arrays: list[np.ndarray[Any, Any]], fitting: Fitting, best: files.Best, progress: bool) -> None:
-        steps_per_epoch = -(-len(arrays[0]) // fitting.batch_size)
+    def _run(self, feed: Feed, fitting: Fitting, best: files.Best, progress: bool) -> None:
+        steps_per_epoch = feed.steps
         rate = None if self.schedule is None else self.schedule.bind(fitting.epochs * steps_per_epoch, steps_per_epoch)
-        self.history.backend = self._choose(arrays, fitting, rate)
+        self.history.backend = self._choose(feed, fitting, rate)
         machine.check_precision(self.precision, self.history.backend)
         backend, step = backends.get(self.history.backend), self.step(self.history.backend, rate)
         first = self.history.epochs
         begun = self.epochs - first
         seen = observed(rate, self.history)
         state = step.state(self.optimizer_state, self.steps, self.steps - first * steps_per_epoch, seen.factor)
-        plan = self._plan(self.history.backend, step, state, arrays, fitting)
+        plan = self._plan(self.history.backend, step, state, feed.arrays, fitting)
         schedule, compiled = plan.schedule, plan.program(self.history)
         leaves, structure = tree.flatten(state)
         keeper = Keeper(fitting, self, step, structure, begun, best, seen)
         # From here on the state lives where the program runs; large networks must not have it twice.
         del state
         self.optimizer_state = None
+        feed.begin(fitting, self.seed, begun, backend)
         loop = Loop(
-            compiled, backend, schedule, backend.put(leaves), backend.hold(arrays),
-            lambda epoch: fitting.order(len(arrays[0]), self.seed, begun + epoch),
-            self.metrics, keeper.rate, self.history, Bar(fitting.epochs) if progress else Silent(),
+            compiled, backend, schedule, backend.put(leaves), feed,
+            self.metrics, keeper.rate, self.history, Bar(fitting.epochs, feed.notes) if progress else Silent(),
             keeper.at_epoch_end if keeper.watches else None,
             RETURN_EVERY / seconds(schedule.train.graph, self.history.backend), summed=self.summed,
         )  # fmt: skip
@@ -294,11 +298,12 @@ class Trainer:
         """Whether the loss of a batch is the sum over its rows."""
         return getattr(self.loss, "reduction", "mean") == "sum"
 
-    def _choose(self, arrays: list[np.ndarray[Any, Any]], fitting: Fitting, rate: LearningRate | None) -> str:
+    def _choose(self, feed: Feed, fitting: Fitting, rate: LearningRate | None) -> str:
         if self._settled:
             return self._settled
         step = self.step("numpy", rate)
-        return choose(*self._plan("numpy", step, step.state(), arrays, fitting).runs(fitting.epochs))
+        epochs = fitting.epochs * max(1, round(feed.rows / len(feed.arrays[0])))
+        return choose(*self._plan("numpy", step, step.state(), feed.arrays, fitting).runs(epochs))
 
     def _plan(self, backend: str, step: Step, state: Any, arrays: list[np.ndarray[Any, Any]], fitting: Fitting) -> Plan:
         """What to run on a backend; the last plan again where nothing that it depends on has changed."""
@@ -392,3 +397,14 @@ class Trainer:
             RunError: the folder is not such a one, or is damaged.
         """
         return files.load(path, Trainer, model)
+
+
+def _check_what_is_asked(epochs: Any, batch_size: Any, shuffle: Any, early_stopping: Any, validation: Any) -> None:
+    check_number("epochs", epochs, low=1, integer=True)
+    if batch_size is not None:
+        check_number("batch_size", batch_size, low=1, integer=True)
+    check_choice("shuffle", shuffle, ("epoch", "once", "never"))
+    if early_stopping is not None:
+        check_number("early_stopping", early_stopping, low=1, integer=True)
+        if validation is None:
+            raise ArgumentError("nothing to judge by", where="early_stopping", hint="give validation=0.1 or (X, y)")

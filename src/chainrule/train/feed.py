@@ -1,0 +1,112 @@
+"""Where a loop's rows come from: all at once, or a part of an epoch at a time."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from chainrule.train.metrics import spread
+
+if TYPE_CHECKING:
+    from chainrule.train.fitting import Fitting
+
+
+class Load(NamedTuple):
+    """The steps [first, stop) of an epoch, ready to run.
+
+    Attributes:
+        data: the program's arrays.
+        order: epoch → the order of the rows, as long as the program wants it.
+        first: the first step.
+        stop: the step behind the last one.
+        shift: by how much the program counts these steps lower than the epoch does.
+    """
+
+    data: Sequence[Any]
+    order: Callable[[int], Any]
+    first: int
+    stop: int
+    shift: int
+
+
+class Feed(Protocol):
+    """The rows of a training.
+
+    Attributes:
+        arrays: X and y to train on, and X and y to validate on where that is wanted, in the shapes and dtypes that the
+            program takes.
+        steps: steps an epoch, once the batch is known.
+    """
+
+    arrays: list[np.ndarray[Any, Any]]
+    steps: int
+
+    @property
+    def rows(self) -> int:
+        """Rows that an epoch trains on."""
+
+    @property
+    def spread(self) -> float:
+        """Σ(t − t̄)² of the targets that are trained on."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know before the training."""
+
+    def divide(self, batch: int) -> None:
+        """Take steps of so many rows."""
+
+    def begin(self, fitting: Fitting, seed: int, begun: int, backend: ModuleType) -> None:
+        """Get ready for a training whose epochs count from `begun`."""
+
+    def load(self, epoch: int, step: int) -> Load:
+        """The part of an epoch that holds a step."""
+
+    def close(self) -> None:
+        """Let go of what the training needed."""
+
+
+@dataclass
+class InMemory:
+    """All rows at once."""
+
+    arrays: list[np.ndarray[Any, Any]]
+    steps: int = field(default=0, init=False)
+    notes: list[str] = field(default_factory=list, init=False)
+    _load: Load = field(init=False)
+
+    @property
+    def rows(self) -> int:
+        """Rows that an epoch trains on."""
+        return len(self.arrays[0])
+
+    @functools.cached_property
+    def spread(self) -> float:
+        """Σ(t − t̄)² of the targets that are trained on."""
+        return spread(self.arrays[1])
+
+    def divide(self, batch: int) -> None:
+        """Take steps of so many rows."""
+        self.steps = -(-self.rows // batch)
+
+    def begin(self, fitting: Fitting, seed: int, begun: int, backend: ModuleType) -> None:
+        """Put the arrays where the programs run."""
+
+        @functools.lru_cache(1)
+        def order(epoch: int) -> Any:
+            """The order of the rows, drawn once for all the calls that an epoch takes."""
+            return fitting.order(self.rows, seed, begun + epoch)
+
+        self._load = Load(backend.hold(self.arrays), order, 0, self.steps, 0)
+
+    def load(self, epoch: int, step: int) -> Load:
+        """The whole epoch."""
+        return self._load
+
+    def close(self) -> None:
+        """Nothing."""

@@ -1,0 +1,51 @@
+"""A look through a stream before it is trained on, so that what is wrong with a row is said before any step is made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from chainrule.data.standardize import Moments
+from chainrule.data.streams import Stream
+from chainrule.nn.losses import CrossEntropyLoss, NLLLoss
+from chainrule.train import checks
+
+SIZE = 2**22
+"""Bytes that are looked through at a time."""
+
+
+class Look:
+    """What one pass through a stream tells, every row of it being checked.
+
+    Attributes:
+        sample: a row, as the model will get it.
+        target: a target.
+        moments: of the features that are trained on, if they are wanted.
+        spread: Σ(t − t̄)² of the targets.
+        labels: the classes that occur.
+    """
+
+    def __init__(self, stream: Stream, dtype: np.dtype[Any], loss: Any, normalize: str | None) -> None:
+        self.moments = None if normalize is None else Moments(normalize)
+        self.labels = np.empty(0, np.int32)
+        targets = Moments("feature")
+        size = max(1, SIZE // stream.row_bytes(dtype))
+        for first in range(0, stream.X.shape[0], size):
+            last = min(first + size, stream.X.shape[0])
+            X = np.empty((last - first, *stream.shape), stream.X.dtype)
+            y = np.empty((last - first, *stream.y.shape[1:]), stream.y.dtype)
+            stream.X.read(first, X)
+            stream.y.read(first, y)
+            X = checks.features(X, dtype, stream.X.name, first)
+            y = checks.targets(y, loss, dtype, stream.y.name, first)
+            self.sample, self.target = X[:1].copy(), y[:1].copy()
+            kept = stream.kept(first, last)
+            if not kept.any():
+                continue
+            if self.moments is not None:
+                self.moments.add(X[kept])
+            targets.add(y[kept].reshape(int(kept.sum()), -1))
+            if isinstance(loss, (CrossEntropyLoss, NLLLoss)):
+                self.labels = np.union1d(self.labels, y)
+        self.spread = float((targets.count * targets.sigma**2).sum())

@@ -1,0 +1,232 @@
+"""A training on rows that stay in their file: the next chunk is read while this one is trained on.
+
+An epoch is cut into parts of as many whole batches as a chunk holds. One program serves all parts, its data being one
+chunk: it has a step more than a part has, and a part that is not the last of its epoch leaves the last step out, so
+that the program knows when the epoch is over and it is time to evaluate.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chainrule.data.memory import worded
+from chainrule.data.standardize import Standardizer
+from chainrule.data.streams import CHUNK, Stream
+from chainrule.errors import ArgumentError, DataError
+from chainrule.train import checks
+from chainrule.train.feed import Load
+from chainrule.train.fitting import Fitting
+from chainrule.train.look import Look
+
+if TYPE_CHECKING:
+    from chainrule.train.trainer import Trainer
+
+Array = np.ndarray[Any, Any]
+Reading = tuple[tuple[int, int], Future[list[Any]]]
+BLOCK = 2**18
+"""Bytes of neighbouring rows that are read at once: few, so that a chunk comes from many places, and enough for a disk
+to read them at its full rate."""
+PLACES = 64
+"""Blocks that a chunk is put together from, at least."""
+_BLOCKS = 2**20
+"""In place of the number of a part, where the order is that of the blocks."""
+
+
+def feed(trainer: Trainer, stream: Stream, y: Any, validation: Any) -> StreamFeed:
+    """The rows of a stream, after a look through all of them.
+
+    Raises:
+        DataError: a row cannot be read, or is not what the loss takes; named before any step is made.
+        ArgumentError: targets beside a stream, which has its own, or a validation that is none.
+    """
+    if y is not None:
+        raise ArgumentError("the stream has its own targets", where="y", hint="leave it out: fit(stream, epochs=…)")
+    dtype, held, noted = np.dtype(trainer.precision), validation, []
+    if validation is not None and not (isinstance(validation, (tuple, list)) and len(validation) == 2):
+        checks.fraction(validation)
+        if validation * stream.rows > stream.most_held:
+            noted = [
+                f"validation: {stream.most_held:,} rows instead of {validation:.0%}, since they are held in memory"
+            ]
+        stream, [held] = stream.hold_out((validation,), trainer.seed)
+        if held is None:
+            raise DataError("too few rows to hold some out", where="validation", got=f"{validation:g} of {stream.rows}")
+    look = Look(stream, dtype, trainer.loss, trainer.normalize if trainer.standardizer is None else None)
+    if look.moments is not None:
+        trainer.standardizer = Standardizer.of(look.moments)
+    arrays = [] if held is None else checks.held_out(held[0], held[1], trainer.loss, dtype)
+    if arrays and trainer.standardizer is not None:
+        arrays[0] = trainer.standardizer(arrays[0])
+    return StreamFeed(stream, look, trainer.standardizer, arrays, noted)
+
+
+class StreamFeed:
+    """The rows of a stream, a chunk at a time, with the next one under way.
+
+    Attributes:
+        arrays: as the program takes them; the first two, a chunk, have a shape and no content.
+        rows: rows that an epoch trains on.
+        steps: steps an epoch.
+        parts: chunks an epoch.
+        labels: the classes that occur among the rows to train on and to validate on.
+    """
+
+    def __init__(
+        self, stream: Stream, look: Look, standardizer: Standardizer | None, held: list[Array], noted: list[str]
+    ) -> None:
+        self.stream, self.standardizer, self._held, self._noted = stream, standardizer, held, noted
+        self.sample, self.target, self.spread = look.sample, look.target, look.spread
+        self.labels = {"y": look.labels} | ({"validation y": held[1]} if held else {})
+        self.rows = stream.rows
+        self.steps = self.parts = 0
+        self.arrays: list[Array] = []
+        self._pool: ThreadPoolExecutor | None = None
+        self._room: list[list[Array]] = []
+        self._now: tuple[tuple[int, int], Load] | None = None
+        self._next: Reading | None = None
+
+    def divide(self, batch: int) -> None:
+        """Take steps of so many rows."""
+        row = self._row_bytes
+        chunk = self.stream.chunk_rows or max(batch, CHUNK // row)
+        if chunk < batch:
+            hint = "give chunk_rows to chainrule.data.stream, or a smaller batch_size"
+            raise ArgumentError(
+                "not a whole batch", where="chunk_rows", expected=f"at least {batch}", got=chunk, hint=hint
+            )
+        self.steps = -(-self.rows // batch)
+        self._part_steps = self.steps if chunk >= self.rows else chunk // batch
+        self.parts = -(-self.steps // self._part_steps)
+        self._part_rows = self._part_steps * batch
+        size = self.rows if self.parts == 1 else self._part_rows + (self.rows % batch or batch)
+        self._block = max(1, min(BLOCK // row, self._part_rows // PLACES))
+        self.arrays = [_hollow(size, self.sample), _hollow(size, self.target), *self._held]
+
+    @property
+    def _row_bytes(self) -> int:
+        return self.sample.nbytes + self.target.nbytes
+
+    @property
+    def bytes(self) -> int:
+        """The memory that rows take during the training."""
+        chunks = min(self.parts, 2) * min(self.rows, self._part_rows) * self._row_bytes
+        held = [*self._held, *(self.stream.test or ())]
+        return chunks + sum(array.nbytes for array in held)
+
+    def begin(self, fitting: Fitting, seed: int, begun: int, backend: ModuleType) -> None:
+        """Make room for the chunks."""
+        self._fitting, self._seed, self._begun, self._backend = fitting, seed, begun, backend
+        self._room = [[_aligned(array) for array in self.arrays[:2]] for _ in range(min(self.parts, 2))]
+        self._validation = backend.hold(self._held)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="chainrule-stream")
+
+    @property
+    def notes(self) -> list[str]:
+        """How the rows are streamed, and the memory they take."""
+        size = worded(self.bytes)
+        if self.parts == 1:
+            return [f"{self.rows:,} rows are streamed, all in one chunk; it takes {size} of memory", *self._noted]
+        chunks = f"{self.parts:,} chunks of {self._part_rows:,}"
+        return [
+            f"{self.rows:,} rows are streamed in {chunks}; at most {size} of them in memory at a time",
+            *self._noted,
+        ]
+
+    def close(self) -> None:
+        """Wait for the reader, and let go of the chunks."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        self._pool, self._room, self._now, self._next = None, [], None, None
+
+    def load(self, epoch: int, step: int) -> Load:
+        """The chunk with a step, once it is there; the one behind it is begun with."""
+        part = min(step // self._part_steps, self.parts - 1)
+        if self._now is None or (self.parts > 1 and self._now[0] != (epoch, part)):
+            if self._next is None or self._next[0] != (epoch, part):
+                self._next = self._reading(epoch, part)
+            data = self._taken(self._next[1])
+            self._now = (epoch, part), self._made(part, data)
+            following = (epoch, part + 1) if part + 1 < self.parts else (epoch + 1, 0)
+            more = self.parts > 1 and following[0] < self._fitting.epochs
+            self._next = self._reading(*following) if more else None
+        return self._now[1]
+
+    def _taken(self, reading: Future[list[Any]]) -> list[Any]:
+        try:
+            return reading.result()
+        except DataError as error:
+            hint = "what was learnt is kept; a training with a checkpoint can be resumed"
+            raise DataError(error.what, where=error.where, got=error.got, hint=hint) from error
+
+    def _made(self, part: int, data: list[Any]) -> Load:
+        first, last = part * self._part_steps, part + 1 == self.parts
+        stop = self.steps if last else first + self._part_steps
+        rows, room = self._rows_of(part), len(self.arrays[0])
+
+        @functools.lru_cache(1)
+        def order(epoch: int) -> Array:
+            """The rows of the part; those of the last part stand at the end, as the program's last steps do."""
+            places = np.zeros(room, np.int32)
+            at = room - rows if last else 0
+            places[at : at + rows] = self._fitting.order(rows, self._seed, self._begun + epoch, part)
+            return places
+
+        steps = self._part_steps + (self.parts > 1)
+        return Load([*data, *self._validation], order, first, stop, self.steps - steps if last else first)
+
+    def _rows_of(self, part: int) -> int:
+        return min(self._part_rows, self.rows - part * self._part_rows)
+
+    def _reading(self, epoch: int, part: int) -> Reading:
+        """Have the chunk read into the room that is free."""
+        assert self._pool is not None, "the training has not begun"
+        self._room.reverse()
+        return (epoch, part), self._pool.submit(self._read, self._room[0], epoch, part)
+
+    def _read(self, room: list[Array], epoch: int, part: int) -> list[Any]:
+        X, y = room
+        at = 0
+        for start, stop in self._runs(epoch, part):
+            to = at + stop - start
+            self.stream.read(start, X[at:to], y[at:to])
+            if self.standardizer is not None:
+                X[at:to] = self.standardizer(X[at:to])
+            at = to
+        return list(self._backend.hold(room))
+
+    def _runs(self, epoch: int, part: int) -> list[tuple[int, int]]:
+        """The runs of rows that the chunk is put together from, in the order of the file."""
+        count = -(-self.rows // self._block)
+        blocks = np.arange(count) if self.parts == 1 else self._blocks(count, self._begun + epoch)
+        starts = blocks.astype(np.int64) * self._block
+        sizes = np.minimum(self._block, self.rows - starts)
+        ends = np.cumsum(sizes)
+        low = part * self._part_rows
+        high = low + self._rows_of(part)
+        inside = slice(np.searchsorted(ends, low, side="right"), np.searchsorted(ends, high, side="left") + 1)
+        before = ends[inside] - sizes[inside]
+        first = starts[inside] + np.maximum(low - before, 0)
+        last = starts[inside] + np.minimum(sizes[inside], high - before)
+        return sorted(zip(first.tolist(), last.tolist(), strict=True))
+
+    def _blocks(self, count: int, epoch: int) -> Array:
+        return self._fitting.order(count, self._seed, epoch, _BLOCKS)
+
+
+def _hollow(length: int, row: Array) -> Array:
+    """An array of so many rows like this one, of one number's size."""
+    return np.broadcast_to(np.zeros((), row.dtype), (length, *row.shape[1:]))
+
+
+def _aligned(like: Array) -> Array:
+    """Room for an array, from an address at which XLA takes it as it is instead of copying it."""
+    size = math.prod(like.shape) * like.dtype.itemsize
+    raw = np.empty(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size].view(like.dtype).reshape(like.shape)
