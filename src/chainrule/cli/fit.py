@@ -7,7 +7,8 @@ import hashlib
 import json
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ import numpy as np
 import chainrule as cr
 from chainrule.cli import defaults, runs, summary
 from chainrule.cli.options import Options, add_options
+from chainrule.cli.streamed import Streamed, must_stream
 from chainrule.data import Preprocessor, Source, Split, Target, load, split
 from chainrule.data.target import labelled_rows
-from chainrule.errors import ArgumentError, ChainruleError, NotFiniteError, RunError
+from chainrule.errors import ArgumentError, ChainruleError, DataError, NotFiniteError, RunError
 
+PARTS = ("train", "validation", "test")
 FREE_TO_CHANGE = ("epochs", "backend", "device")
 """The options that a run may be gone on with otherwise than it began."""
 
@@ -34,9 +37,22 @@ class Prepared:
     notes: list[str]
 
     @property
-    def outputs(self) -> int:
-        """The width of the network's last layer."""
-        return len(self.preprocessor.classes or [None])
+    def inputs(self) -> int:
+        """The width of the network's first layer."""
+        return self.X.shape[1]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of rows of each part."""
+        return {name: len(getattr(self.parts, name)) for name in PARTS}
+
+    @property
+    def guess(self) -> float:
+        """What one would guess without a network: the number of the most frequent class, or the mean."""
+        y = self.y[self.parts.train]
+        if self.preprocessor.classes:
+            return int(np.bincount(y).argmax())
+        return float(self.preprocessor.decode(y).mean())
 
     @property
     def fingerprint(self) -> str:
@@ -48,6 +64,11 @@ class Prepared:
         """The features and targets of a part."""
         rows = getattr(self.parts, part)
         return self.X[rows], self.y[rows]
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What `Trainer.fit` is to train on."""
+        return dict(zip("Xy", self.rows("train"), strict=True))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,18 +86,20 @@ def run(request: argparse.Namespace) -> int:
     began = time.perf_counter()
     options = Options.of(request)
     runs.check_place(request.out, request.overwrite, request.resume)
-    source = load(request.table)
-    prepared, options = _begun_before(request.out, source, options) if request.resume else (None, options)
-    prepared = prepared or prepare(source, options)
-    options = defaults.complete(options, prepared.preprocessor.task, len(prepared.parts.train))
-    trainer = defaults.trainer(options, prepared.X.shape[1], prepared.outputs)
+    if request.resume:
+        options = _as_before(options, runs.before(request.out)["options"])
+    prepared, options = _prepared(request.table, options)
+    if request.resume and runs.before(request.out).get("fingerprint") != prepared.fingerprint:
+        raise RunError("was trained on other rows", where=request.out, hint="go on with the table that it began with")
+    options = defaults.complete(options, prepared.preprocessor.task, prepared.sizes["train"])
+    trainer = defaults.trainer(options, prepared.inputs, outputs(prepared.preprocessor))
     described = {
         "table": request.table,
         "options": asdict(options),
         "fingerprint": prepared.fingerprint,
         "preprocessing": prepared.preprocessor.to_dict(),
     }
-    place, failure = _train(trainer, fit_arguments(prepared, options), request, source.name, described)
+    place, failure = _train(trainer, fit_arguments(prepared, options), request, described)
     results = _results(trainer, prepared, options, began)
     try:
         where, trouble = runs.finish(place, trainer, {**described, "results": results})
@@ -88,14 +111,17 @@ def run(request: argparse.Namespace) -> int:
     return _status(failure, trouble, found)
 
 
-def _begun_before(out: str, source: Source, options: Options) -> tuple[Prepared, Options]:
-    """The table and the options of a run to go on with, which must be those that it began with."""
-    before = runs.before(out)
-    options = _as_before(options, before["options"])
-    prepared = prepare(source, options)
-    if before.get("fingerprint") != prepared.fingerprint:
-        raise RunError("was trained on other rows", where=out, hint="go on with the table that it began with")
-    return prepared, options
+def outputs(preprocessor: Preprocessor) -> int:
+    """The width of the network's last layer."""
+    return len(preprocessor.classes or [None])
+
+
+def _prepared(table: str, options: Options) -> tuple[Prepared | Streamed, Options]:
+    """A table made ready, in memory or, where that is short, as a stream; and the options with that choice."""
+    if options.stream or (options.stream is None and must_stream(table)):
+        options = replace(options, stream=True)
+        return Streamed.of(table, options), options
+    return prepare(load(table), options), options
 
 
 def _show(found: dict[str, Any], as_json: bool) -> None:
@@ -123,13 +149,11 @@ def prepare(source: Source, options: Options) -> Prepared:
     return Prepared(X, y, parts, preprocessor, notes)
 
 
-def fit_arguments(prepared: Prepared, options: Options) -> dict[str, Any]:
+def fit_arguments(prepared: Prepared | Streamed, options: Options) -> dict[str, Any]:
     """The arguments of `Trainer.fit` for complete options."""
-    X, y = prepared.rows("train")
     held = prepared.rows("validation")
     return {
-        "X": X,
-        "y": y,
+        **prepared.training,
         "epochs": options.epochs,
         "batch_size": options.batch_size,
         "validation": held if len(held[0]) else None,
@@ -150,14 +174,14 @@ def _as_before(options: Options, before: dict[str, Any]) -> Options:
 
 
 def _train(
-    trainer: cr.Trainer, arguments: dict[str, Any], request: argparse.Namespace, name: str, described: dict[str, Any]
+    trainer: cr.Trainer, arguments: dict[str, Any], request: argparse.Namespace, described: dict[str, Any]
 ) -> tuple[runs.Place, str | None]:
     """Train; gives the place of the run, and the reason if the job failed. A wrong request leaves nothing behind."""
     ours = True
     if request.resume:
         place, ours = runs.reopen(request.out)
     else:
-        place = runs.reserve(request.out, name, request.overwrite)
+        place = runs.reserve(request.out, Path(request.table).stem, request.overwrite)
     try:
         runs.write_description(place.part, described)
         trainer.fit(**arguments, checkpoint=place.checkpoint, resume=request.resume)
@@ -169,26 +193,28 @@ def _train(
         if isinstance(error, OSError) and trainer.history.epochs:
             trainer.history.stopped = "not saved"
             return place, str(error)
+        if isinstance(error, DataError) and trainer.steps:
+            trainer.history.stopped = "not read"
+            return place, str(error)
         if ours:
             runs.give_up(place)
         raise error if isinstance(error, ChainruleError) else RunError(str(error)) from None
     return place, "interrupted; --resume goes on" if trainer.history.stopped == "interrupted" else None
 
 
-def _results(trainer: cr.Trainer, prepared: Prepared, options: Options, began: float) -> dict[str, Any]:
+def _results(trainer: cr.Trainer, prepared: Prepared | Streamed, options: Options, began: float) -> dict[str, Any]:
     """What is to be said of a training, as plain values."""
     history, preprocessor = trainer.history, prepared.preprocessor
-    parts = {name: len(getattr(prepared.parts, name)) for name in ("train", "validation", "test")}
     return {
         "task": preprocessor.task,
         "target": preprocessor.target,
         "classes": preprocessor.classes,
-        "rows": parts,
+        "rows": prepared.sizes,
         "columns": len(preprocessor.columns),
-        "features": prepared.X.shape[1],
+        "features": prepared.inputs,
         "parameters": int(sum(parameter.size for parameter in trainer.model.parameters())),
-        "layers": [*(options.layers or []), prepared.outputs],
-        **summary.measure(trainer, preprocessor, prepared.rows("train"), prepared.rows("test")),
+        "layers": [*(options.layers or []), outputs(preprocessor)],
+        **summary.measure(trainer, preprocessor, prepared.guess, prepared.rows("test")),
         "epochs": history.epochs,
         "best_epoch": history.best_epoch,
         "stopped": history.stopped,

@@ -46,6 +46,8 @@ class Options:
     precision: str | None = None
     device: str | None = None
     seed: int | None = None
+    stream: bool | None = None
+    chunk_rows: int | None = None
 
     @classmethod
     def of(cls, request: argparse.Namespace) -> Options:
@@ -81,6 +83,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     choice("--backend", BACKENDS, "what computes")
     choice("--precision", PRECISIONS, "of numbers, or of matrix products alone (bfloat16, tf32)")
     choice("--device", DEVICES, "where it computes")
+    parser.add_argument(
+        "--stream", action="store_true", default=None, help="read the table in chunks (default: where memory is short)"
+    )
+    option("--chunk-rows", _number(low=1, integer=True), "N", "rows of a chunk (default: what fits 128 MB)")
     option("--seed", _number(low=0, high=MOST_SEED, integer=True), "N", "of everything random (default: 0)")
 
 

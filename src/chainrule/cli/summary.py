@@ -12,27 +12,31 @@ from chainrule.data import Preprocessor
 Rows = tuple[np.ndarray, np.ndarray]
 
 
-def measure(trainer: cr.Trainer, preprocessor: Preprocessor, train: Rows, test: Rows) -> dict[str, Any]:
-    """Metrics on the test rows, and those of the baseline: the most frequent class, or the mean, of the training rows.
+def measure(trainer: cr.Trainer, preprocessor: Preprocessor, guess: float, test: Rows) -> dict[str, Any]:
+    """Metrics on the test rows, and those of the baseline, which always gives the same answer.
+
+    Args:
+        trainer: after the training.
+        preprocessor: of the rows.
+        guess: the baseline's answer, the most frequent class or the mean of the training rows.
+        test: the rows.
 
     Returns:
         "metrics" and "baseline", each by name and None where it cannot be said, and "guess", the baseline's answer.
     """
     if preprocessor.task == "classify":
-        guess = int(np.bincount(train[1]).argmax())
         answers = trainer.predict(test[0]).argmax(axis=1) if len(test[0]) else np.empty(0)
         return {
             "metrics": {"accuracy": _share(answers == test[1])},
             "baseline": {"accuracy": _share(test[1] == guess)},
-            "guess": (preprocessor.classes or [])[guess],
+            "guess": (preprocessor.classes or [])[int(guess)],
         }
     truth = preprocessor.decode(test[1]) if len(test[1]) else np.empty(0)
-    mean = float(preprocessor.decode(train[1]).mean())
     answers = preprocessor.decode(trainer.predict(test[0])) if len(test[0]) else np.empty(0)
     return {
         "metrics": _distance(answers, truth),
-        "baseline": _distance(np.full(len(truth), mean), truth),
-        "guess": mean,
+        "baseline": _distance(np.full(len(truth), guess), truth),
+        "guess": guess,
     }
 
 
