@@ -1,0 +1,100 @@
+"""A sweep trains each member as a Trainer with its hyperparameters would train it alone."""
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import nn, optim
+from chainrule.data.split import folds
+from chainrule.errors import ArgumentError, ChainruleError
+from small import CLASSES, COLUMNS, QUIET, table
+
+X, Y = table(64)
+
+
+def sweep(grid, backend="numpy", **parts):
+    def model(width=6, rate=0.0):
+        dropout = [nn.Dropout(rate)] if rate else []
+        return nn.Sequential(nn.Linear(COLUMNS, width), nn.ReLU(), *dropout, nn.Linear(width, CLASSES))
+
+    made = {"optimizer": lambda lr=0.02: optim.Adam(lr), **parts}
+    return cr.Sweep(model=model, loss=nn.CrossEntropyLoss(), grid=grid, backend=backend, **made)
+
+
+def alone(swept, member, backend, **arguments):
+    trainer = swept.trainer(member.config)
+    trainer.backend = backend
+    train, held = folds(Y, "classify", 3)[member.fold]
+    history = trainer.fit(X[train], Y[train], validation=(X[held], Y[held]), **arguments, **QUIET)
+    return trainer, history
+
+
+@pytest.mark.parametrize("backend", ["numpy", "xla"])
+def test_members_are_what_a_trainer_makes_of_them_alone(backend):
+    swept = sweep({"lr": [0.01, 0.05], "rate": [0.0, 0.3], "seed": [0, 7]}, backend)
+    found = swept.fit(X, Y, epochs=3, batch_size=10, folds=3, **QUIET)
+    assert len(found.members) == 24
+    for member in found.members[:: 1 if backend == "numpy" else 7]:
+        trainer, history = alone(swept, member, backend, epochs=3, batch_size=10)
+        for name, weight in trainer.model.state_dict().items():
+            np.testing.assert_allclose(member.weights[name], weight, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(member.history.val_loss, history.val_loss, rtol=1e-5)
+        np.testing.assert_allclose(member.history.metrics["val_accuracy"], history.metrics["val_accuracy"])
+
+
+def test_early_stopping_keeps_what_a_trainer_would_keep():
+    swept = sweep({"lr": [0.3, 0.02]})
+    found = swept.fit(X, Y, epochs=12, batch_size=16, folds=3, early_stopping=2, **QUIET)
+    stopped = []
+    for member in found.members:
+        trainer, history = alone(swept, member, "numpy", epochs=12, batch_size=16, early_stopping=2)
+        assert (member.history.stopped, member.history.best_epoch) == (history.stopped, history.best_epoch)
+        assert member.history.epochs == history.epochs
+        for name, weight in trainer.model.state_dict().items():
+            np.testing.assert_allclose(member.weights[name], weight, rtol=1e-5, atol=1e-6)
+        stopped.append(history.stopped)
+    assert "early stopping" in stopped
+
+
+def test_a_member_that_diverges_ends_alone():
+    found = sweep({"lr": [1e30, 0.02]}, optimizer=lambda lr: optim.SGD(lr)).fit(X, Y, epochs=4, folds=3, **QUIET)
+    wild, tame = found.members[:3], found.members[3:]
+    assert {member.history.stopped for member in wild} == {"not finite"}
+    assert all(member.history.stopped == "finished" and member.history.epochs == 4 for member in tame)
+    assert found.best == {"lr": 0.02}
+
+
+def test_widths_are_programs_of_their_own_and_the_best_is_refitted():
+    found = sweep({"width": [2, 9], "lr": [0.05]}).fit(X, Y, epochs=5, validation=0.25, **QUIET)
+    assert {member.weights["0.weight"].shape for member in found.members} == {(2, COLUMNS), (9, COLUMNS)}
+    assert found.best_score == max(row["score"] for row in found.rows())
+    trainer = found.refit(X, Y, **QUIET)
+    assert trainer.evaluate(X, Y)["accuracy"] > 0.6
+    member = found.members[0]
+    np.testing.assert_array_equal(found.trainer(member).model.state_dict()["0.weight"], member.weights["0.weight"])
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (lambda: sweep({"lrr": [0.1]}), "lr"),
+        (lambda: sweep({"lr": []}), "lr"),
+        (lambda: sweep({"lr": "fast"}), "lr"),
+        (lambda: sweep([]), "grid"),
+        (lambda: sweep({"lr": [0.1]}).fit(X, Y, folds=3, validation=0.1, **QUIET), "folds"),
+        (lambda: sweep({"lr": [0.1]}).fit(X, Y, folds=1, **QUIET), "folds"),
+        (lambda: sweep({"lr": [0.1]}).fit(X, Y, early_stopping=2, **QUIET), "early_stopping"),
+        (lambda: sweep({"lr": [-1.0]}).fit(X, Y, **QUIET), "lr"),
+        (lambda: sweep({"lr": [0.1]}).fit(X, Y + 5, **QUIET), "labels"),
+        (lambda: cr.Sweep(model=nn.Linear(4, 3), loss=nn.CrossEntropyLoss(), optimizer=optim.Adam(), grid={}), "model"),
+    ],
+)
+def test_what_cannot_be_swept_is_refused_and_named(act, words):
+    with pytest.raises(ChainruleError, match=words) as caught:
+        act()
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_name_is_told_the_nearest():
+    with pytest.raises(ArgumentError, match=r"widht.*width"):
+        sweep({"widht": [3]})
