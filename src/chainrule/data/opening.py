@@ -43,7 +43,7 @@ def stream(
             and `Stream.test`: at most 100,000 rows each, and at most about as many as a chunk has. Nothing is learnt
             from them.
         chunk_rows: rows that are shuffled together and trained on at a time, at least a batch. Two chunks are in memory
-            at once. By default what fits 128 MB.
+            at once; all rows are one chunk where that is no more. By default what fits 128 MB.
         prepare: learn from arrays too how to standardise them, as from tables.
         folder: for the temporary file; by default TMPDIR, or /var/tmp.
         seed: of the rows that are held out.

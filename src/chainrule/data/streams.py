@@ -29,9 +29,10 @@ class Stream:
     """Rows to train on that stay in their file; give it to `Trainer.fit` in place of X and y.
 
     `fit` trains on one chunk while the next is read. A chunk is put together from blocks of consecutive rows (256 KB
-    each) from random places of the file, drawn anew each epoch; its rows are shuffled among each other. So rows meet in
-    a batch whose blocks were drawn into the same chunk, and neighbours in the file always train in the same chunk: a
-    chunk of 128 MB mixes 512 places. Where one chunk holds everything, the order is that of arrays in memory.
+    each, fewer where a chunk would have less than 64 of them) from random places of the file, drawn anew each epoch;
+    its rows are shuffled among each other. So any two rows of different blocks can meet in a batch, and rows that are
+    neighbours in the file train in the same chunk: a chunk of 128 MB mixes 512 places. Rows that fit into two chunks
+    are held as one and read once, and their order is that of arrays in memory.
 
     Made by `chainrule.data.stream`.
 

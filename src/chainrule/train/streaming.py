@@ -95,13 +95,15 @@ class StreamFeed:
         """Take steps of so many rows."""
         row = self._row_bytes
         chunk = self.stream.chunk_rows or max(batch, CHUNK // row)
-        if chunk < batch:
+        # What fits into the room of two chunks is better held as one, and read once.
+        whole = self.rows <= 2 * chunk
+        if not whole and chunk < batch:
             hint = "give chunk_rows to chainrule.data.stream, or a smaller batch_size"
             raise ArgumentError(
                 "not a whole batch", where="chunk_rows", expected=f"at least {batch}", got=chunk, hint=hint
             )
         self.steps = -(-self.rows // batch)
-        self._part_steps = self.steps if chunk >= self.rows else chunk // batch
+        self._part_steps = self.steps if whole else chunk // batch
         self.parts = -(-self.steps // self._part_steps)
         self._part_rows = self._part_steps * batch
         size = self.rows if self.parts == 1 else self._part_rows + (self.rows % batch or batch)
