@@ -98,3 +98,8 @@ def test_what_cannot_be_swept_is_refused_and_named(act, words):
 def test_an_unknown_name_is_told_the_nearest():
     with pytest.raises(ArgumentError, match=r"widht.*width"):
         sweep({"widht": [3]})
+
+
+def test_products_may_be_of_lower_precision():
+    found = sweep({"lr": [0.05]}, precision="bfloat16").fit(X, Y, epochs=2, **QUIET)
+    assert found.members[0].history.epochs == 2

@@ -47,7 +47,7 @@ def feed(trainer: Trainer, stream: Stream, y: Any, validation: Any) -> StreamFee
     """
     if y is not None:
         raise ArgumentError("the stream has its own targets", where="y", hint="leave it out: fit(stream, epochs=…)")
-    dtype, held, noted = np.dtype(trainer.precision), validation, []
+    dtype, held, noted = trainer.dtype, validation, []
     if validation is not None and not (isinstance(validation, (tuple, list)) and len(validation) == 2):
         checks.fraction(validation)
         if validation * stream.rows > stream.most_held:

@@ -195,7 +195,7 @@ class Sweep:
         return choose([graph], [plan.epochs * shape.steps * len(plan.configs) * len(plan.rows.splits)])
 
     def _rows(self, trainer: Trainer, X: Any, y: Any, validation: Any, folds: int | None) -> Rows:
-        dtype = np.dtype(trainer.precision)
+        dtype = trainer.dtype
         X, y = checks.features(X, dtype), checks.targets(y, trainer.loss, dtype)
         checks.equal_lengths(X, y)
         every = np.arange(len(X))
