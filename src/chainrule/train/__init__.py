@@ -1,8 +1,8 @@
 """Training: the step as one graph, the epochs as one program, and what surrounds them."""
 
 from chainrule.train.history import History
-from chainrule.train.members import Member, SweepResult
-from chainrule.train.sweep import Sweep
+from chainrule.train.sweeps.members import Member, SweepResult
+from chainrule.train.sweeps.sweep import Sweep
 from chainrule.train.trainer import Trainer
 
 __all__ = ["History", "Member", "Sweep", "SweepResult", "Trainer"]

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from chainrule.backends.loop import LoopProgram, Phase, Schedule, Span
-from chainrule.train.feed import Feed, Load
+from chainrule.train.feeds.feed import Feed, Load
 from chainrule.train.history import History
 from chainrule.train.metrics import Metric, spread
 from chainrule.train.progress import Progress

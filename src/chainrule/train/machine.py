@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from chainrule import backends
+from chainrule.backends.estimate import choose
 from chainrule.errors import ArgumentError, check_choice
+from chainrule.graph.graph import Graph
 
 DEVICES = ("auto", "cpu", "gpu")
 
@@ -25,6 +28,28 @@ PRECISIONS = {
     "bfloat16": Precision(np.dtype(np.float32), "bfloat16"),
     "tf32": Precision(np.dtype(np.float32), "tf32"),
 }
+
+
+class Place(NamedTuple):
+    """Where the graphs of a training run, as far as its arguments say it."""
+
+    backend: str
+    device: str
+    precision: str
+
+    @property
+    def settled(self) -> str:
+        """The backend, where there is nothing to choose; else empty."""
+        needs_gpu = self.device == "gpu" or self.precision == "tf32"
+        return self.backend if self.backend != "auto" else "xla" if needs_gpu else ""
+
+    def once(self, graph: Graph, blocks: int) -> str:
+        """The backend for one pass over blocks of rows; "auto" chooses by the size alone, so that it repeats."""
+        return self.settled or choose([graph], [blocks])
+
+    def entered(self) -> AbstractContextManager[None]:
+        """A block within which programs run on the device."""
+        return backends.on(self.device, self.backend)
 
 
 def device(name: str, backend: str) -> str:

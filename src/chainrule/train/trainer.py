@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
 from chainrule import backends, tree
-from chainrule.backends.compile import program
 from chainrule.backends.estimate import choose, seconds
-from chainrule.backends.loop import Phase
 from chainrule.data.standardize import Standardizer
 from chainrule.data.streams import Stream
 from chainrule.errors import ArgumentError, check_choice, check_number
@@ -25,13 +22,16 @@ from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
 from chainrule.optim.schedules import Schedule as LearningRate
 from chainrule.train import checkpoint as files
-from chainrule.train import checks, machine, streaming
+from chainrule.train import checks, inference, machine
 from chainrule.train.diagnose import not_finite_error
-from chainrule.train.feed import Feed, InMemory
+from chainrule.train.feeds import streaming
+from chainrule.train.feeds.feed import Feed, InMemory
 from chainrule.train.fitting import Fitting, Keeper, observed
 from chainrule.train.history import History
-from chainrule.train.loop import RETURN_EVERY, Loop, NotFinite, summarized
-from chainrule.train.metrics import chosen, spread
+from chainrule.train.inference import BLOCK
+from chainrule.train.loop import RETURN_EVERY, Loop, NotFinite
+from chainrule.train.machine import Place
+from chainrule.train.metrics import chosen
 from chainrule.train.plan import Plan, scheduled
 from chainrule.train.progress import Bar, Silent
 from chainrule.train.recipe import to_recipe
@@ -39,8 +39,6 @@ from chainrule.train.step import Step
 
 LARGE = 1_000_000
 """Parameters from which on it is worth some milliseconds to give freed memory back."""
-BLOCK = 4096
-"""Rows that are evaluated or predicted at once."""
 
 
 class Trainer:
@@ -199,7 +197,7 @@ class Trainer:
         if resume and checkpoint is not None and files.exists(checkpoint):
             best = files.restore_training(checkpoint, self, epochs)
         try:
-            with self._on_device():
+            with self._place.entered():
                 self._run(feed, fitting, best, progress)
         finally:
             feed.close()
@@ -284,14 +282,9 @@ class Trainer:
             loop.progress.close()
             keeper.finish(loop)
 
-    def _on_device(self) -> AbstractContextManager[None]:
-        return backends.on(self.device, self.backend)
-
     @property
-    def _settled(self) -> str:
-        """The backend, where there is nothing to choose; else empty."""
-        needs_gpu = self.device == "gpu" or self.precision == "tf32"
-        return self.backend if self.backend != "auto" else "xla" if needs_gpu else ""
+    def _place(self) -> Place:
+        return Place(self.backend, self.device, self.precision)
 
     @property
     def summed(self) -> bool:
@@ -299,8 +292,8 @@ class Trainer:
         return getattr(self.loss, "reduction", "mean") == "sum"
 
     def _choose(self, feed: Feed, fitting: Fitting, rate: LearningRate | None) -> str:
-        if self._settled:
-            return self._settled
+        if self._place.settled:
+            return self._place.settled
         step = self.step("numpy", rate)
         epochs = fitting.epochs * max(1, round(feed.rows / len(feed.arrays[0])))
         return choose(*self._plan("numpy", step, step.state(), feed.arrays, fitting).runs(epochs))
@@ -331,46 +324,14 @@ class Trainer:
         Raises:
             ShapeError: X has other columns than the model takes.
         """
-        X = self._standardized(checks.features(X, self.dtype))
-        step, blocks = self.step("numpy"), []
-        graphs: dict[int, Any] = {}
-        for start in range(0, len(X), BLOCK):
-            block = X[start : start + BLOCK]
-            if len(block) not in graphs:
-                graphs[len(block)] = step.prediction(block)
-            graph = graphs[len(block)]
-            with self._on_device():
-                [output] = program(graph, self._once(graph, len(X)))(graph.arrays([block]))
-            blocks.append(output)
-        return np.concatenate(blocks)
+        return inference.outputs(self.step("numpy"), self._place, self._standardized(checks.features(X, self.dtype)))
 
     def evaluate(self, X: Any, y: Any) -> dict[str, float]:
         """The loss and the metrics on (X, y), in inference mode: {"loss": …, "accuracy": …}."""
-        dtype = self.dtype
-        X, y = self._standardized(checks.features(X, dtype)), checks.targets(y, self.loss, dtype)
+        X, y = self._standardized(checks.features(X, self.dtype)), checks.targets(y, self.loss, self.dtype)
         checks.equal_lengths(X, y)
         self.labels_fit(X, {"y": y})
-        step = self.step("numpy")
-        state = step.state()
-        phase = step.phase("evaluation", state, X, y, min(BLOCK, len(X)), (0, 1))
-        records = self._records(phase, tree.flatten(state)[0], X, y)
-        loss, found = summarized(records, phase.batch, len(X), self.metrics, self.summed, spread(y))
-        return {"loss": loss, **found}
-
-    def _records(self, phase: Phase, state: list[Any], X: Any, y: Any) -> np.ndarray[Any, Any]:
-        records, backend = [], self._once(phase.graph, len(X))
-        for start in range(0, len(X), phase.batch):
-            rows = np.arange(start, min(start + phase.batch, len(X)), dtype=np.int32)
-            graph = phase.step if len(rows) == phase.batch else phase.last
-            assert graph is not None, "a batch without its graph"
-            with self._on_device():
-                [record] = program(graph, backend)([*state, X, y, rows])
-            records.append(record)
-        return np.asarray(records, np.float64)
-
-    def _once(self, graph: Graph, rows: int) -> str:
-        """The backend for one pass over the rows in blocks; "auto" chooses by the size alone, so that it repeats."""
-        return self._settled or choose([graph], [-(-rows // BLOCK)])
+        return inference.scores(self.step("numpy"), self._place, X, y, self.summed)
 
     def _standardized(self, X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return X if self.standardizer is None else self.standardizer(X)

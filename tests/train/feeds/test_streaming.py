@@ -17,7 +17,8 @@ from chainrule import nn, optim
 from chainrule.data.rows import ArrayRows
 from chainrule.data.streams import Stream
 from chainrule.errors import ArgumentError, ChainruleError, DataError, NotFiniteError
-from chainrule.train import look, streaming
+from chainrule.train import look
+from chainrule.train.feeds import streaming
 from chainrule.train.fitting import Fitting
 from small import QUIET, ROWS, classifier, numbers, parameters, regressor, same, table
 

@@ -13,7 +13,7 @@ from chainrule.backends.loop import Fleet, Phase
 from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.passes import lift
 from chainrule.train.step import Step
-from chainrule.train.sweep_plan import Plan, Shape, Way
+from chainrule.train.sweeps.plan import Plan, Shape, Way
 
 Array = np.ndarray[Any, Any]
 KEPT = ("parameters", "buffers")

@@ -12,7 +12,7 @@ import numpy as np
 from chainrule.data.standardize import Standardizer
 from chainrule.errors import ArgumentError, check_choice
 from chainrule.train.history import History
-from chainrule.train.sweep_plan import as_text
+from chainrule.train.sweeps.plan import as_text
 from chainrule.train.trainer import Trainer
 
 if TYPE_CHECKING:

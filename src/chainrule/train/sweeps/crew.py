@@ -14,13 +14,13 @@ import numpy as np
 from chainrule import backends, tree
 from chainrule.backends.estimate import seconds
 from chainrule.backends.loop import Crew, FleetProgram, Results
-from chainrule.train.family import KEPT, Family, Survey
 from chainrule.train.loop import RETURN_EVERY, interruptible
-from chainrule.train.members import Member
 from chainrule.train.metrics import spread
 from chainrule.train.progress import Count
 from chainrule.train.step import Step
-from chainrule.train.sweep_plan import Array, Plan
+from chainrule.train.sweeps.family import KEPT, Family, Survey
+from chainrule.train.sweeps.members import Member
+from chainrule.train.sweeps.plan import Array, Plan
 from chainrule.train.trainer import Trainer
 
 PLACES = 64

@@ -15,8 +15,9 @@ from chainrule.nn.normalization import SmallBatchError
 from chainrule.nn.random import shuffled
 from chainrule.optim.base import Optimizer
 from chainrule.train import checks
+from chainrule.train.inference import BLOCK
 from chainrule.train.step import Step
-from chainrule.train.trainer import BLOCK, Trainer
+from chainrule.train.trainer import Trainer
 
 Array = np.ndarray[Any, Any]
 Config = Mapping[str, Any]

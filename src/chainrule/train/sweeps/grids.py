@@ -12,8 +12,8 @@ from chainrule.nn.module import Module
 from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
 from chainrule.optim.schedules import Schedule
-from chainrule.train.members import RESERVED
-from chainrule.train.sweep_plan import described
+from chainrule.train.sweeps.members import RESERVED
+from chainrule.train.sweeps.plan import described
 
 Config = dict[str, Any]
 

@@ -17,11 +17,12 @@ from chainrule.nn.losses import CrossEntropyLoss, Loss, NLLLoss
 from chainrule.nn.module import Module
 from chainrule.nn.random import seeded
 from chainrule.optim.base import Optimizer
-from chainrule.train import checks, grids
-from chainrule.train.crew import Sweeping
-from chainrule.train.members import Member, SweepResult
+from chainrule.train import checks
 from chainrule.train.metrics import classifies
-from chainrule.train.sweep_plan import Plan, Rows, Way, described, named
+from chainrule.train.sweeps import grids
+from chainrule.train.sweeps.crew import Sweeping
+from chainrule.train.sweeps.members import Member, SweepResult
+from chainrule.train.sweeps.plan import Plan, Rows, Way, described, named
 from chainrule.train.trainer import Trainer
 
 Grid = Mapping[str, Iterable[Any]] | Sequence[Mapping[str, Any]]

@@ -20,7 +20,7 @@ from chainrule.data.standardize import Standardizer
 from chainrule.data.streams import CHUNK, Stream
 from chainrule.errors import ArgumentError, DataError
 from chainrule.train import checks
-from chainrule.train.feed import Load
+from chainrule.train.feeds.feed import Load
 from chainrule.train.fitting import Fitting
 from chainrule.train.look import Look
 
