@@ -181,8 +181,12 @@ def test_a_training_in_another_thread_runs_without_touching_signals() -> None:
 
 def test_records_are_weighted_by_the_rows_of_their_batches() -> None:
     records = np.array([[1.0, 2.0], [2.0, 3.0], [6.0, 1.0]])
-    loss, found = loop_module.summarized(records, 4, 9, chosen(None, nn.CrossEntropyLoss()), summed=False, spread=0.0)
+    [(loss, found)] = loop_module.summarized(
+        records[None], 4, 9, chosen(None, nn.CrossEntropyLoss()), summed=False, spread=0.0
+    )
     assert loss == pytest.approx((4 * 1 + 4 * 2 + 1 * 6) / 9)
     assert found == {"accuracy": pytest.approx(6 / 9)}
-    loss, _ = loop_module.summarized(records, 4, 9, chosen(None, nn.CrossEntropyLoss()), summed=True, spread=0.0)
+    [(loss, _)] = loop_module.summarized(
+        records[None], 4, 9, chosen(None, nn.CrossEntropyLoss()), summed=True, spread=0.0
+    )
     assert loss == 9.0

@@ -103,7 +103,10 @@ class Made(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What one call has done: the new state, the records (epochs, steps, numbers) of each phase; what it compiled."""
+    """What one call has done: the new state, the records (epochs, steps, numbers) of each phase; what it compiled.
+
+    A compiled program may still be running when it is handed over: whoever looks into the arrays waits for it.
+    """
 
     state: list[Any]
     train: Any

@@ -64,6 +64,7 @@ class Loop:
     interrupted: bool = field(default=False, init=False)
     data: Sequence[Any] = field(default=(), init=False)
     _partial: Any = field(default=None, init=False)
+    _drawn: dict[int, Any] = field(default_factory=dict, init=False)
     _spreads: dict[tuple[int, ...], float] = field(default_factory=dict, init=False)
 
     def run(self, first: int, last: int) -> None:
@@ -74,7 +75,7 @@ class Loop:
             while epoch < last and not self.interrupted:
                 load = self.feed.load(epoch, step)
                 span = self._span(epoch, last, step, load)
-                epoch += self._call(epoch, span, load)
+                epoch += self._call(epoch, last, span, load)
                 step = (span.stop + load.shift) % steps
                 self.progress.update(self.history.epochs + step / steps, self.history)
                 if step == 0 and self.at_epoch_end is not None and self.at_epoch_end(self):
@@ -88,62 +89,79 @@ class Loop:
         several = min(budget // steps, self.schedule.epochs, last - epoch)
         return Span(0, 1 if self.at_epoch_end is not None else several, 0, steps)
 
-    def _call(self, epoch: int, span: Span, load: Load) -> int:
+    def _call(self, epoch: int, last: int, span: Span, load: Load) -> int:
         """Run the program once; gives the number of epochs that are whole now."""
         orders = np.zeros((self.schedule.epochs, self.schedule.train.rows), np.int32)
         for i in range(span.last):
-            orders[i] = load.order(epoch + i)
+            drawn = self._drawn.pop(epoch + i, None)
+            orders[i] = load.order(epoch + i) if drawn is None else drawn
         before = time.perf_counter()
         self.data = load.data
         # The program uses the state up: should it be broken off, there is none.
         state, self.state = self.state, []
         outcome = self.program(state, self.data, orders, span)
         self.state = outcome.state
+        if load.stop - load.first == self.feed.steps:
+            # A compiled program may still be running; the next call's orders are drawn meanwhile.
+            coming = range(epoch + span.last, min(epoch + 2 * span.last, last))
+            self._drawn = {later: load.order(later) for later in coming}
         train = np.asarray(outcome.train, np.float64)
         seconds = time.perf_counter() - before
         if outcome.made is not None:
             self.history.compiled(outcome.made)
             seconds -= outcome.made.seconds
-        self._pace(seconds, (span.last - span.first) * (span.stop - span.start))
-        whole = 0
-        for i in range(span.first, span.last):
-            self._check(epoch + i, train[i], orders[i], span, load.shift)
-            self._keep(train[i], span, load.shift)
-            if span.stop == self.schedule.train.steps:
-                self._write(epoch + i, [np.asarray(e[i], np.float64) for e in outcome.evaluate])
-                whole += 1
-        return whole
+        self._pace(seconds, span.last * (span.stop - span.start))
+        evaluated = [np.asarray(records, np.float64) for records in outcome.evaluate]
+        return self._note(epoch, span, load.shift, orders, train[: span.last, span.start : span.stop], evaluated)
 
     def _pace(self, seconds: float, steps: int) -> None:
         """Aim the next call at `RETURN_EVERY`, at most eightfold the last, since a short one tells little."""
         self.steps_a_call = min(RETURN_EVERY / max(seconds, 1e-9) * steps, 8 * max(self.steps_a_call, steps))
 
-    def _check(self, epoch: int, records: Any, order: Any, span: Span, shift: int) -> None:
-        losses = records[span.start : span.stop, 0]
-        bad = np.flatnonzero(~np.isfinite(records[span.start : span.stop]).all(axis=1))
-        if len(bad):
-            step, batch = span.start + int(bad[0]), self.schedule.train.batch
-            self.history.step_loss += losses[: bad[0]].tolist()
-            raise NotFinite(epoch, step + shift, order[step * batch : (step + 1) * batch], float(losses[bad[0]]))
-        self.history.step_loss += losses.tolist()
+    def _note(self, epoch: int, span: Span, shift: int, orders: Any, train: Any, evaluated: Sequence[Any]) -> int:
+        """Write down the records (epochs, steps, numbers) of a call; gives the number of epochs that are whole now."""
+        finite = np.isfinite(train).all(axis=2)
+        fine = span.last if finite.all() else int(finite.all(axis=1).argmin())
+        whole = self._whole(train[:fine], span, shift)
+        if whole is not None:
+            self._write(epoch, whole, [records[: len(whole)] for records in evaluated])
+        self.history.step_loss += train[:fine, :, 0].ravel().tolist()
+        if fine < span.last:
+            bad, batch = int(finite[fine].argmin()), self.schedule.train.batch
+            self.history.step_loss += train[fine, :bad, 0].tolist()
+            step = span.start + bad
+            rows = orders[fine, step * batch : (step + 1) * batch]
+            raise NotFinite(epoch + fine, step + shift, rows, float(train[fine, bad, 0]))
+        return 0 if whole is None else len(whole)
 
-    def _keep(self, records: Any, span: Span, shift: int) -> None:
-        """Hold the records of a part of an epoch until the rest is there."""
+    def _whole(self, records: Any, span: Span, shift: int) -> Any:
+        """The records of the epochs that are whole now, or None; those of a part are held till the rest is there."""
+        if self._partial is None and span.stop - span.start == self.feed.steps:
+            return records
+        if not len(records):
+            return None
         if self._partial is None:
-            self._partial = np.empty((self.feed.steps, records.shape[1]))
-        self._partial[span.start + shift : span.stop + shift] = records[span.start : span.stop]
+            self._partial = np.empty((1, self.feed.steps, records.shape[2]))
+        self._partial[:, span.start + shift : span.stop + shift] = records
+        if span.stop < self.schedule.train.steps:
+            return None
+        whole, self._partial = self._partial, None
+        return whole
 
-    def _write(self, epoch: int, evaluations: Sequence[Any]) -> None:
-        assert self._partial is not None, "an epoch without records"
-        records, self._partial = self._partial[:, :-1], None
-        loss, metrics = self._summarized(self.schedule.train.batch, self.feed.rows, records, self.feed.spread)
-        val_loss = None
-        for phase, evaluation in zip(self.schedule.evaluate, evaluations, strict=True):
-            val_loss, found = self._summarized(phase.batch, phase.rows, evaluation, self._spread(phase))
-            metrics |= {f"val_{name}": value for name, value in found.items()}
-        self.history.add(loss, metrics, self.rate((epoch + 1) * self.feed.steps - 1), val_loss)
+    def _write(self, epoch: int, records: Any, evaluated: Sequence[Any]) -> None:
+        found = self._summarized(self.schedule.train.batch, self.feed.rows, records[..., :-1], self.feed.spread)
+        judged = [
+            self._summarized(phase.batch, phase.rows, of_phase, self._spread(phase))
+            for phase, of_phase in zip(self.schedule.evaluate, evaluated, strict=True)
+        ]
+        for i, (loss, metrics) in enumerate(found):
+            val_loss = None
+            for of_phase in judged:
+                val_loss, more = of_phase[i]
+                metrics |= {f"val_{name}": value for name, value in more.items()}
+            self.history.add(loss, metrics, self.rate((epoch + i + 1) * self.feed.steps - 1), val_loss)
 
-    def _summarized(self, batch: int, rows: int, records: Any, spread: float) -> tuple[float, dict[str, float]]:
+    def _summarized(self, batch: int, rows: int, records: Any, spread: float) -> list[tuple[float, dict[str, float]]]:
         return summarized(records, batch, rows, self.metrics, self.summed, spread)
 
     def _spread(self, phase: Phase) -> float:
@@ -154,15 +172,21 @@ class Loop:
 
 def summarized(
     records: Any, batch: int, rows: int, metrics: Sequence[Metric], summed: bool, spread: float
-) -> tuple[float, dict[str, float]]:
-    """The loss and the metrics over all rows from the records of the batches.
+) -> list[tuple[float, dict[str, float]]]:
+    """For each epoch the loss and the metrics over all rows, from the records (epochs, steps, numbers) of the batches.
 
     A mean loss of the batches is weighted by their rows; one that is a sum is summed.
     """
-    sizes = np.minimum(batch, rows - batch * np.arange(len(records)))
-    loss = float(records[:, 0].sum() if summed else records[:, 0] @ sizes / rows)
-    sums = records[:, 1:].sum(axis=0)
-    return loss, {metric.name: float(metric.finish(s, rows, spread)) for metric, s in zip(metrics, sums, strict=True)}
+    sizes = np.minimum(batch, rows - batch * np.arange(records.shape[1]))
+    losses = records[..., 0].sum(axis=1) if summed else records[..., 0] @ sizes / rows
+    sums = records[..., 1:].sum(axis=1)
+    return [
+        (
+            loss,
+            {metric.name: float(metric.finish(s, rows, spread)) for metric, s in zip(metrics, of_epoch, strict=True)},
+        )
+        for loss, of_epoch in zip(losses.tolist(), sums.tolist(), strict=True)
+    ]
 
 
 @contextmanager

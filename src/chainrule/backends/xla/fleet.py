@@ -62,10 +62,11 @@ def _alone(fleet: Fleet, tiny: list[bool]) -> Callable[..., Results]:
     from jax import lax
 
     whole = all(tiny)
-    train = _epoch(fleet.train, fleet.summed, tiny[0], tiny[0] and not whole)
+    turning = small.Turning.of(fleet.train, tiny[0])
+    train = _epoch(turning.phase(fleet.train), fleet.summed, tiny[0], tiny[0] and not whole)
     judge = None
     if fleet.judge is not None:
-        judge = _epoch(fleet.judge, fleet.summed, tiny[1], tiny[1] and not whole)
+        judge = _epoch(turning.phase(fleet.judge), fleet.summed, tiny[1], tiny[1] and not whole)
 
     def run(state: list[Any], data: list[Any], orders: Any, held: Any) -> Results:
         def going_on(carry: Any) -> Any:
@@ -88,9 +89,10 @@ def _alone(fleet: Fleet, tiny: list[bool]) -> Callable[..., Results]:
             return epoch + 1, alive, waited, best, state, Results(kept, records, judged)
 
         blank = jnp.full((fleet.epochs, fleet.train.record - 1), jnp.nan)
+        state = turning.state(state)
         begin = (0, jnp.asarray(True), 0, jnp.inf, state, Results(state[fleet.keeps], blank, blank))
         found: Results = lax.while_loop(going_on, one_epoch, begin)[-1]
-        return found
+        return found._replace(kept=turning.state(found.kept, fleet.keeps.start))
 
     return small.one_kernel(run) if whole else run
 

@@ -28,7 +28,7 @@ def compile_schedule(schedule: Schedule) -> LoopProgram:
             arguments = (list(state), list(data), orders, np.asarray(span, np.int32))
             made = program.make(*arguments)
             state, train, evaluate = program(*arguments)
-            return Outcome(state, np.asarray(train), tuple(np.asarray(records) for records in evaluate), made)
+            return Outcome(state, train, tuple(evaluate), made)
 
     return run
 
@@ -58,8 +58,9 @@ def _epochs(schedule: Schedule, tiny: list[bool]) -> Callable[..., Any]:
     from jax import lax
 
     whole = all(tiny)
+    turning = small.Turning.of(schedule.train, tiny[0])
     train, *evaluations = (
-        phase_program(phase, fits, fits and not whole)
+        phase_program(turning.phase(phase), fits, fits and not whole)
         for phase, fits in zip((schedule.train, *schedule.evaluate), tiny, strict=True)
     )
     counts = [jnp.arange(phase.rows, dtype=jnp.int32) for phase in schedule.evaluate]
@@ -85,9 +86,9 @@ def _epochs(schedule: Schedule, tiny: list[bool]) -> Callable[..., Any]:
                 written.append(write(record, evaluation(state, data, count, 0, end)[2], epoch))
             return epoch + 1, alive, state, written
 
-        carry = (first, jnp.asarray(True), state, records)
+        carry = (first, jnp.asarray(True), turning.state(state), records)
         _, _, state, records = lax.while_loop(going_on, one_epoch, carry)
-        return state, records[0], records[1:]
+        return turning.state(state), records[0], records[1:]
 
     return small.one_kernel(run) if whole else run
 

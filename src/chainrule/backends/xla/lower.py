@@ -11,8 +11,11 @@ from chainrule.backends.kernels import KERNELS, Kernel, gelu
 from chainrule.backends.xla.devices import has_tf32
 from chainrule.graph.graph import Graph
 from chainrule.graph.ops import BUNDLE, Slot, fill
+from chainrule.graph.tensor import Tensor
 
 Row = Callable[[dict[str, Any]], Kernel]
+TURNED = "matmul, its first operand turned round"
+"""What a product is called whose first operand is a transpose, where there is a row that reads it as it lies."""
 
 
 def _getitem(attrs: dict[str, Any]) -> Kernel:
@@ -161,6 +164,13 @@ def _literal(value: np.ndarray[Any, Any]) -> Any:
     return jnp.broadcast_to(jnp.asarray(core, dtype=value.dtype), value.shape)
 
 
+def _read(node: Tensor, turned: bool) -> tuple[str, Sequence[Tensor]]:
+    """The name of a node's row, and what the row takes."""
+    if turned and node.op == "matmul" and node.inputs[0].op == "transpose" and node.ndim == 2:
+        return TURNED, (node.inputs[0].inputs[0], node.inputs[1])
+    return node.op, node.inputs
+
+
 def function(graph: Graph, more: Mapping[str, Row] | None = None) -> Callable[[Sequence[Any]], list[Any]]:
     """The graph as a function of JAX arrays, to be traced by `jit`; `more` are rows that go before the usual ones."""
     rows = more or {}
@@ -174,7 +184,8 @@ def function(graph: Graph, more: Mapping[str, Row] | None = None) -> Callable[[S
                 assert node.value is not None
                 held[node.id] = _literal(node.value)
                 continue
-            value = _kernel(node.op, node.attrs, rows)(*(held[x.id] for x in node.inputs))
+            name, operands = _read(node, TURNED in rows)
+            value = _kernel(name, node.attrs, rows)(*(held[x.id] for x in operands))
             held[node.id] = value if node.dtype == BUNDLE else value.astype(node.dtype)
         return [held[y.id] for y in graph.outputs]
 

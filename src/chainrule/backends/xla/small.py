@@ -9,17 +9,21 @@ time, along rows that lie together in memory.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from chainrule.backends.kernels import Kernel
 from chainrule.backends.loop import Phase
 from chainrule.backends.xla.devices import device_name
+from chainrule.backends.xla.lower import TURNED
 from chainrule.graph.graph import LEAVES
 from chainrule.graph.ops import OPS, Slot
 from chainrule.graph.tensor import Tensor
+from chainrule.passes.turn import NARROW, to_turn, turned
 
 MARK = {"inlineable": "false", "xla_cpu_small_call": "true"}
 WORK = 3e6
@@ -60,6 +64,34 @@ def _work(node: Tensor) -> float:
     if node.op in ("linear", "matmul"):
         return 2.0 * node.size * node.inputs[0].shape[-1]
     return float(node.size if node.op == "getitem" else max(x.size for x in (node, *node.inputs)))
+
+
+@dataclass(frozen=True)
+class Turning:
+    """Which matrices of the state a loop of small steps holds turned round.
+
+    Attributes:
+        places: among the leaves of the state.
+    """
+
+    places: frozenset[int]
+
+    @classmethod
+    def of(cls, train: Phase, small: bool) -> Turning:
+        """What pays for a training."""
+        return cls(to_turn(train.graph, train.states) if small else frozenset())
+
+    def phase(self, phase: Phase) -> Phase:
+        """A phase of the same training that takes, and gives, the state turned."""
+        states = phase.states if phase.changes_state else 0
+        if not self.places:
+            return phase
+        step, last = (graph and turned(graph, self.places, states) for graph in (phase.step, phase.last))
+        return dataclasses.replace(phase, step=step, last=last)
+
+    def state(self, leaves: Sequence[Any], first: int = 0) -> list[Any]:
+        """The leaves of a state from the first one on, turned, or turned back."""
+        return [x.T if i in self.places else x for i, x in enumerate(leaves, first)]
 
 
 def one_kernel(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -110,34 +142,43 @@ def possible() -> bool:
 # ---- products
 
 
-def _product(x: Any, y: Any) -> Any:
-    """X·Y as rank-one updates, in an order that lets the rows of Y and of the result be read as they lie."""
+def _product(x: Any, y: Any, turned: bool = False) -> Any:
+    """X·Y, or Xᵀ·Y, as rank-one updates, in an order that lets the rows of Y and of the result be read as they lie."""
     import jax.numpy as jnp
     from jax import lax
 
-    rows, inner = x.shape
+    inner, columns = y.shape
+    missing = 0 if columns >= NARROW else -columns % (8 if columns <= 8 else NARROW)
+    y = jnp.pad(y, ((0, 0), (0, missing)))
 
     def updates(result: Any, x: Any, y: Any) -> Any:
         for k in range(y.shape[0]):
-            result = result + x[:, k : k + 1] * y[k : k + 1, :]
+            result = result + (x[k][:, None] if turned else x[:, k : k + 1]) * y[k : k + 1, :]
         return result
 
     def some(turn: Any, result: Any) -> Any:
         at = rest + turn * some_at_once
         return updates(
-            result, lax.dynamic_slice_in_dim(x, at, some_at_once, 1), lax.dynamic_slice_in_dim(y, at, some_at_once, 0)
+            result,
+            lax.dynamic_slice_in_dim(x, at, some_at_once, 0 if turned else 1),
+            lax.dynamic_slice_in_dim(y, at, some_at_once, 0),
         )
 
     # What a loop gives is kept; anything else would be computed anew by each of its users, in an order of their own.
     some_at_once = max((k for k in range(1, AT_ONCE + 1) if inner >= 2 * k), key=lambda k: k - inner % k, default=inner)
     turns = inner // some_at_once
     rest = inner - turns * some_at_once
-    result = updates(jnp.zeros((rows, y.shape[1]), x.dtype), x[:, :rest], y[:rest])
-    return lax.fori_loop(0, turns, some, result)
+    blank = jnp.zeros((x.shape[1 if turned else 0], columns + missing), x.dtype)
+    result = updates(blank, x[:rest] if turned else x[:, :rest], y[:rest])
+    return lax.fori_loop(0, turns, some, result)[:, :columns]
 
 
 def _matmul(attrs: dict[str, Any]) -> Kernel:
     return _product
+
+
+def _turned(attrs: dict[str, Any]) -> Kernel:
+    return functools.partial(_product, turned=True)
 
 
 def _linear(attrs: dict[str, Any]) -> Kernel:
@@ -171,4 +212,4 @@ def _sum(attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-ROWS = {"matmul": _matmul, "linear": _linear, "sum": _sum}
+ROWS = {"matmul": _matmul, TURNED: _turned, "linear": _linear, "sum": _sum}

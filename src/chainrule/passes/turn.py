@@ -1,0 +1,111 @@
+"""Matrices of a step's state, held turned round: a small product then reads all its operands as they lie in memory.
+
+A layer is X·Wᵀ, its weights' gradient (∂C/∂Y)ᵀ·X. With Wᵀ in the state these are X·(Wᵀ) and Xᵀ·∂C/∂Y, which as sums of
+rank-one updates go along rows of Wᵀ, of ∂C/∂Y and of the result. Held as W, two matrices would be turned in each step.
+"""
+
+from __future__ import annotations
+
+from chainrule.graph import functions as F
+from chainrule.graph.graph import Graph, replay
+from chainrule.graph.ops import OPS
+from chainrule.graph.tensor import Tensor, apply, placeholder, setting
+from chainrule.passes.simplify import uniform
+
+NARROW = 16
+"""Outputs of a layer below which the rows of Wᵀ would be too short to be worth it."""
+
+
+def to_turn(graph: Graph, states: int) -> frozenset[int]:
+    """The places of the state's matrices that had better be turned: weights, and what goes with them in the update."""
+    chosen = {x.id for x in graph.inputs[:states]} & {
+        node.inputs[1].id
+        for node in graph.nodes
+        if node.op == "linear" and node.inputs[0].ndim == 2 and node.shape[-1] >= NARROW
+    }
+    pairs = list(zip(graph.inputs[:states], graph.outputs[:states], strict=True))
+    while True:
+        wanted = _wanted(graph, [y for x, y in pairs if x.id in chosen])
+        more = {x.id for x, _ in pairs} & wanted - chosen
+        if not more:
+            return frozenset(i for i, (x, _) in enumerate(pairs) if x.id in chosen)
+        chosen |= more
+
+
+def turned(graph: Graph, places: frozenset[int], states: int) -> Graph:
+    """The graph with the inputs at these places, and the outputs at those that are state, turned round.
+
+    Args:
+        graph: any graph.
+        places: of matrices among its inputs.
+        states: how many leading outputs are the new values of the leading inputs.
+
+    Example:
+        >>> import chainrule as cr, numpy as np
+        >>> graph = cr.trace(lambda w, x: cr.linear(x, w), *np.ones((2, 3, 3), np.float32))
+        >>> print(turned(graph, frozenset([0]), 0))
+        graph(w: float32[3, 3], x: float32[3, 3]) -> float32[3, 3]
+          %0  x       float32[3, 3]
+          %1  w       float32[3, 3]
+          %2  matmul  float32[3, 3]  Z = X·Y  %0 %1
+          return %2
+    """
+    taken = [placeholder(x.shape[::-1], x.dtype, x.name) if i in places else x for i, x in enumerate(graph.inputs)]
+    state = [y for i, y in enumerate(graph.outputs[:states]) if i in places]
+    known = {x.id: x for x in (*graph.inputs, *graph.captured)}
+    across = {graph.inputs[i].id: taken[i] for i in places}
+    with setting(tracing=True):
+        known |= {key: F.transpose(x) for key, x in across.items()}
+        wanted = _wanted(graph, state)
+        for node in graph.nodes:
+            if node.id in wanted and node.id not in across:
+                across[node.id] = _across(node, known, across)
+            if node.id in known:
+                continue
+            if node.op == "matmul" and node.id in across:
+                known[node.id] = F.transpose(across[node.id])
+            elif _is_layer(node) and node.inputs[1].id in across:
+                known[node.id] = _layer(node, known, across)
+            else:
+                replay([node], known)
+    outputs = [across[y.id] if i in places and i < states else known[y.id] for i, y in enumerate(graph.outputs)]
+    return Graph(taken, outputs, graph.takes, graph.gives).simplify().verify()
+
+
+def _is_layer(node: Tensor) -> bool:
+    return node.op == "linear" and node.inputs[0].ndim == 2
+
+
+def _wanted(graph: Graph, outputs: list[Tensor]) -> set[int]:
+    """The nodes that are needed turned round, these outputs among them."""
+    wanted = {y.id for y in outputs}
+    for node in reversed(graph.nodes):
+        if node.id in wanted and OPS[node.op].elementwise:
+            wanted |= {x.id for x in node.inputs}
+    return wanted
+
+
+def _across(node: Tensor, known: dict[int, Tensor], across: dict[int, Tensor]) -> Tensor:
+    """A matrix turned round: made so where that costs nothing, else by turning what there is."""
+    if node.op == "constant" and uniform(node) is not None:
+        assert node.value is not None, "a constant without its value"
+        return Tensor("constant", (), {}, node.shape[::-1], node.dtype, node.value.T)
+    if OPS[node.op].elementwise:
+        return apply(node.op, *(across[x.id] for x in node.inputs), **node.attrs)
+    if node.op == "matmul":
+        x, y = node.inputs
+        return apply("matmul", _turned(y, known, across), _turned(x, known, across), **node.attrs)
+    if node.op == "broadcast_to" and node.inputs[0].size == 1:
+        return F.broadcast_to(F.reshape(known[node.inputs[0].id], ()), node.shape[::-1])
+    replay([node], known)
+    return _turned(node, known, across)
+
+
+def _turned(x: Tensor, known: dict[int, Tensor], across: dict[int, Tensor]) -> Tensor:
+    return across[x.id] if x.id in across else F.transpose(known[x.id])
+
+
+def _layer(node: Tensor, known: dict[int, Tensor], across: dict[int, Tensor]) -> Tensor:
+    x, weight, *bias = node.inputs
+    y = apply("matmul", known[x.id], across[weight.id], **node.attrs)
+    return y + F.broadcast_to(known[bias[0].id], y.shape) if bias else y
