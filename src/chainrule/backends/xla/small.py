@@ -28,7 +28,7 @@ from chainrule.passes.turn import NARROW, to_turn, turned
 MARK = {"inlineable": "false", "xla_cpu_small_call": "true"}
 WORK = 3e6
 """Floating-point operations a step up to which one thread without waiting beats two that wait for each other."""
-AT_ONCE = 8
+AT_ONCE = 5
 """Rank-one updates in one pass over the result: fewer read and write it too often, more run out of registers."""
 _KNOWN = {
     "argmax", "batch_norm", "broadcast_to", "concatenate", "cross_entropy", "flip", "getitem", "layer_norm", "linear",
@@ -148,7 +148,8 @@ def _product(x: Any, y: Any, turned: bool = False) -> Any:
     from jax import lax
 
     inner, columns = y.shape
-    missing = 0 if columns >= NARROW else -columns % (8 if columns <= 8 else NARROW)
+    # Short rows are filled up to whole vector registers.
+    missing = -columns % NARROW if columns < 2 * NARROW else 0
     y = jnp.pad(y, ((0, 0), (0, missing)))
 
     def updates(result: Any, x: Any, y: Any) -> Any:
