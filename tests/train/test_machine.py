@@ -88,7 +88,6 @@ def test_the_automatic_choice_knows_what_rounding_costs_on_numpy():
 
     exact, lower = (regressor(precision=p).step_graph(X, X[:, :1]) for p in ("float32", "bfloat16"))
     assert seconds(lower, "numpy") > seconds(exact, "numpy")
-    assert seconds(lower, "xla") == seconds(exact, "xla")
     assert classifier(precision="bfloat16", backend="auto").fit(X, Y, epochs=1, **QUIET).backend == "numpy"
 
 

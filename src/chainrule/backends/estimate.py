@@ -1,48 +1,84 @@
 """Which backend a job should run on: what each would cost, from a stated estimate.
 
-Interpreting costs an overhead a node and then the arithmetic; compiling costs a fixed time and some more a node, once,
-and then a small overhead a node and the same arithmetic. The numbers below were measured on a 2-core x86 machine; they
-need to be right only near the crossover, where either choice costs about the same.
+A step costs a start for each operation, then its arithmetic: so much a floating-point operation of a product, so much
+an element of anything else. The compiled backend has two sets of costs, since small steps are one kernel and start
+nothing, and a price to be paid once: importing the compiler, and compiling. The numbers were fitted by
+`benchmarks/crossover.py`, which prints them beside what it measures; they need to be right only near the crossover,
+where either choice costs about the same, and what makes a machine faster or slower as a whole cancels.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
+from chainrule.backends.work import is_small, product
 from chainrule.graph.graph import LEAVES, Graph
-from chainrule.graph.tensor import Tensor
 
-NUMPY_NODE = 1.6e-6
-XLA_NODE = 0.15e-6
-COMPILE = 0.25
-COMPILE_NODE = 2.5e-3
-IMPORT_JAX = 0.6
-FLOP = 1 / 5e10
+
+class Costs(NamedTuple):
+    """For starting an operation, for a floating-point operation of a product, for an element of another operation."""
+
+    node: float
+    flop: float
+    element: float
+
+
+COSTS = {
+    "numpy": Costs(2.4e-6, 0.7e-11, 0.4e-9),
+    "xla": Costs(0.3e-6, 0.7e-11, 0.1e-9),
+    "one kernel": Costs(0.05e-6, 0.8e-11, 0.05e-9),
+}
+"""Interpreted; compiled; compiled as one kernel, on one thread."""
+COMPILE, COMPILE_NODE = 0.6, 7e-3
+"""Seconds for importing JAX and compiling anything, and more for each node."""
 ROUNDING = 2e-9
-ELEMENT = {"numpy": 0.5e-9, "xla": 0.1e-9}
+"""Seconds for rounding a number to a lower precision, which the interpreter does bit by bit."""
+MANY = {"random_uniform": 60, "expm1": 4, "exp": 2, "log": 2, "tanh": 4, "erf": 4, "softmax": 4, "cross_entropy": 4}
+"""How many elements' worth an element of these is: Threefry makes some hundred operations of every number it draws."""
 
 
 def seconds(graph: Graph, backend: str) -> float:
-    """The estimated time of one run of a graph, compiling apart."""
-    node = NUMPY_NODE if backend == "numpy" else XLA_NODE
-    return sum(node + _work(n, backend) for n in graph.nodes if n.op not in LEAVES)
+    """The estimated time of one run of a graph within a loop, compiling apart."""
+    kind = kind_of(graph, backend)
+    return math.fsum(n * cost for n, cost in zip(counts(graph), COSTS[kind], strict=True)) + _rounding(graph, kind)
 
 
-def _work(node: Tensor, backend: str) -> float:
-    if node.op == "scan":
-        return node.attrs["length"] * seconds(node.attrs["body"], backend)
-    if node.op in ("matmul", "linear"):
-        inner = node.inputs[0].shape[-1]
-        # XLA rounds the operands of a product on their way into it.
-        rounding = ROUNDING if backend == "numpy" and node.attrs.get("precision") else 0.0
-        return 2 * node.size * inner * FLOP + rounding * (node.inputs[0].size + node.inputs[1].size)
-    # Threefry makes some hundred operations of every number it draws.
-    return node.size * ELEMENT[backend] * (60 if node.op == "random_uniform" else 1)
+def kind_of(graph: Graph, backend: str) -> str:
+    """Which of the costs hold for a graph in a loop on a backend."""
+    return "one kernel" if backend == "xla" and is_small(graph) else backend
+
+
+def counts(graph: Graph) -> Costs:
+    """How many operations a graph has, how many floating-point operations in products, how many elements in others."""
+    nodes, flops, elements = 0.0, 0.0, 0.0
+    for node in graph.nodes:
+        if node.op in LEAVES:
+            continue
+        if node.op == "scan":
+            inner, times = counts(node.attrs["body"]), node.attrs["length"]
+            nodes, flops, elements = (
+                nodes + times * inner.node,
+                flops + times * inner.flop,
+                elements + times * inner.element,
+            )
+            continue
+        nodes += 1
+        flops += product(node)
+        elements += 0 if product(node) else node.size * MANY.get(node.op, 1)
+    return Costs(nodes, flops, elements)
+
+
+def _rounding(graph: Graph, kind: str) -> float:
+    # XLA rounds the operands of a product on their way into it.
+    if kind != "numpy":
+        return 0.0
+    return ROUNDING * sum(x.size for node in graph.nodes if node.attrs.get("precision") for x in node.inputs[:2])
 
 
 def compile_seconds(graphs: list[Graph]) -> float:
     """The estimated time of importing JAX and compiling; as if for the first time, so that the choice repeats."""
-    return IMPORT_JAX + COMPILE + COMPILE_NODE * sum(len(g) for g in graphs)
+    return COMPILE + COMPILE_NODE * sum(len(g) for g in graphs)
 
 
 def choose(graphs: list[Graph], runs: list[int]) -> str:

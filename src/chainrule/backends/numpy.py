@@ -9,6 +9,7 @@ import numpy as np
 
 from chainrule.backends.kernels import KERNELS, Kernel, gelu
 from chainrule.backends.loop import Crew, Fleet, FleetProgram, LoopProgram, Outcome, Phase, Results, Schedule, Span
+from chainrule.backends.threads import suited
 from chainrule.graph import seams
 from chainrule.graph.graph import LEAVES, Graph
 from chainrule.graph.ops import BUNDLE, OPS, PRODUCTS, fill, parts
@@ -171,6 +172,11 @@ def compile_schedule(schedule: Schedule) -> LoopProgram:
 
     def run(state: list[Any], data: Sequence[Any], orders: Any, span: Span) -> Outcome:
         records = [np.full((schedule.epochs, p.steps, p.record), np.nan) for p in (schedule.train, *schedule.evaluate)]
+        with suited(schedule.train.graphs):
+            state = epochs(state, data, orders, span, records)
+        return Outcome(state, records[0], tuple(records[1:]))
+
+    def epochs(state: list[Any], data: Sequence[Any], orders: Any, span: Span, records: list[Any]) -> list[Any]:
         for epoch in range(span.first, span.last):
             fine, state = train(state, data, orders[epoch], span.start, span.stop, records[0][epoch])
             if not fine:
@@ -178,7 +184,7 @@ def compile_schedule(schedule: Schedule) -> LoopProgram:
             if span.stop == schedule.train.steps:
                 for (phase, evaluation), record in zip(evaluations, records[1:], strict=True):
                     evaluation(state, data, np.arange(phase.rows), 0, phase.steps, record[epoch])
-        return Outcome(state, records[0], tuple(records[1:]))
+        return state
 
     return run
 
@@ -229,13 +235,12 @@ def compile_fleet(fleet: Fleet) -> FleetProgram:
 
     def run(data: Sequence[Any], crew: Crew) -> Results:
         X, y = data
-        kept, records, judged = zip(
-            *(
+        with suited(fleet.train.graphs):
+            found = [
                 alone([x[i] for x in crew.states], [X[crew.data[i]], y], crew.orders[i], crew.held[i])
                 for i in range(crew.taken)
-            ),
-            strict=True,
-        )
+            ]
+        kept, records, judged = zip(*found, strict=True)
         return Results([np.stack(leaves) for leaves in zip(*kept, strict=True)], np.stack(records), np.stack(judged))
 
     return run

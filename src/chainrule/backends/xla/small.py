@@ -11,30 +11,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from chainrule.backends.kernels import Kernel
 from chainrule.backends.loop import Phase
+from chainrule.backends.work import is_small
 from chainrule.backends.xla.devices import device_name
 from chainrule.backends.xla.lower import TURNED
-from chainrule.graph.graph import LEAVES
-from chainrule.graph.ops import OPS, Slot
-from chainrule.graph.tensor import Tensor
 from chainrule.passes.turn import NARROW, to_turn, turned
 
 MARK = {"inlineable": "false", "xla_cpu_small_call": "true"}
-WORK = 3e6
-"""Floating-point operations a step up to which one thread without waiting beats two that wait for each other."""
 AT_ONCE = 5
 """Rank-one updates in one pass over the result: fewer read and write it too often, more run out of registers."""
-_KNOWN = {
-    "argmax", "batch_norm", "broadcast_to", "concatenate", "cross_entropy", "flip", "getitem", "layer_norm", "linear",
-    "log_softmax", "matmul", "max", "put_add", "random_uniform", "reshape", "softmax", "standardize", "std", "sum",
-    "transpose",
-}  # fmt: skip
 
 
 def fitting(train: Phase, *evaluate: Phase) -> list[bool]:
@@ -42,28 +32,8 @@ def fitting(train: Phase, *evaluate: Phase) -> list[bool]:
 
     Where the training's are not, the evaluations are left as they are too.
     """
-    small = possible() and _fits(train)
-    return [small, *(small and _fits(phase) for phase in evaluate)]
-
-
-def _fits(phase: Phase) -> bool:
-    return all(sum(map(_work, graph.nodes)) <= WORK for graph in phase.graphs)
-
-
-def _work(node: Tensor) -> float:
-    """The floating-point operations of a node; infinite where it cannot be part of such a function."""
-    if node.op in LEAVES:
-        return 0.0
-    if node.attrs.get("precision"):
-        # Rounding to a lower precision and back pays only in a library's products.
-        return math.inf
-    scatters = node.op == "put_add" and any(isinstance(entry, Slot) for entry in node.attrs["index"])
-    batched = node.op in ("linear", "matmul") and node.inputs[1].ndim != 2
-    if scatters or batched or not (OPS[node.op].elementwise or node.op in _KNOWN):
-        return math.inf
-    if node.op in ("linear", "matmul"):
-        return 2.0 * node.size * node.inputs[0].shape[-1]
-    return float(node.size if node.op == "getitem" else max(x.size for x in (node, *node.inputs)))
+    small = possible() and all(map(is_small, train.graphs))
+    return [small, *(small and all(map(is_small, phase.graphs)) for phase in evaluate)]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,43 @@
+"""How much work a step is, and whether the compiled backend can make it part of one kernel."""
+
+from __future__ import annotations
+
+import math
+
+from chainrule.graph.graph import LEAVES, Graph
+from chainrule.graph.ops import OPS, Slot
+from chainrule.graph.tensor import Tensor
+
+SMALL = 1e7
+"""Floating-point operations a step up to which one thread without waiting beats two that wait for each other."""
+_KNOWN = {
+    "argmax", "batch_norm", "broadcast_to", "concatenate", "cross_entropy", "flip", "getitem", "layer_norm", "linear",
+    "log_softmax", "matmul", "max", "put_add", "random_uniform", "reshape", "softmax", "standardize", "std", "sum",
+    "transpose",
+}  # fmt: skip
+
+
+def is_small(graph: Graph) -> bool:
+    """Whether a step is little work, and made of operations that one kernel can hold."""
+    return sum(map(_work, graph.nodes)) <= SMALL
+
+
+def product(node: Tensor) -> float:
+    """The floating-point operations of a product of matrices; 0 for any other operation."""
+    return 2.0 * node.size * node.inputs[0].shape[-1] if node.op in ("linear", "matmul") else 0.0
+
+
+def _work(node: Tensor) -> float:
+    """The floating-point operations of a node; infinite where it cannot be part of one kernel."""
+    if node.op in LEAVES:
+        return 0.0
+    if node.attrs.get("precision"):
+        # Rounding to a lower precision and back pays only in a library's products.
+        return math.inf
+    scatters = node.op == "put_add" and any(isinstance(entry, Slot) for entry in node.attrs["index"])
+    batched = node.op in ("linear", "matmul") and node.inputs[1].ndim != 2
+    if scatters or batched or not (OPS[node.op].elementwise or node.op in _KNOWN):
+        return math.inf
+    if node.op in ("linear", "matmul"):
+        return product(node)
+    return float(node.size if node.op == "getitem" else max(x.size for x in (node, *node.inputs)))

@@ -1,0 +1,41 @@
+"""Small steps have one BLAS thread, large ones as many as there were."""
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+import chainrule as cr
+from chainrule.backends import threads
+from small import QUIET, classifier, table
+
+
+def blas_threads():
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+@pytest.fixture(autouse=True)
+def _two():
+    with threadpool_limits(2, user_api="blas"):
+        yield
+
+
+def test_a_small_step_has_one_thread_and_gives_the_others_back():
+    graph = cr.trace(lambda x: x @ x, np.ones((8, 8)))
+    with threads.suited([graph]):
+        assert blas_threads() == {1}
+    assert blas_threads() == {2}
+
+
+def test_a_large_step_keeps_all_threads():
+    graph = cr.trace(lambda x: x @ x, np.ones((700, 700)))
+    with threads.suited([graph]):
+        assert blas_threads() == {2}
+
+
+def test_a_training_on_the_interpreter_runs_so(monkeypatch):
+    seen = []
+    product = np.matmul
+    monkeypatch.setattr(np, "matmul", lambda *x, **more: (seen.append(blas_threads()), product(*x, **more))[1])
+    classifier().fit(*table(), epochs=1, **QUIET)
+    assert {1} in seen
+    assert blas_threads() == {2}
