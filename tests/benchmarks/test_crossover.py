@@ -1,4 +1,4 @@
-"""The benchmark of the automatic choice: what it prints follows from what it measured, and its fit finds known costs."""
+"""The benchmark of the automatic choice: its figures follow from its measurements, its fit finds known costs."""
 
 import runpy
 from pathlib import Path
