@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import warnings
-from typing import ClassVar
 
 import sklearn
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
-from peers.task import LEARNING_RATE, Array, PeerBase
+from chainrule_peers.peer import PeerBase, Refused
+from chainrule_peers.task import LEARNING_RATE, Layers
 
 
 class Peer(PeerBase):
     """Adam without penalty and without stopping early. Its moments start anew with each call."""
 
-    sizes: ClassVar[tuple[str, ...]] = ("S", "M")
-    shuffles: ClassVar[str] = "own"
-
     def prepare(self) -> None:
         """One epoch makes the arrays, which the task's weights then overwrite."""
+        if self.cell.widths[-1] == 2:
+            raise Refused("trains one output where there are two classes")
         self.x, self.y = self.task.data
         self.model = MLPClassifier(
-            self.task.size.widths[1:-1],
+            self.cell.widths[1:-1],
             solver="adam",
             alpha=0.0,
-            batch_size=self.task.size.batch,
+            batch_size=self.cell.batch,
             learning_rate_init=LEARNING_RATE,
             warm_start=True,
             tol=0.0,
@@ -33,19 +32,17 @@ class Peer(PeerBase):
             random_state=0,
         )
         self.train(1)
-        self.epoch = 0
         for position, (weight, bias) in enumerate(self.task.weights()):
             self.model.coefs_[position][...] = weight.T
             self.model.intercepts_[position][...] = bias
 
-    def train(self, epochs: int) -> None:
+    def train(self, epochs: int, shuffled: bool = True) -> None:
         """That many passes over the rows."""
-        self.epoch += epochs
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            self.model.set_params(max_iter=epochs).fit(self.x, self.y)
+            self.model.set_params(max_iter=epochs, shuffle=shuffled).fit(self.x, self.y)
 
-    def weights(self) -> list[tuple[Array, Array]]:
+    def weights(self) -> Layers:
         """Turned back to (out, in)."""
         return [(w.T, b) for w, b in zip(self.model.coefs_, self.model.intercepts_, strict=True)]
 

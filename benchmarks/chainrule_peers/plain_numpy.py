@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
-from peers.task import LEARNING_RATE, Array, PeerBase
+from chainrule_peers.peer import PeerBase
+from chainrule_peers.task import LEARNING_RATE, Array, Layers
 
 
 class Peer(PeerBase):
     """What a careful programmer writes in forty lines."""
-
-    sizes: ClassVar[tuple[str, ...]] = ("S", "M")
 
     def prepare(self) -> None:
         """All parameters, gradients and moments are each one buffer; layers are views of it."""
@@ -22,10 +19,10 @@ class Peer(PeerBase):
         self.gradient, self.scratch = np.empty_like(self.flat), np.empty_like(self.flat)
         self.m, self.v = np.zeros_like(self.flat), np.zeros_like(self.flat)
         self.layers, self.gradients = self._views(self.flat), self._views(self.gradient)
-        self.rows = np.arange(self.task.size.batch)
-        self.step = 0
+        self.rows = np.arange(self.cell.batch)
+        self.count = 0
 
-    def _views(self, flat: Array) -> list[tuple[Array, Array]]:
+    def _views(self, flat: Array) -> Layers:
         views, start = [], 0
         for weight, bias in self.task.weights():
             middle, end = start + weight.size, start + weight.size + bias.size
@@ -33,12 +30,19 @@ class Peer(PeerBase):
             start = end
         return views
 
-    def train(self, epochs: int) -> None:
+    def train(self, epochs: int, shuffled: bool = True) -> None:
         """Step by step."""
-        for order in self.orders(epochs):
-            for rows in order:
-                self._backpropagate(self.x[rows], self.y[rows])
-                self._adam()
+        if self.cell.whole:
+            for _ in range(epochs):
+                self._step(self.x, self.y)
+        else:
+            for order in self.orders(epochs, shuffled):
+                for rows in order:
+                    self._step(self.x[rows], self.y[rows])
+
+    def _step(self, x: Array, y: Array) -> None:
+        self._backpropagate(x, y)
+        self._adam()
 
     def _backpropagate(self, x: Array, y: Array) -> None:
         inputs = [x]
@@ -61,7 +65,7 @@ class Peer(PeerBase):
                 g *= inputs[position] > 0
 
     def _adam(self, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> None:
-        self.step += 1
+        self.count += 1
         g, m, v, scratch = self.gradient, self.m, self.v, self.scratch
         m *= b1
         m += np.multiply(g, 1 - b1, out=scratch)
@@ -70,13 +74,13 @@ class Peer(PeerBase):
         g *= 1 - b2
         v += g
         np.sqrt(v, out=scratch)
-        scratch *= (1 - b2**self.step) ** -0.5
+        scratch *= (1 - b2**self.count) ** -0.5
         scratch += eps
         np.divide(m, scratch, out=scratch)
-        scratch *= LEARNING_RATE / (1 - b1**self.step)
+        scratch *= LEARNING_RATE / (1 - b1**self.count)
         self.flat -= scratch
 
-    def weights(self) -> list[tuple[Array, Array]]:
+    def weights(self) -> Layers:
         """Views."""
         return self.layers
 

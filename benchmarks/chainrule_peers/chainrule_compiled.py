@@ -8,39 +8,47 @@ from typing import ClassVar
 import numpy as np
 
 import chainrule as cr
-from peers.task import LEARNING_RATE, Array, PeerBase
+from chainrule_peers.peer import PeerBase
+from chainrule_peers.task import LEARNING_RATE, Array, Layers
 
 
 class Peer(PeerBase):
     """Whole epochs as compiled programs."""
 
-    shuffles: ClassVar[str] = "own"
+    precisions: ClassVar[tuple[str, ...]] = ("float32", "bfloat16", "tf32")
+    devices: ClassVar[tuple[str, ...]] = ("cpu", "gpu")
     backend: ClassVar[str] = "xla"
 
     def prepare(self) -> None:
-        """A Sequential of Linear and ReLU."""
+        """A Sequential of Linear and ReLU; no metrics, since the others compute none."""
         layers: list[cr.nn.Module] = []
-        for i, o in pairwise(self.task.size.widths):
+        for i, o in pairwise(self.cell.widths):
             layers += [cr.nn.Linear(i, o), cr.nn.ReLU()]
         self.model = cr.nn.Sequential(*layers[:-1])
-        state = {}
+        state: dict[str, Array] = {}
         for position, (weight, bias) in enumerate(self.task.weights()):
             state |= {f"{2 * position}.weight": weight, f"{2 * position}.bias": bias}
         self.model.load_state_dict(state)
         self.trainer = cr.Trainer(
-            self.model, cr.nn.CrossEntropyLoss(), cr.optim.Adam(lr=LEARNING_RATE), backend=self.backend
+            self.model,
+            cr.nn.CrossEntropyLoss(),
+            cr.optim.Adam(lr=LEARNING_RATE),
+            metrics=(),
+            backend=self.backend,
+            precision=self.cell.precision,
+            device=self.cell.device,
         )
         self.x, self.y = self.task.data
 
-    def train(self, epochs: int) -> None:
+    def train(self, epochs: int, shuffled: bool = True) -> None:
         """One call of `fit`."""
-        self.epoch += epochs
-        self.trainer.fit(self.x, self.y, epochs=epochs, batch_size=self.task.size.batch, progress=False)
+        shuffle = "epoch" if shuffled else "never"
+        self.trainer.fit(self.x, self.y, epochs=epochs, batch_size=self.cell.batch, shuffle=shuffle, progress=False)
 
-    def weights(self) -> list[tuple[Array, Array]]:
+    def weights(self) -> Layers:
         """From the model, where `fit` puts them back."""
         state = {name: np.asarray(value) for name, value in self.model.state_dict().items()}
-        layers = range(len(self.task.size.widths) - 1)
+        layers = range(len(self.cell.widths) - 1)
         return [(state[f"{2 * i}.weight"], state[f"{2 * i}.bias"]) for i in layers]
 
     @classmethod

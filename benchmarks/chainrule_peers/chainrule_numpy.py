@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from peers import chainrule_xla
+from chainrule_peers import chainrule_compiled
 
 
-class Peer(chainrule_xla.Peer):
+class Peer(chainrule_compiled.Peer):
     """The same call with another backend."""
 
-    sizes: ClassVar[tuple[str, ...]] = ("S", "M")
+    precisions: ClassVar[tuple[str, ...]] = ("float32",)
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
     backend: ClassVar[str] = "numpy"
