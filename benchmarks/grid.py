@@ -25,9 +25,9 @@ NETWORKS = {
     "24-8-2": Cell((24, 8, 2), 200, 200),
     "S": Cell(S, 32, 1440),
     "256": Cell((256, 256, 10), 64, 6400),
-    "M": Cell(M, 128, 12800),
-    "1024": Cell((1024, 1024, 10), 256, 12800),
-    "L": Cell(L, 512, 4096),
+    "M": Cell(M, 128, 6400),
+    "1024": Cell((1024, 1024, 10), 256, 5120),
+    "L": Cell(L, 512, 2048),
 }
 BATCHES = {1: 1440, 8: 1440, 32: 1440, 128: 1536, 512: 2048, 4096: 8192}
 """Batch → rows."""
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> report.Report:
     found = report.read(arguments.json) if arguments.again else report.Report(machine.about())
     pace = QUICK if arguments.quick else Pace(arguments.rounds, arguments.seconds)
     began = time.monotonic()
-    with Crew(arguments.peers) as crew:
+    with Crew({name: PEERS[name] for name in arguments.peers}) as crew:
         found.left_out |= crew.left_out
         for name, cell in cells.items():
             if found.measured(cell) is not None:
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> report.Report:
 
 def say(name: str, text: str) -> None:
     """Progress."""
-    to_stderr(f"{name}: {text}")
+    to_stderr(f"{time.strftime('%X')} {name}: {text}")
 
 
 def series_of(found: report.Report) -> dict[str, dict[str, Measured]]:
@@ -133,7 +133,7 @@ def main(argv: list[str] | None = None) -> None:
     found = run(arguments)
     print(table.heading(found))
     print(table.markdown(series_of(found)))
-    print(table.notes(found))
+    print(table.notes(found, {cell: name for name, cell in chosen([]).items()}))
     if arguments.pictures:
         for path in pictures.draw(series_of(found), arguments.pictures):
             to_stderr(f"drew {path}")

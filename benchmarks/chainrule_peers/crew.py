@@ -8,12 +8,12 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Protocol
 
-from chainrule_peers import FLOOR, PEERS, Entry
+from chainrule_peers import FLOOR, Entry
 from chainrule_peers.peer import Refused
 
 START_LIMIT = 120.0
@@ -124,20 +124,18 @@ class Crew:
     """All peers' processes, started side by side; one that ended is started again when it is next wanted.
 
     Args:
-        names: of peers.
+        peers: name → where it is.
         device: "cpu" or "gpu".
-        peers: where they are.
 
     Attributes:
         left_out: peers that cannot take part, and why.
         versions: what the peers are.
     """
 
-    def __init__(self, names: Iterable[str], device: str = "cpu", peers: Mapping[str, Entry] = PEERS) -> None:
-        self._device = device
-        self._peers = {name: peers[name] for name in names}
-        self.left_out = {name: why for name, entry in self._peers.items() if (why := missing(entry))}
-        started = {name: self._start(name) for name in self._peers if name not in self.left_out}
+    def __init__(self, peers: Mapping[str, Entry], device: str = "cpu") -> None:
+        self._peers, self._device = peers, device
+        self.left_out = {name: why for name, entry in peers.items() if (why := missing(entry))}
+        started = {name: self._start(name) for name in peers if name not in self.left_out}
         self.floor = Worker(FLOOR.module, device)
         self._workers: dict[str, Worker] = {}
         for name, worker in started.items():

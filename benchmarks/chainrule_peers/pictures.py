@@ -5,62 +5,110 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from chainrule.explain import style
-from chainrule_peers import PEERS, table
+from chainrule_peers import OURS, PEERS, table
 from chainrule_peers.turns import Measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Value = Callable[[Measured], float]
+End = tuple[float, float, str, int | None]
+"""Where a curve ends, whose it is, and its place in the order of looks."""
 
-AXES: dict[str, tuple[str, Value, str, float]] = {
-    "width": ("width d of the network d-d-10, batch 128", lambda found: found.cell.widths[0], "µs a step", 0.0),
-    "batch": ("batch, network 64-64-10", lambda found: found.cell.batch, "µs a step", 0.0),
-    "rows": ("rows, network 64-64-10, batch 32", lambda found: found.cell.rows, "seconds a call of one epoch", 1e-6),
-}
+GAP = 0.038
+"""Least distance of two labels, as a part of the axes' height."""
+
+
+class Picture(NamedTuple):
+    """What is drawn of a series: names of the axes, and what stands on them."""
+
+    title: str
+    x_name: str
+    y_name: str
+    x: Callable[[Measured], float]
+    y: Callable[[Measured, str], float]
+    floor: Callable[[Measured], float]
+
+
+def step_us(measured: Measured, peer: str) -> float:
+    """Median µs a step."""
+    return median(measured.peers[peer].us)
+
+
+def call_s(measured: Measured, peer: str) -> float:
+    """Median seconds of a call that trains one epoch."""
+    return median(measured.peers[peer].call_s)
+
+
+def epoch_floor_s(measured: Measured) -> float:
+    """The floor under an epoch, in seconds."""
+    return table.floor_us(measured) * measured.cell.steps / 1e6
+
+
+PICTURES = {
+    "width": Picture(
+        "How a step grows with the width: d-d-10, batch 128", "width d", "µs a step",
+        lambda measured: measured.cell.widths[0], step_us, table.floor_us,
+    ),
+    "batch": Picture(
+        "How a step grows with the batch: 64-64-10", "batch", "µs a step",
+        lambda measured: measured.cell.batch, step_us, table.floor_us,
+    ),
+    "rows": Picture(
+        "How an epoch grows with the data: 64-64-10, batch 32; what is flat at the left is the call itself",
+        "rows", "seconds for a call that trains one epoch",
+        lambda measured: measured.cell.rows, call_s, epoch_floor_s,
+    ),
+}  # fmt: skip
 
 
 def draw(series: Mapping[str, Mapping[str, Measured]], folder: Path) -> list[Path]:
     """A PNG for each of these series that has at least two cells."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
-    for name in AXES:
+    for name, picture in PICTURES.items():
         cells = list(series.get(name, {}).values())
         if len(cells) > 1:
             drawn.append(folder / f"{name}.png")
-            _draw(name, cells, drawn[-1])
+            _draw(picture, cells, drawn[-1])
     return drawn
 
 
-def _draw(name: str, cells: list[Measured], path: Path) -> None:
-    x_name, value, y_name, _ = AXES[name]
+def _draw(picture: Picture, cells: list[Measured], path: Path) -> None:
     figure = style.blank(10, 6.5)
-    axes = style.axes(figure, x=x_name, y=y_name, log="xy")
-    ends: list[tuple[float, float, str, str]] = []
+    axes = style.axes(figure, x=picture.x_name, y=picture.y_name, title=picture.title, log="xy")
+    xs = [picture.x(measured) for measured in cells]
+    ends: list[End] = []
     for peer in table.columns(cells):
         there = [measured for measured in cells if peer in measured.peers]
-        xs, ys = [value(m) for m in there], [_y(name, m, peer) for m in there]
-        look = style.look(list(PEERS).index(peer))
-        axes.plot(xs, ys, linewidth=3 if peer == "chainrule" else 1.6, markersize=6, **look)
-        ends.append((xs[-1], ys[-1], peer, look["color"]))
-    axes.fill_between([value(m) for m in cells], [_floor(name, m) for m in cells], color="#dddddd", zorder=0)
+        points = [(picture.x(measured), picture.y(measured, peer)) for measured in there]
+        place = [*PEERS].index(peer) if peer in PEERS else len(PEERS)
+        wide = 3.0 if peer == OURS else 1.5
+        style.line(axes, [x for x, _ in points], [y for _, y in points], n=place, linewidth=wide, markevery=1)
+        ends.append((*points[-1], peer, place))
+    floors = [picture.floor(measured) for measured in cells]
+    axes.fill_between(xs, floors, min(floors) / 3, color="#e4e4e4", zorder=0, linewidth=0)
+    ends.append((xs[-1], floors[-1], "floor", None))
+    axes.set_ylim(bottom=min(floors) / 3)
+    axes.set_xticks(xs, [f"{x:,.0f}" for x in xs])
+    axes.minorticks_off()
+    figure.draw_without_rendering()
     _label(axes, ends)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=120)
 
 
-def _y(name: str, measured: Measured, peer: str) -> float:
-    found = measured.peers[peer]
-    return median(found.call_s) if name == "rows" else median(found.us)
-
-
-def _floor(name: str, measured: Measured) -> float:
-    floor = table.floor_us(measured)
-    return floor * measured.cell.steps / 1e6 if name == "rows" else floor
-
-
-def _label(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
-    for x, y, peer, color in ends:
-        axes.annotate(peer, (x, y), color=color)
+def _label(axes: Axes, ends: list[End]) -> None:
+    """Each curve's name to the right of the axes at the height of its end, moved up where two would meet."""
+    to_axes = axes.transData + axes.transAxes.inverted()
+    lowest = 0.0
+    for x, y, name, place in sorted(ends, key=lambda end: end[1]):
+        height = float(to_axes.transform((x, y))[1])
+        lowest = max(height, lowest + GAP)
+        color = "#666666" if place is None else style.look(place)["color"]
+        axes.annotate(
+            name, (x, y), xytext=(1.04, lowest), textcoords="axes fraction", va="center", fontsize=10,
+            color=color, weight="bold" if name == OURS else "normal", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 4},
+        )  # fmt: skip

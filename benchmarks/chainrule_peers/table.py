@@ -7,6 +7,7 @@ from statistics import median
 
 from chainrule_peers import OURS, PEERS
 from chainrule_peers.report import Report
+from chainrule_peers.task import Cell
 from chainrule_peers.turns import Found, Measured
 
 OTHER_LOSS = "other loss"
@@ -78,20 +79,20 @@ def number(micros: float) -> str:
     return f"{micros:.2f}" if micros < 10 else f"{micros:,.1f}" if micros < 100 else f"{micros:,.0f}"
 
 
-def notes(report: Report) -> str:
+def notes(report: Report, names: Mapping[Cell, str]) -> str:
     """What stands below the table: who was left out where, whose loss is another, and which cells are lost."""
     lines = [f"left out: {peer}: {why}" for peer, why in report.left_out.items()]
-    where: dict[tuple[str, str], list[str]] = {}
+    where: dict[str, list[str]] = {}
     for measured in report.cells:
+        name = names[measured.cell]
         for peer, why in measured.left_out.items():
-            where.setdefault((peer, why), []).append(measured.cell.key)
-    lines += [f"left out: {peer}: {why}: {'; '.join(cells)}" for (peer, why), cells in where.items()]
-    for measured in report.cells:
+            where.setdefault(f"left out: {peer}: {why}", []).append(name)
         for peer, found in measured.peers.items():
             if not found.same_loss:
-                lines.append(f"other loss: {peer}: {found.loss:.4f} for {measured.loss:.4f}: {measured.cell.key}")
-    lines += [f"lost: {measured.cell.key}: {loss}" for measured in report.cells if (loss := lost(measured))]
-    return "\n".join(lines)
+                where.setdefault(f"{OTHER_LOSS}: {peer}: {found.loss:.4f} for {measured.loss:.4f}", []).append(name)
+        if loss := lost(measured):
+            where.setdefault(f"lost to {loss}", []).append(name)
+    return "\n".join([*lines, *(f"{what} ({', '.join(cells)})" for what, cells in where.items())])
 
 
 def lost(measured: Measured) -> str:

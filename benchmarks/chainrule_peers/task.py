@@ -15,8 +15,8 @@ Layers = list[tuple[Array, Array]]
 
 LEARNING_RATE = 1e-3
 
-CHECK_STEPS = 100
-CHECK_ARITHMETIC = 1e12
+CHECK_STEPS = 50
+CHECK_ARITHMETIC = 5e11
 """A check is at most so many steps, and so many multiplications and additions, but at least an epoch."""
 
 
@@ -35,6 +35,11 @@ class Cell:
     rows: int
     precision: str = "float32"
     device: str = "cpu"
+
+    @classmethod
+    def read(cls, given: dict[str, Any]) -> Cell:
+        """A cell from JSON."""
+        return cls(**{**given, "widths": tuple(given["widths"])})
 
     @property
     def key(self) -> str:

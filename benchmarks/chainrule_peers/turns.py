@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -32,12 +33,14 @@ class Pace:
         seconds: least length of a turn.
         longest_check: seconds for compiling and the steps of the check; a peer that needs more is left out.
         longest_epoch: likewise for one epoch.
+        longest_cell: seconds for all peers; who is not ready after half of them is left out, rounds end with them.
     """
 
     rounds: int = 5
     seconds: float = 0.3
     longest_check: float = 60.0
-    longest_epoch: float = 8.0
+    longest_epoch: float = 3.0
+    longest_cell: float = math.inf
 
 
 @dataclass
@@ -82,10 +85,16 @@ class Measured:
 def measure(cell: Cell, workers: Mapping[str, Asked], floor: Asked, pace: Pace, say: Callable[[str], None]) -> Measured:
     """All peers on one cell."""
     measured = Measured(cell, *reference_losses(cell))
+    began = time.monotonic()
     for name, worker in workers.items():
         say(name)
-        _attempt(measured, name, _prepare, worker, pace)
+        if time.monotonic() - began > pace.longest_cell / 2:
+            measured.left_out[name] = "no time was left"
+        else:
+            _attempt(measured, name, _prepare, worker, pace)
     for turn in range(pace.rounds):
+        if turn and time.monotonic() - began > pace.longest_cell:
+            break
         say(f"round {turn + 1} of {pace.rounds}")
         _round(measured, workers, floor, turn, pace)
     for name in list(measured.peers):
@@ -118,8 +127,7 @@ def _prepare(measured: Measured, name: str, worker: Asked, pace: Pace) -> None:
     checked = worker.ask("check", limit=limit)
     # Said so that a loss which is not a number is not the same.
     same = abs(checked["loss"] - measured.loss) <= SAME_LOSS[cell.precision] * (measured.first_loss - measured.loss)
-    # The second call is the first without compiling, also where a program is made for a number of epochs.
-    worker.ask("time", epochs=1, limit=limit)
+    # The second call is without compiling, also where a program is made for a number of epochs.
     epoch = min(worker.ask("time", epochs=1, limit=limit) for _ in range(2))
     if epoch > pace.longest_epoch:
         _end(measured, name, worker, pace)
@@ -176,13 +184,7 @@ def to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def as_json(measured: Measured) -> dict[str, Any]:
-    """For a file."""
-    return asdict(measured)
-
-
 def from_json(given: dict[str, Any]) -> Measured:
-    """What `as_json` gave."""
-    cell = Cell(**{**given["cell"], "widths": tuple(given["cell"]["widths"])})
+    """From what `asdict` gave."""
     peers = {name: Found(**found) for name, found in given["peers"].items()}
-    return Measured(**{**given, "cell": cell, "peers": peers})
+    return Measured(**{**given, "cell": Cell.read(given["cell"]), "peers": peers})

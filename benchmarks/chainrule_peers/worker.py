@@ -4,7 +4,7 @@
 
 Requests and answers are lines of JSON: {"do": "begin", "cell": {…}} → {"answer": …} or {"refused": …}, after which the
 peer waits for the next cell, or {"error": …}, after which the process ends. What a library prints goes to standard
-error.
+error. A module without a `Peer` has a `Floor`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import IO, Any
 
 import numpy as np
 
-from chainrule_peers import FLOOR
 from chainrule_peers.machine import forget_peak, peak_mb
 from chainrule_peers.peer import PeerBase, Refused
 from chainrule_peers.task import Cell, Task
@@ -47,7 +46,7 @@ class Desk:
     def begin(self, cell: dict[str, Any]) -> None:
         """Make the peer ready for a cell, and see that it starts from the task's weights."""
         forget_peak()
-        task = Task(as_cell(cell))
+        task = Task(Cell.read(cell))
         self.peer = self.kind(task)
         for found, given in zip(self.peer.weights(), task.weights(), strict=True):
             if not all(np.array_equal(a, b) for a, b in zip(found, given, strict=True)):
@@ -75,23 +74,6 @@ class Desk:
         gc.collect()
 
 
-class FloorDesk:
-    """Answers requests with the floor."""
-
-    def answer(self, request: dict[str, Any]) -> Any:
-        """The floor under a cell, measured now."""
-        from chainrule_peers import floor
-
-        if request["do"] == "hello":
-            return {"version": "", "import_mb": peak_mb()}
-        return floor.measure(as_cell(request["cell"]))
-
-
-def as_cell(given: dict[str, Any]) -> Cell:
-    """A cell from JSON."""
-    return Cell(**{**given, "widths": tuple(given["widths"])})
-
-
 def serve(requests: IO[str], answers: IO[str], module: str) -> None:
     """Answer until the requests end; what fails is said in one line."""
 
@@ -100,7 +82,8 @@ def serve(requests: IO[str], answers: IO[str], module: str) -> None:
         answers.flush()
 
     try:
-        desk = FloorDesk() if module == FLOOR.module else Desk(importlib.import_module(module).Peer)
+        there = importlib.import_module(module)
+        desk = Desk(there.Peer) if hasattr(there, "Peer") else there.Floor()
         for line in requests:
             try:
                 say(answer=desk.answer(json.loads(line)))

@@ -20,7 +20,7 @@ def measured_cells(monkeypatch):
         return Measured(cell, 2.0, 1.0, floor=[{"us": 1.0}])
 
     class Crew(contextlib.nullcontext):
-        def __init__(self, names):
+        def __init__(self, peers):
             super().__init__(self)
             self.left_out, self.versions, self.floor, self.workers = {}, [], None, dict
 

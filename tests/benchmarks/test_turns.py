@@ -122,10 +122,11 @@ def test_the_table_names_who_was_left_out_and_what_is_lost():
     assert text.splitlines()[-1] == (
         "| tiny | 5-4-3 | 6 | 12 | 0.50 | 11.0 (10.0 – 12.0) | **5.50** (5.00 – 6.00) 0.50× |"
     )
-    notes = table.notes(report.Report({}, cells=[found], left_out={"keras": "not installed (pip install keras)"}))
+    whole = report.Report({}, cells=[found], left_out={"keras": "not installed (pip install keras)"})
+    notes = table.notes(whole, {CELL: "tiny"})
     assert "left out: keras: not installed (pip install keras)" in notes
-    assert f"left out: torch: its process ended: {CELL.key}" in notes
-    assert f"lost: {CELL.key}: numpy 0.50×" in notes
+    assert "left out: torch: its process ended (tiny)" in notes
+    assert "lost to numpy 0.50× (tiny)" in notes
 
 
 def test_processes_answer_and_what_fails_says_one_line(tmp_path, monkeypatch):
@@ -136,7 +137,7 @@ def test_processes_answer_and_what_fails_says_one_line(tmp_path, monkeypatch):
         "broken": Entry("broken_peer"),
         "absent": Entry("absent_peer", ("there_is_no_such_module",), "such"),
     }
-    with Crew(peers, peers=peers) as crew:
+    with Crew(peers) as crew:
         assert crew.left_out == {
             "absent": "not installed (pip install such)",
             "broken": "RuntimeError: no compiler",

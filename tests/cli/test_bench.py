@@ -1,30 +1,66 @@
-"""`chainrule bench` measures what backend="auto" goes by."""
+"""`chainrule bench` measures this machine beside the peers that are there, and names those that are not."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+import chainrule_peers
 from chainrule.cli import bench
 from chainrule.cli.main import main
+from chainrule_peers import Entry, crew, turns
+
+FLOOR = """
+class Floor:
+    def answer(self, request):
+        return {"version": "", "us": 0.25}
+"""
 
 
-def test_bench_prints_estimate_and_measurement_for_both_backends(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(bench, "CASES", (((4, 8, 3), 16, 32, 1),))
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One small network and quick peers, of which one is not installed and one cannot be imported."""
+    (tmp_path / "broken_peer.py").write_text("raise OSError('no such library\\nas this')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    peers = {
+        "chainrule": Entry("chainrule_peers.chainrule_numpy"),
+        "numpy": Entry("chainrule_peers.plain_numpy"),
+        "broken": Entry("broken_peer"),
+        "absent": Entry("absent_peer", ("there_is_no_such_module",), "such"),
+    }
+    (tmp_path / "quick_floor.py").write_text(FLOOR)
+    monkeypatch.setattr(chainrule_peers, "PEERS", peers)
+    monkeypatch.setattr(crew, "FLOOR", Entry("quick_floor"))
+    monkeypatch.setattr(turns, "PAUSE", 0.0)
+    monkeypatch.setattr(bench, "TURN", 0.001)
+    monkeypatch.setattr(bench, "CELLS", {"tiny": ((4, 8, 3), 16, 32)})
+
+
+def test_bench_prints_times_and_the_floor_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [row["backend"] for row in printed["rows"]] == ["numpy", "xla"]
-    assert all(row["step_measured"] > 0 and row["step_estimated"] > 0 for row in printed["rows"])
-    assert printed["rows"][1]["prepare_measured"] > printed["rows"][0]["prepare_measured"]
-    assert set(printed["crossover_steps"]["4-8-3"]) == {"estimated", "measured"}
+    (cell,) = printed["cells"]
+    assert cell["peers"]["numpy"]["us"] > cell["floor_us"] == 0.25
+    assert cell["peers"]["numpy"]["ratio"] > 0
+    assert cell["peers"]["chainrule"]["same_loss"]
+    assert printed["left_out"]["absent"] == "not installed (pip install such)"
 
 
-def test_bench_shows_a_table_and_the_crossover(
+def test_bench_shows_a_table_and_one_line_for_each_peer_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench"]) == 0
+    out, err = capsys.readouterr()
+    rows = {line.split()[1]: line for line in out.splitlines() if line.startswith("│")}
+    assert {"chainrule", "numpy", "floor"} <= set(rows)
+    assert "left out: absent: not installed (pip install such)" in out
+    assert "left out: broken: OSError: no such library\n" in out
+    assert "Traceback" not in out + err
+
+
+def test_bench_leaves_out_what_it_has_no_time_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bench, "CASES", (((4, 8, 3), 16, 32, 1),))
+    monkeypatch.setattr(bench, "SECONDS", 0.0)
     assert main(["bench"]) == 0
-    assert "compiling pays from" in capsys.readouterr().out
+    assert "left out: numpy: no time was left" in capsys.readouterr().out

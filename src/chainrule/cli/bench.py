@@ -1,31 +1,30 @@
-"""`chainrule bench`: what this machine needs for a training step, beside the estimate that backend="auto" goes by."""
+"""`chainrule bench`: a training step on this machine, beside the peers that are installed, in under a minute."""
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
-import time
-from dataclasses import asdict, dataclass
-from typing import Any
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    from chainrule_peers.report import Report
+    from chainrule_peers.turns import Measured
 
-CASES = (((4, 8, 3), 16, 160, 30), ((64, 64, 10), 32, 1440, 10), ((784, 128, 10), 128, 3840, 3))
-"""Layer widths, batch, rows, epochs: from where interpreting pays to where compiling does."""
+CELLS = {
+    "3-8-2": ((3, 8, 2), 16, 1600),
+    "S": ((64, 64, 10), 32, 1440),
+    "M": ((784, 512, 256, 10), 128, 3840),
+}
+"""Name → widths, batch, rows."""
 
+TOO_LONG = {"torch.compile": "compiles for longer than this table may take; benchmarks/grid.py has it"}
 
-@dataclass(frozen=True)
-class Row:
-    """One network on one backend: seconds before the first step, and microseconds a step, estimated and measured."""
+TURN = 0.1
+"""Seconds."""
 
-    network: str
-    batch: int
-    backend: str
-    prepare_estimated: float
-    prepare_measured: float
-    step_estimated: float
-    step_measured: float
+SECONDS = 50.0
+"""For all cells; what a peer has begun by then it ends."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,87 +34,96 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(request: argparse.Namespace) -> int:
     """Measure and print."""
-    rows = [_measured(*case, backend) for case in CASES for backend in ("numpy", "xla")]
+    report = _measured()
     if request.json:
-        print(json.dumps({"rows": [asdict(row) for row in rows], "crossover_steps": _crossovers(rows)}))
+        print(json.dumps(_summary(report)))
     else:
-        _show(rows)
+        _show(report)
     return 0
 
 
-def _measured(sizes: tuple[int, ...], batch: int, rows: int, epochs: int, backend: str) -> Row:
-    from chainrule.backends.estimate import compile_seconds, seconds
+def _measured() -> Report:
+    import time
 
-    trainer, X, y = _task(sizes, rows, backend)
-    first = _fit_seconds(trainer, X, y, epochs, batch)
-    steady = min(_fit_seconds(trainer, X, y, epochs, batch) for _ in range(3))
-    graph = trainer.step_graph(X, y, batch)
-    steps = epochs * rows // batch
-    return Row(
-        "-".join(map(str, sizes)), batch, backend,
-        compile_seconds([graph]) if backend == "xla" else 0.0, max(first - steady, 0.0),
-        seconds(graph, backend) * 1e6, steady / steps * 1e6,
-    )  # fmt: skip
+    from rich.console import Console
 
+    from chainrule_peers import PEERS, machine
+    from chainrule_peers.crew import Crew
+    from chainrule_peers.report import Report
+    from chainrule_peers.task import Cell
+    from chainrule_peers.turns import Pace, measure
 
-def _task(sizes: tuple[int, ...], rows: int, backend: str) -> tuple[Any, Any, Any]:
-    import chainrule as cr
+    began = time.monotonic()
+    report = Report(machine.about())
+    peers = {name: entry for name, entry in PEERS.items() if name not in TOO_LONG}
+    with Console(stderr=True).status("starting the peers") as status, Crew(peers) as crew:
+        report.left_out, report.versions = {**crew.left_out, **TOO_LONG}, crew.versions
+        for done, (name, cell) in enumerate(CELLS.items()):
+            left = SECONDS - (time.monotonic() - began)
+            pace = Pace(3, TURN, longest_check=8.0, longest_epoch=1.0, longest_cell=left / (len(CELLS) - done))
 
-    cr.seed(0)
-    layers: list[Any] = []
-    for wide, narrow in itertools.pairwise(sizes):
-        layers += [cr.nn.Linear(wide, narrow), cr.nn.ReLU()]
-    model = cr.nn.Sequential(*layers[:-1])
-    random = np.random.default_rng(0)
-    X, y = random.normal(size=(rows, sizes[0])).astype(np.float32), random.integers(0, sizes[-1], rows)
-    return cr.Trainer(model, cr.nn.CrossEntropyLoss(), cr.optim.Adam(), backend=backend), X, y
+            def say(text: str, name: str = name) -> None:
+                status.update(f"{name}: {text}")
 
-
-def _fit_seconds(trainer: Any, X: Any, y: Any, epochs: int, batch: int) -> float:
-    before = time.perf_counter()
-    trainer.fit(X, y, epochs=epochs, batch_size=batch, progress=False)
-    return time.perf_counter() - before
+            report.cells.append(measure(Cell(*cell), crew.workers(), crew.floor, pace, say))
+    return report
 
 
-def _crossovers(rows: list[Row]) -> dict[str, dict[str, float]]:
-    """By network: the number of steps from which compiling pays, estimated and measured."""
-    found = {}
-    for plain, compiled in zip(rows[::2], rows[1::2], strict=True):
-        estimated = _crossover(compiled.prepare_estimated, plain.step_estimated, compiled.step_estimated)
-        measured = _crossover(compiled.prepare_measured, plain.step_measured, compiled.step_measured)
-        found[plain.network] = {"estimated": estimated, "measured": measured}
-    return found
+def _summary(report: Report) -> dict[str, Any]:
+    cells = [_cell(name, measured) for name, measured in zip(CELLS, report.cells, strict=True)]
+    return {"machine": report.machine, "versions": report.versions, "cells": cells, "left_out": report.left_out}
 
 
-def _crossover(prepare: float, plain: float, compiled: float) -> float:
-    return prepare / max(plain - compiled, 1e-3) * 1e6
+def _cell(name: str, measured: Measured) -> dict[str, Any]:
+    from chainrule_peers.table import floor_us
+
+    peers = {
+        peer: {
+            "us": median(found.us),
+            "us_min": min(found.us),
+            "us_max": max(found.us),
+            "ratio": median(found.ratios) if found.ratios else None,
+            "same_loss": found.same_loss,
+        }
+        for peer, found in measured.peers.items()
+    }
+    widths, batch, rows = CELLS[name]
+    shape = {"name": name, "widths": widths, "batch": batch, "rows": rows}
+    return {**shape, "floor_us": floor_us(measured), "peers": peers, "left_out": measured.left_out}
 
 
-def _show(rows: list[Row]) -> None:
+def _show(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title='What backend="auto" goes by, and what this machine needs')
-    for title in (
-        "network",
-        "batch",
-        "backend",
-        "prepare s, estimated",
-        "measured",
-        "µs a step, estimated",
-        "measured",
-    ):
-        table.add_column(title, justify="left" if title in ("network", "backend") else "right")
-    for row in rows:
-        numbers = (
-            f"{row.prepare_estimated:.2f}",
-            f"{row.prepare_measured:.2f}",
-            f"{row.step_estimated:.0f}",
-            f"{row.step_measured:.0f}",
-        )
-        table.add_row(row.network, str(row.batch), row.backend, *numbers)
+    from chainrule_peers import table as words
+
     console = Console()
-    console.print(table)
-    for network, steps in _crossovers(rows).items():
-        estimated, measured = f"{steps['estimated']:,.0f}", f"{steps['measured']:,.0f}"
-        console.print(f"{network}: compiling pays from {estimated} steps on (estimated), {measured} (measured)")
+    shown = Table(title="µs a training step: median ± half the range, × chainrule; fastest bold")
+    shown.add_column("peer")
+    for name, (widths, batch, _) in CELLS.items():
+        network = "-".join(map(str, widths))
+        shown.add_column(f"{network if name == network else f'{name} {network}'}\nbatch {batch}", justify="right")
+    for peer in words.columns(report.cells):
+        shown.add_row(peer, *(_entry(measured, peer) for measured in report.cells))
+    shown.add_row("floor", *(words.number(words.floor_us(measured)) for measured in report.cells), style="dim")
+    console.print(shown)
+    here = report.machine
+    console.print(f"{here['processor']}, {here['cores']} cores; {'; '.join(report.versions)}", highlight=False)
+    names = {measured.cell: name for name, measured in zip(CELLS, report.cells, strict=True)}
+    for line in words.notes(report, names).splitlines():
+        console.print(line, highlight=False, markup=False)
+
+
+def _entry(measured: Measured, peer: str) -> str:
+    from chainrule_peers.table import OTHER_LOSS, fastest, number
+
+    if peer not in measured.peers:
+        return "–"
+    found = measured.peers[peer]
+    middle = median(found.us)
+    text = number(middle)
+    text = f"[bold]{text}[/bold]" if peer == fastest(measured) else text
+    text += f" ±{50 * (max(found.us) - min(found.us)) / middle:.0f}%"
+    text += f" {median(found.ratios):.1f}×" if found.ratios else ""
+    return text if found.same_loss else f"{text} {OTHER_LOSS}"

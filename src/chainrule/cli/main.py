@@ -37,7 +37,7 @@ def parser() -> Parser:
     predict.add_arguments(commands.add_parser("predict", help="apply a trained network to a table", allow_abbrev=False))
     lab.add_arguments(commands.add_parser("lab", help="measure what the theory claims", allow_abbrev=False))
     bench.add_arguments(
-        commands.add_parser("bench", help="measure this machine beside the estimates", allow_abbrev=False)
+        commands.add_parser("bench", help="measure this machine beside other libraries", allow_abbrev=False)
     )
     return top
 
