@@ -21,7 +21,7 @@ from chainrule_peers.machine import cores
 from chainrule_peers.task import Cell
 
 SIDES = {"cpu": 1024, "gpu": 8192}
-LEAST_COPY = 1 << 18
+LEAST_COPIES = {"cpu": 1 << 18, "gpu": 1 << 28}
 """Bytes below which a copy is not measured, since its call would take longer than it."""
 TIMES = 5
 
@@ -41,7 +41,7 @@ def measure(cell: Cell) -> dict[str, float]:
     """Microseconds a step that arithmetic and bytes would take, at the rates measured now."""
     needed = work(cell)
     rate = 2 * SIDES[cell.device] ** 3 / _fastest(_products(cell.precision, cell.device))
-    size = max(int(needed["state"]) // 2, LEAST_COPY // 2) // 4
+    size = max(int(needed["state"]), LEAST_COPIES[cell.device]) // 8
     # A copy reads and writes: half the buffer to the other half moves all its bytes.
     bandwidth = 8 * size / _fastest(_copies(size, cell.device))
     arithmetic, moved = needed["operations"] / rate * 1e6, needed["bytes"] / bandwidth * 1e6

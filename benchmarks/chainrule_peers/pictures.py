@@ -13,6 +13,7 @@ from chainrule_peers.turns import Measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 End = tuple[float, float, str, int | None]
 """Where a curve ends, whose it is, and its place in the order of looks."""
@@ -72,11 +73,12 @@ def draw(series: Mapping[str, Mapping[str, Measured]], folder: Path) -> list[Pat
         cells = list(series.get(name, {}).values())
         if len(cells) > 1:
             drawn.append(folder / f"{name}.png")
-            _draw(picture, cells, drawn[-1])
+            figure(picture, cells).savefig(drawn[-1], dpi=120)
     return drawn
 
 
-def _draw(picture: Picture, cells: list[Measured], path: Path) -> None:
+def figure(picture: Picture, cells: list[Measured]) -> Figure:
+    """A line for each peer, named at its end; grey below the floor."""
     figure = style.blank(10, 6.5)
     axes = style.axes(figure, x=picture.x_name, y=picture.y_name, title=picture.title, log="xy")
     xs = [picture.x(measured) for measured in cells]
@@ -96,7 +98,7 @@ def _draw(picture: Picture, cells: list[Measured], path: Path) -> None:
     axes.minorticks_off()
     figure.draw_without_rendering()
     _label(axes, ends)
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 def _label(axes: Axes, ends: list[End]) -> None:

@@ -18,7 +18,18 @@ def heading(report: Report) -> str:
     here = report.machine
     loads = [load for load in report.loads if load is not None]
     load = f", load {min(loads)} – {max(loads)}" if loads else ""
-    return f"{here['processor']}, {here['cores']} cores, Python {here['python']}{load}\n" + "; ".join(report.versions)
+    where = f"{here['processor']}, {here['cores']} cores, Python {here['python']}{load}"
+    return "\n".join([where, "; ".join(report.versions), ceilings(report)])
+
+
+def ceilings(report: Report) -> str:
+    """The rates that the floors stand on: the best product in each precision, the slowest and the fastest copy."""
+    rates: dict[str, list[float]] = {}
+    for measured in report.cells:
+        rates.setdefault(measured.cell.precision, []).extend(floor["operations_per_s"] for floor in measured.floor)
+    copies = [floor["bytes_per_s"] for measured in report.cells for floor in measured.floor]
+    products = ", ".join(f"{precision} {max(found) / 1e9:,.0f} GFLOP/s" for precision, found in rates.items())
+    return f"matrix product: {products}; memory: {min(copies) / 1e9:,.0f} – {max(copies) / 1e9:,.0f} GB/s"
 
 
 def markdown(series: Mapping[str, Mapping[str, Measured]]) -> str:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from statistics import median
 from typing import Any
 
@@ -104,7 +105,12 @@ def measure(cell: Cell, workers: Mapping[str, Asked], floor: Asked, pace: Pace, 
 
 def reference_losses(cell: Cell) -> tuple[float, float]:
     """The loss before and after plain NumPy's steps in float32, in this process, on the rows as they lie."""
-    task = Task(Cell(cell.widths, cell.batch, cell.rows))
+    return _plain_losses(Cell(cell.widths, cell.batch, cell.rows))
+
+
+@cache
+def _plain_losses(cell: Cell) -> tuple[float, float]:
+    task = Task(cell)
     peer = PlainNumpy(task)
     peer.train(cell.check_epochs, shuffled=False)
     return task.loss(task.weights()), task.loss(peer.weights())

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 import grid
-from chainrule_peers import report
+from chainrule_peers import report, runs
 from chainrule_peers.task import Cell
 from chainrule_peers.turns import Measured
 
@@ -17,25 +17,25 @@ def measured_cells(monkeypatch):
 
     def measure(cell, workers, floor, pace, say):
         done.append(cell)
-        return Measured(cell, 2.0, 1.0, floor=[{"us": 1.0}])
+        return Measured(cell, 2.0, 1.0, floor=[{"us": 1.0, "operations_per_s": 1e9, "bytes_per_s": 1e9}])
 
     class Crew(contextlib.nullcontext):
-        def __init__(self, peers):
+        def __init__(self, peers, device):
             super().__init__(self)
             self.left_out, self.versions, self.floor, self.workers = {}, [], None, dict
 
-    monkeypatch.setattr(grid, "measure", measure)
-    monkeypatch.setattr(grid, "Crew", Crew)
+    monkeypatch.setattr(runs, "measure", measure)
+    monkeypatch.setattr(runs, "Crew", Crew)
     return done
 
 
 def test_each_cell_is_measured_once_though_series_share_cells():
     cells = [cell for members in grid.SERIES.values() for cell in members.values()]
-    assert len(grid.chosen([])) == len(set(cells)) < len(cells)
+    assert len(runs.chosen(grid.SERIES)) == len(set(cells)) < len(cells)
 
 
 def test_batches_divide_the_rows():
-    assert all(cell.rows % cell.batch == 0 for cell in grid.chosen([]).values())
+    assert all(cell.rows % cell.batch == 0 for cell in runs.chosen(grid.SERIES).values())
 
 
 def test_a_run_that_was_broken_off_goes_on_where_it_stopped(tmp_path, measured_cells, capsys):
@@ -47,9 +47,9 @@ def test_a_run_that_was_broken_off_goes_on_where_it_stopped(tmp_path, measured_c
     assert "| M | 784-512-256-10 |" in capsys.readouterr().out
 
 
-def test_a_cell_that_two_series_share_is_in_both(measured_cells):
-    found = grid.run(grid.read(["--only", "S"]))
-    assert {name: list(cells) for name, cells in grid.series_of(found).items()} == {
+def test_a_cell_that_two_series_share_is_in_both():
+    found = report.Report({}, cells=[Measured(grid.NETWORKS["S"], 2.0, 1.0)])
+    assert {name: list(cells) for name, cells in runs.by_series(grid.SERIES, found).items()} == {
         "networks": ["S"],
         "batch": ["batch 32"],
     }

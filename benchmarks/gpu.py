@@ -1,0 +1,53 @@
+"""Time for a training step on an NVIDIA GPU: chainrule beside PyTorch and JAX with Optax, from 64 to 8192 wide.
+
+    python benchmarks/gpu.py [--only tf32,L] [--peers torch,jax+optax] [--rounds 5] [--json FILE [--again]] [--quick]
+
+In float32, in TF32 and in bfloat16 (both: what the operands of matrix products are rounded to), beside the rate of a
+large matrix product in that precision. Without a GPU it says so and ends with status 2.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+from chainrule import backends
+from chainrule.errors import ChainruleError
+from chainrule_peers import runs, table
+from chainrule_peers.task import Cell
+
+ON_GPU = ("chainrule", "torch", "torch.compile", "jax+optax", "jax+optax scan")
+
+NETWORKS = {
+    "S": Cell((64, 64, 10), 32, 1440, device="gpu"),
+    "M": Cell((784, 512, 256, 10), 128, 6400, device="gpu"),
+    "L": Cell((2048, 2048, 2048, 1000), 512, 8192, device="gpu"),
+    "XL": Cell((8192, 8192, 8192, 1000), 1024, 8192, device="gpu"),
+}
+
+SERIES: runs.Series = {
+    precision: {f"{name} {precision}": replace(cell, precision=precision) for name, cell in NETWORKS.items()}
+    for precision in ("float32", "tf32", "bfloat16")
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print."""
+    asked = runs.read(runs.parser((__doc__ or "").split("\n")[0], SERIES, ON_GPU), SERIES, ON_GPU, argv)
+    cells = runs.chosen(SERIES, asked.only)
+    if asked.list:
+        runs.show_cells(cells)
+        return 0
+    try:
+        backends.get("xla").find_device("gpu")
+    except ChainruleError as error:
+        print("gpu.py: error: " + " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    found = runs.run(cells, asked, device="gpu")
+    series = runs.by_series(SERIES, found)
+    print(table.heading(found), table.markdown(series), table.notes(found, runs.names(SERIES)), sep="\n\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
