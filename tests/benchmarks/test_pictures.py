@@ -1,5 +1,7 @@
 """The pictures name every curve at its end, and no name hides another."""
 
+import itertools
+
 import pytest
 
 from chainrule_peers import pictures
@@ -26,7 +28,7 @@ def test_each_curve_is_named_once_and_names_keep_apart(cells):
     heights = {text.get_text(): text.xyann[1] for text in axes.texts}
     assert set(heights) == {"chainrule", "torch", "numpy", "keras", "floor"}
     ordered = sorted(heights.values())
-    assert min(b - a for a, b in zip(ordered, ordered[1:], strict=False)) > 0.999 * pictures.GAP
+    assert min(b - a for a, b in itertools.pairwise(ordered)) > 0.999 * pictures.GAP
     assert heights["chainrule"] < heights["torch"] < heights["numpy"]
 
 
