@@ -7,6 +7,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from chainrule.explain import style
 from chainrule_peers import OURS, PEERS, table
 from chainrule_peers.turns import Measured
@@ -102,15 +104,34 @@ def figure(picture: Picture, cells: list[Measured]) -> Figure:
 
 
 def _label(axes: Axes, ends: list[End]) -> None:
-    """Each curve's name to the right of the axes at the height of its end, moved up where two would meet."""
+    """Each curve's name beside its end: right of the axes, no two closer than `GAP`, or in them where it ends early."""
+    last = max(x for x, _, _, _ in ends)
+    at_the_edge = sorted((end for end in ends if end[0] == last), key=lambda end: end[1])
     to_axes = axes.transData + axes.transAxes.inverted()
-    lowest = 0.0
-    for x, y, name, place in sorted(ends, key=lambda end: end[1]):
-        height = float(to_axes.transform((x, y))[1])
-        lowest = max(height, lowest + GAP)
-        color = "#666666" if place is None else style.look(place)["color"]
-        axes.annotate(
-            name, (x, y), xytext=(1.04, lowest), textcoords="axes fraction", va="center", fontsize=10,
-            color=color, weight="bold" if name == OURS else "normal", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 4},
-        )  # fmt: skip
+    heights = [float(to_axes.transform((x, y))[1]) for x, y, _, _ in at_the_edge]
+    for end, height in zip(at_the_edge, apart(heights), strict=True):
+        _name(axes, end, (1.05, height), "axes fraction")
+    for end in ends:
+        if end[0] != last:
+            _name(axes, end, (10, 0), "offset points")
+
+
+def apart(heights: list[float]) -> list[float]:
+    """The nearest heights between 0 and 1 that keep the order and the gap."""
+    from sklearn.isotonic import isotonic_regression
+
+    # What must rise by a gap each time must not fall once those gaps are taken off.
+    steps = GAP * np.arange(len(heights))
+    return list(isotonic_regression(np.array(heights) - steps, y_min=0.0, y_max=1.0 - steps[-1]) + steps)
+
+
+def _name(axes: Axes, end: End, place: tuple[float, float], coordinates: str) -> None:
+    x, y, name, look = end
+    color = "#666666" if look is None else style.look(look)["color"]
+    axes.annotate(
+        name, (x, y), xytext=place, textcoords=coordinates, va="center", fontsize=10, color=color,
+        weight="bold" if name == OURS else "normal", annotation_clip=False,
+        arrowprops={
+            "arrowstyle": "-", "color": color, "linewidth": 0.8, "relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 4,
+        },
+    )  # fmt: skip

@@ -25,8 +25,10 @@ def cells():
 
 def test_each_curve_is_named_once_and_names_keep_apart(cells):
     (axes,) = pictures.figure(pictures.PICTURES["width"], cells).axes
-    heights = {text.get_text(): text.xyann[1] for text in axes.texts}
-    assert set(heights) == {"chainrule", "torch", "numpy", "keras", "floor"}
+    names = {text.get_text(): text for text in axes.texts}
+    assert set(names) == {"chainrule", "torch", "numpy", "keras", "floor"}
+    assert names.pop("keras").xy[0] == 64
+    heights = {name: text.xyann[1] for name, text in names.items()}
     ordered = sorted(heights.values())
     assert min(b - a for a, b in itertools.pairwise(ordered)) > 0.999 * pictures.GAP
     assert heights["chainrule"] < heights["torch"] < heights["numpy"]
@@ -42,3 +44,9 @@ def test_a_series_of_two_cells_is_drawn(cells, tmp_path):
     series = {"width": dict(enumerate(cells)), "batch": {"one": cells[0]}}
     assert pictures.draw(series, tmp_path) == [tmp_path / "width.png"]
     assert (tmp_path / "width.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_names_stay_within_the_picture_and_near_their_curves():
+    assert pictures.apart([0.2, 0.5, 0.8]) == pytest.approx([0.2, 0.5, 0.8])
+    assert pictures.apart([0.99, 0.99]) == pytest.approx([1.0 - pictures.GAP, 1.0])
+    assert pictures.apart([0.5, 0.5]) == pytest.approx([0.5 - pictures.GAP / 2, 0.5 + pictures.GAP / 2])
