@@ -52,7 +52,7 @@ def by_hand(trainer: cr.Trainer, X: Any, y: Any, epochs: int, batch: int) -> tup
     penalties: Any = trainer.penalty if isinstance(trainer.penalty, tuple) else filter(None, [trainer.penalty])
     penalties = list(penalties)
     for epoch in range(epochs):
-        order = shuffled(len(X), trainer.seed, epoch)
+        order = shuffled(len(X), trainer.seed, epoch) if steps > 1 else np.arange(len(X))
         for start in range(0, len(X), batch):
             rows = order[start : start + batch]
 

@@ -188,8 +188,9 @@ class Step:
     def _forward(
         self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], X: Tensor, y: Tensor, rows: Tensor
     ) -> Any:
-        target = F.take(y, rows)
-        output, after = output_of(self.model, parameters, buffers, F.take(X, rows))
+        # All rows at once are taken as they lie: the order of the terms of a sum does not matter.
+        target, some = (y, X) if rows.shape[0] == X.shape[0] else (F.take(y, rows), F.take(X, rows))
+        output, after = output_of(self.model, parameters, buffers, some)
         return output, target, cost_of(self.loss, output, target), after
 
     def _rate(self, state: State) -> Tensor:

@@ -103,3 +103,11 @@ def test_an_unknown_name_is_told_the_nearest():
 def test_products_may_be_of_lower_precision():
     found = sweep({"lr": [0.05]}, precision="bfloat16").fit(X, Y, epochs=2, **QUIET)
     assert found.members[0].history.epochs == 2
+
+
+def test_members_whose_steps_take_all_rows_are_bit_for_bit_what_a_trainer_makes_of_them():
+    swept = sweep({"lr": [0.01, 0.05]})
+    for member in swept.fit(X, Y, epochs=3, batch_size=64, folds=3, **QUIET).members:
+        trainer, _ = alone(swept, member, "numpy", epochs=3, batch_size=64)
+        for name, weight in trainer.model.state_dict().items():
+            np.testing.assert_array_equal(member.weights[name], weight)

@@ -93,7 +93,7 @@ class Sweeping:
     members: list[list[Member]]
     interrupted: bool = False
     _spreads: list[tuple[float, ...]] = field(init=False)
-    _order: Callable[[int, int], Array] = field(init=False)
+    _order: Callable[[int, int, bool], Array] = field(init=False)
 
     def __post_init__(self) -> None:
         y, splits = self.plan.rows.y, self.plan.rows.splits
@@ -149,11 +149,13 @@ class Sweeping:
         return _Job(squad, members, begun), self._crew(squad, members, begun)
 
     def _crew(self, squad: _Squad, members: list[tuple[int, int]], begun: dict[int, _Begun]) -> Crew:
-        plan, numbers = self.plan, squad.family.numbers
+        plan, numbers, together = self.plan, squad.family.numbers, squad.family.shape.steps == 1
         states = [[*numbers[config], *tree.flatten(begun[config].state)[0]] for config, _ in members]
         return Crew(
             [_padded(column, squad.places) for column in zip(*states, strict=True)],
-            _padded([self._order(begun[config].trainer.seed, split) for config, split in members], squad.places),
+            _padded(
+                [self._order(begun[config].trainer.seed, split, together) for config, split in members], squad.places
+            ),
             _padded([plan.rows.splits[split][1].astype(np.int32) for _, split in members], squad.places),
             _padded([np.int32(split if len(plan.rows.X) > 1 else 0) for _, split in members], squad.places),
             len(members),

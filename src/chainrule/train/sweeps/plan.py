@@ -96,12 +96,12 @@ class Plan:
         except ChainruleError as error:
             raise named(error, self.configs[config]) from None
 
-    def order(self, seed: int, split: int) -> Array:
-        """(epochs, rows): the rows to train on, in the order of each epoch."""
+    def order(self, seed: int, split: int, together: bool) -> Array:
+        """(epochs, rows): the rows to train on, in the order of each epoch; as they lie where a step takes all."""
         train = self.rows.splits[split][0].astype(np.int32)
         every = [
             np.arange(len(train))
-            if self.shuffle == "never"
+            if together or self.shuffle == "never"
             else shuffled(len(train), seed, epoch if self.shuffle == "epoch" else 0)
             for epoch in range(self.epochs)
         ]
