@@ -63,6 +63,10 @@ class RunError(ChainruleError, OSError):
     """A run folder that cannot be read or written."""
 
 
+class ResourceError(ChainruleError, MemoryError):
+    """More memory was asked for than there is."""
+
+
 class TraceError(ChainruleError, TypeError):
     """Something that needs a value was asked of a placeholder, or a tensor was written in place."""
 

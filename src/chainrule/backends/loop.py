@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -111,13 +111,24 @@ class Outcome(NamedTuple):
     state: list[Any]
     train: Any
     evaluate: tuple[Any, ...]
-    made: Made | None = None
 
 
-LoopProgram = Callable[[list[Any], Sequence[Any], Any, Span], Outcome]
-"""(state, data, orders (epochs, rows), span) → outcome. The state given is used up. A step whose record is not all
-finite is not applied: the program ends with the state before it, its record the last one written; records not reached
-are NaN."""
+class LoopProgram(Protocol):
+    """The program of a schedule."""
+
+    def make(self, state: Sequence[Any], data: Sequence[Any]) -> Made | None:
+        """Finish the program for arrays of these shapes and dtypes; None where there was nothing to do."""
+
+    @property
+    def extra(self) -> int:
+        """The bytes of memory that a call takes at its height besides its arguments, once the program is made."""
+
+    def __call__(self, state: list[Any], data: Sequence[Any], orders: Any, span: Span) -> Outcome:
+        """Run the epochs of a span, each in its row of `orders` (epochs, rows).
+
+        The state given is used up. A step whose record is not all finite is not applied: the program ends with the
+        state before it, its record the last one written; records not reached are NaN.
+        """
 
 
 @dataclass(frozen=True)

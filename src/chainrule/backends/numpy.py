@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from chainrule.backends.kernels import KERNELS, Kernel, gelu
+from chainrule.backends.live import live_bytes
 from chainrule.backends.loop import Crew, Fleet, FleetProgram, LoopProgram, Outcome, Phase, Results, Schedule, Span
 from chainrule.backends.threads import suited
 from chainrule.graph import seams
@@ -16,6 +18,8 @@ from chainrule.graph.ops import BUNDLE, OPS, PRODUCTS, fill, parts
 from chainrule.graph.tensor import Tensor
 
 TF32_NEEDS = "an NVIDIA GPU of compute capability 8.0 or more"
+SCRATCH = 10 * 2**20
+"""Bytes for the threads that multiply matrices: 6 to 13 MB were measured."""
 Arrays = Sequence[Any]
 Program = Callable[[Arrays], list[Any]]
 
@@ -167,35 +171,52 @@ def _stretched_by_numpy(graph: Graph) -> set[int]:
 
 def compile_schedule(schedule: Schedule) -> LoopProgram:
     """All epochs of a schedule as a Python loop over interpreted steps; the same meaning as the compiled one."""
-    train = _phase(schedule.train)
-    evaluations = [(phase, _phase(phase)) for phase in schedule.evaluate]
+    return _Epochs(schedule)
 
-    def run(state: list[Any], data: Sequence[Any], orders: Any, span: Span) -> Outcome:
-        records = [np.full((schedule.epochs, p.steps, p.record), np.nan) for p in (schedule.train, *schedule.evaluate)]
-        with suited(schedule.train.graphs):
-            state = epochs(state, data, orders, span, records)
+
+class _Epochs:
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self._train = _phase(schedule.train)
+        self._evaluations = [(phase, _phase(phase)) for phase in schedule.evaluate]
+
+    def make(self, state: Sequence[Any], data: Sequence[Any]) -> None:
+        """Nothing: the steps are interpreted."""
+
+    @functools.cached_property
+    def extra(self) -> int:
+        """The bytes of the values that are alive at once in a step, or in a block of an evaluation."""
+        phases = (self._schedule.train, *self._schedule.evaluate)
+        return SCRATCH + max(
+            live_bytes(graph, _stretched_by_numpy(graph)) for phase in phases for graph in phase.graphs
+        )
+
+    def __call__(self, state: list[Any], data: Sequence[Any], orders: Any, span: Span) -> Outcome:
+        """Run the epochs of a span."""
+        phases = (self._schedule.train, *self._schedule.evaluate)
+        records = [np.full((self._schedule.epochs, p.steps, p.record), np.nan) for p in phases]
+        with suited(self._schedule.train.graphs):
+            self._run(state, data, orders, span, records)
         return Outcome(state, records[0], tuple(records[1:]))
 
-    def epochs(state: list[Any], data: Sequence[Any], orders: Any, span: Span, records: list[Any]) -> list[Any]:
+    def _run(self, state: list[Any], data: Sequence[Any], orders: Any, span: Span, records: list[Any]) -> None:
         for epoch in range(span.first, span.last):
-            fine, state = train(state, data, orders[epoch], span.start, span.stop, records[0][epoch])
-            if not fine:
+            if not self._train(state, data, orders[epoch], span.start, span.stop, records[0][epoch]):
                 break
-            if span.stop == schedule.train.steps:
-                for (phase, evaluation), record in zip(evaluations, records[1:], strict=True):
+            if span.stop == self._schedule.train.steps:
+                for (phase, evaluation), record in zip(self._evaluations, records[1:], strict=True):
                     evaluation(state, data, np.arange(phase.rows), 0, phase.steps, record[epoch])
-        return state
-
-    return run
 
 
-def _phase(phase: Phase) -> Callable[..., tuple[bool, list[Any]]]:
+def _phase(phase: Phase) -> Callable[..., bool]:
+    """A pass over batches: (state, data, order, start, stop, records) → whether all was finite.
+
+    The list of the state is changed in place, so that nobody who has it keeps an old state alive.
+    """
     full = compile_graph(phase.step) if phase.step else None
     last = compile_graph(phase.last) if phase.last else None
 
-    def run(
-        state: list[Any], everything: Sequence[Any], order: Any, start: int, stop: int, records: Any
-    ) -> tuple[bool, list[Any]]:
+    def run(state: list[Any], everything: Sequence[Any], order: Any, start: int, stop: int, records: Any) -> bool:
         data = [everything[i] for i in phase.data]
         for i in range(start, stop):
             program = full if i < phase.full else last
@@ -204,9 +225,9 @@ def _phase(phase: Phase) -> Callable[..., tuple[bool, list[Any]]]:
             records[i] = record
             if phase.changes_state:
                 if not np.isfinite(record).all():
-                    return False, state
-                state = new
-        return True, state
+                    return False
+                state[:] = new
+        return True
 
     return run
 
@@ -221,12 +242,12 @@ def compile_fleet(fleet: Fleet) -> FleetProgram:
         records, judged = (np.full((fleet.epochs, fleet.train.record - 1), np.nan) for _ in range(2))
         kept, best, waited = state[fleet.keeps], np.inf, 0
         for epoch in range(fleet.epochs):
-            state, found = train(state, data, orders[epoch])
+            found = train(state, data, orders[epoch])
             if found is None:
                 break
             records[epoch] = found[:-1]
             if judge is not None:
-                judged[epoch] = judge(state, data, held)[1]
+                judged[epoch] = judge(state, data, held)
             better = fleet.patience is None or judged[epoch, 0] < best
             kept, best, waited = (state[fleet.keeps], judged[epoch, 0], 0) if better else (kept, best, waited + 1)
             if fleet.patience is not None and waited >= fleet.patience:
@@ -246,14 +267,13 @@ def compile_fleet(fleet: Fleet) -> FleetProgram:
     return run
 
 
-def _epoch(phase: Phase, summed: bool) -> Callable[..., tuple[list[Any], Any]]:
-    """A whole epoch: (state, data, order) → state and summary, or None where a step was not finite."""
+def _epoch(phase: Phase, summed: bool) -> Callable[..., Any]:
+    """A whole epoch: (state, data, order) → its summary, or None where a step was not finite; the state is changed."""
     steps = _phase(phase)
 
-    def run(state: list[Any], data: Sequence[Any], order: Any) -> tuple[list[Any], Any]:
+    def run(state: list[Any], data: Sequence[Any], order: Any) -> Any:
         records = np.full((phase.steps, phase.record), np.nan)
-        fine, state = steps(state, data, order, 0, phase.steps, records)
-        return state, phase.summary(records, summed) if fine else None
+        return phase.summary(records, summed) if steps(state, data, order, 0, phase.steps, records) else None
 
     return run
 
@@ -280,6 +300,16 @@ def view(arrays: Sequence[Any]) -> list[Any]:
 def hold(arrays: Sequence[Any]) -> list[Any]:
     """Arrays that programs only read, where the programs run; not copied where that can be spared."""
     return list(arrays)
+
+
+def held_bytes(arrays: Sequence[Any]) -> int:
+    """The bytes that `hold` takes for these arrays."""
+    return 0
+
+
+def device_memory() -> tuple[int, int] | None:
+    """Bytes in use and bytes free on a device with memory of its own; None where programs use the system's."""
+    return None
 
 
 def lacking(precision: str) -> str | None:

@@ -48,7 +48,9 @@ class Standardizer:
         if X.ndim != len(shape) + 1 or any(n not in (1, m) for n, m in zip(shape, X.shape[1:], strict=True)):
             sizes = ", ".join("…" if n == 1 and len(shape) > 1 else str(n) for n in shape)
             raise ShapeError("not the columns it was fitted on", where="X", expected=f"(rows, {sizes})", got=X.shape)
-        return ((X - self.mean.astype(X.dtype)) / self.scale.astype(X.dtype)).astype(X.dtype)
+        centred = X - self.mean.astype(X.dtype)
+        # In place: rows may be all that memory holds.
+        return np.divide(centred, self.scale.astype(X.dtype), out=centred)
 
 
 class Moments:

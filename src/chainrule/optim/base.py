@@ -85,8 +85,8 @@ def full_like(parameters: Any, value: float = 0.0) -> Any:
 
     def full(w: Any) -> Tensor:
         like = F.as_tensor(w)
-        # Zeros that nobody has written to take no memory yet.
-        return constant(np.full(like.shape, value, like.dtype) if value else np.zeros(like.shape, like.dtype))
+        # One number, stretched: it takes no memory until the training has its copy.
+        return constant(np.broadcast_to(np.asarray(value, like.dtype), like.shape))
 
     return tree.map(full, parameters)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.errors import ArgumentError, DataError, ShapeError
+from chainrule.errors import ArgumentError, DataError, ShapeError, check_choice, check_number
 from chainrule.nn.losses import CrossEntropyLoss, Loss, NLLLoss
 from chainrule.nn.module import Module
 from chainrule.nn.normalization import SmallBatchError
@@ -44,10 +44,8 @@ def targets(
     """Y as class indices (int32) for a classifier's loss, else as finite numbers in the training's precision."""
     array = _array(y, name)
     _finite(array, name, first)
-    if not isinstance(loss, (CrossEntropyLoss, NLLLoss)):
-        # A loss of the user's own gets whole numbers as whole numbers, since they may be labels.
-        whole = not isinstance(loss, Loss) and array.dtype.kind != "f"
-        return _cast(array, np.dtype(np.int32) if whole else dtype, name)
+    if not takes_labels(loss):
+        return _cast(array, target_dtype(array, loss, dtype), name)
     if array.dtype.kind == "f" and not np.array_equal(array, np.floor(array)):
         raise DataError(
             f"{type(loss).__name__} takes whole-number class labels",
@@ -66,6 +64,18 @@ def targets(
     return _cast(array, np.dtype(np.int32), name)
 
 
+def takes_labels(loss: Module) -> bool:
+    """Whether a loss takes class indices."""
+    return isinstance(loss, (CrossEntropyLoss, NLLLoss))
+
+
+def target_dtype(y: np.ndarray[Any, Any], loss: Module, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype in which a loss gets its targets."""
+    # A loss of the user's own gets whole numbers as whole numbers, since they may be labels.
+    whole = takes_labels(loss) or (not isinstance(loss, Loss) and y.dtype.kind != "f")
+    return np.dtype(np.int32) if whole else dtype
+
+
 def labels_fit(y: np.ndarray[Any, Any], classes: int, name: str = "y") -> None:
     """Refuse labels outside 0…K−1."""
     low, high = int(y.min()), int(y.max())
@@ -80,6 +90,18 @@ def labels_fit(y: np.ndarray[Any, Any], classes: int, name: str = "y") -> None:
         raise DataError(
             "labels outside the model's classes", where=name, expected=f"0…{classes - 1}", got=listed, hint=hint
         )
+
+
+def arguments(epochs: Any, batch_size: Any, shuffle: Any, early_stopping: Any, validation: Any) -> None:
+    """Refuse arguments of `fit` that are outside their range."""
+    check_number("epochs", epochs, low=1, integer=True)
+    if batch_size is not None:
+        check_number("batch_size", batch_size, low=1, integer=True)
+    check_choice("shuffle", shuffle, ("epoch", "once", "never"))
+    if early_stopping is not None:
+        check_number("early_stopping", early_stopping, low=1, integer=True)
+        if validation is None:
+            raise ArgumentError("nothing to judge by", where="early_stopping", hint="give validation=0.1 or (X, y)")
 
 
 def equal_lengths(X: np.ndarray[Any, Any], y: np.ndarray[Any, Any], names: str = "X and y") -> None:
@@ -121,8 +143,10 @@ def fit_together(optimizer: Optimizer, penalty: Sequence[Penalty], clip: Clip | 
         )
 
 
-def batch_size(given: int | None, rows: int, optimizer: Optimizer) -> int:
-    """The rows of a step: by default 32, or all of them where the optimizer needs all."""
+def batch_size(given: int | None, rows: int, optimizer: Optimizer, notes: list[str] | None = None) -> int:
+    """The rows of a step: by default 32, or all of them where the optimizer needs all; fewer than given are noted."""
+    if given is not None and given > rows and notes is not None:
+        notes.append(f"batch_size {given} is more than the {rows} rows: each step uses all {rows}")
     if given is None:
         return rows if optimizer.full_batch else min(BATCH_SIZE, rows)
     if optimizer.full_batch and given < rows:
@@ -168,15 +192,19 @@ def fraction(share: Any) -> None:
         )
 
 
+def held(rows: int, share: float) -> int:
+    """How many rows a share of them is: at least one, and at least one is left."""
+    if rows < 2:
+        raise DataError("too few rows to hold some out", where="validation", expected="at least 2", got=rows)
+    return min(max(1, round(rows * share)), rows - 1)
+
+
 def split(X: Any, y: Any, share: float, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Rows to train on and rows to validate on: a random share of the rows, at least one on each side."""
     fraction(share)
-    rows = len(X)
-    if rows < 2:
-        raise DataError("too few rows to hold some out", where="validation", expected="at least 2", got=rows)
-    order = np.random.Generator(np.random.Philox(key=[seed, 2**32])).permutation(rows)
-    held = min(max(1, round(rows * share)), rows - 1)
-    return np.sort(order[held:]), np.sort(order[:held])
+    out = held(len(X), share)
+    order = np.random.Generator(np.random.Philox(key=[seed, 2**32])).permutation(len(X))
+    return np.sort(order[out:]), np.sort(order[:out])
 
 
 def _array(values: Any, name: str) -> np.ndarray[Any, Any]:

@@ -22,6 +22,7 @@ class History:
         trace_seconds: how long it took to make the graphs of the step and the evaluation; 0 where they stood already.
         compile_seconds: how long it took to make a program of them, importing the compiler included.
         from_cache: whether the compiled program was kept from an earlier process; None where nothing was compiled.
+        memory: the peak in bytes that was stated before the training started, the `peak` of `Trainer.estimate`.
         stopped: why it ended: "finished", "early stopping" or "interrupted".
         best_epoch: the epoch (from 1) whose parameters were kept, where early stopping chose one.
         backend: "numpy" or "xla".
@@ -37,6 +38,7 @@ class History:
     trace_seconds: float = 0.0
     compile_seconds: float = 0.0
     from_cache: bool | None = None
+    memory: int = 0
     stopped: str = "finished"
     best_epoch: int | None = None
     backend: str = ""

@@ -107,9 +107,6 @@ class Loop:
             self._drawn = {later: load.order(later) for later in coming}
         train = np.asarray(outcome.train, np.float64)
         seconds = time.perf_counter() - before
-        if outcome.made is not None:
-            self.history.compiled(outcome.made)
-            seconds -= outcome.made.seconds
         self._pace(seconds, span.last * (span.stop - span.start))
         evaluated = [np.asarray(records, np.float64) for records in outcome.evaluate]
         return self._note(epoch, span, load.shift, orders, train[: span.last, span.start : span.stop], evaluated)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule import backends
+from chainrule import backends, tree
 from chainrule.backends.loop import LoopProgram, Schedule
 from chainrule.graph.graph import Graph
+from chainrule.optim.plateau import Plateau
 from chainrule.train.history import History
 from chainrule.train.step import Step
 
@@ -29,12 +31,15 @@ class Plan:
     schedule: Schedule
     _program: LoopProgram | None = None
 
-    def program(self, history: History) -> LoopProgram:
-        """The program, which the compiled backend finishes at its first call."""
+    def program(self, history: History, state: Any, arrays: Sequence[Any]) -> LoopProgram:
+        """The program for a state and data of these shapes, made where it has not been."""
+        began = time.perf_counter()
         if self._program is None:
-            began = time.perf_counter()
             self._program = backends.get(self.backend).compile_schedule(self.schedule)
             history.compile_seconds += time.perf_counter() - began
+        made = self._program.make(tree.flatten(state)[0], arrays)
+        if made is not None:
+            history.compiled(made)
         return self._program
 
     def runs(self, epochs: int) -> tuple[list[Graph], list[int]]:
@@ -47,6 +52,26 @@ class Plan:
         ]
         graphs, runs = zip(*found, strict=True)
         return list(graphs), list(runs)
+
+
+class Prepared(NamedTuple):
+    """What runs a training.
+
+    Attributes:
+        name: of the backend.
+        backend: itself.
+        step: what a step is made of.
+        seen: what the schedule has made of the losses so far.
+        plan: the phases.
+        program: made of them.
+    """
+
+    name: str
+    backend: ModuleType
+    step: Step
+    seen: Plateau
+    plan: Plan
+    program: LoopProgram
 
 
 def scheduled(step: Step, state: Any, arrays: Sequence[np.ndarray[Any, Any]], batch: int, block: int) -> Schedule:

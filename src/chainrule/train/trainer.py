@@ -16,26 +16,27 @@ from chainrule.data.streams import Stream
 from chainrule.errors import ArgumentError, check_choice, check_number
 from chainrule.graph.graph import Graph
 from chainrule.nn.layers import Lambda
-from chainrule.nn.losses import CrossEntropyLoss, NLLLoss
 from chainrule.nn.module import Module
 from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
 from chainrule.optim.schedules import Schedule as LearningRate
 from chainrule.train import checkpoint as files
-from chainrule.train import checks, inference, machine
+from chainrule.train import checks, inference, machine, memory
 from chainrule.train.diagnose import not_finite_error
 from chainrule.train.feeds import streaming
-from chainrule.train.feeds.feed import Feed, InMemory
+from chainrule.train.feeds.arrays import foreseen, in_memory
+from chainrule.train.feeds.feed import Feed
 from chainrule.train.fitting import Fitting, Keeper, observed
 from chainrule.train.history import History
 from chainrule.train.inference import BLOCK
 from chainrule.train.loop import RETURN_EVERY, Loop, NotFinite
 from chainrule.train.machine import Place
+from chainrule.train.memory import Estimate
 from chainrule.train.metrics import chosen
-from chainrule.train.plan import Plan, scheduled
+from chainrule.train.plan import Plan, Prepared, scheduled
 from chainrule.train.progress import Bar, Silent
 from chainrule.train.recipe import to_recipe
-from chainrule.train.step import Step
+from chainrule.train.step import State, Step
 
 LARGE = 1_000_000
 """Parameters from which on it is worth some milliseconds to give freed memory back."""
@@ -178,20 +179,15 @@ class Trainer:
             NotFiniteError: the loss became NaN or infinite; names the step, the layer and the operation. The model
                 keeps the last finite parameters.
         """
-        _check_what_is_asked(epochs, batch_size, shuffle, early_stopping, validation)
+        checks.arguments(epochs, batch_size, shuffle, early_stopping, validation)
         if resume and checkpoint is None:
             raise ArgumentError("nothing to resume from", where="resume", hint="give checkpoint=, the folder")
         self.history = History()
         began = time.perf_counter()
         feed = self._feed(X, y, validation)
-        rows = feed.rows
-        if batch_size is not None and batch_size > rows:
-            self.history.notes.append(
-                f"batch_size {batch_size} is more than the {rows} rows: each step uses all {rows}"
-            )
-        batch_size = checks.batch_size(batch_size, rows, self.optimizer)
-        fitting = Fitting(epochs, batch_size, shuffle, early_stopping, tuple(callbacks), checkpoint)
-        feed.divide(fitting.batch_size)
+        size = checks.batch_size(batch_size, feed.rows, self.optimizer, self.history.notes)
+        fitting = Fitting(epochs, size, shuffle, early_stopping, tuple(callbacks), checkpoint)
+        feed.divide(size)
         self.history.notes += feed.notes
         best = files.Best()
         if resume and checkpoint is not None and files.exists(checkpoint):
@@ -208,35 +204,15 @@ class Trainer:
 
     def _feed(self, X: Any, y: Any, validation: Any) -> Feed:
         if not isinstance(X, Stream):
-            if y is None:
-                raise ArgumentError("no targets", where="y", hint="only a chainrule.data.stream has its own")
-            return InMemory(self._arrays(X, y, validation))
+            return in_memory(self, X, y, validation)
         feed = streaming.feed(self, X, y, validation)
         self.labels_fit(feed.sample, feed.labels)
         return feed
 
-    def _arrays(self, X: Any, y: Any, validation: Any) -> list[np.ndarray[Any, Any]]:
-        """X and y to train on, and X and y to validate on where that is wanted: checked, standardised."""
-        dtype = self.dtype
-        X, y = checks.features(X, dtype), checks.targets(y, self.loss, dtype)
-        checks.equal_lengths(X, y)
-        arrays = [X, y]
-        if isinstance(validation, (tuple, list)) and len(validation) == 2:
-            arrays += checks.held_out(validation[0], validation[1], self.loss, dtype)
-        elif validation is not None:
-            train, kept = checks.split(X, y, validation, self.seed)
-            arrays = [X[train], y[train], X[kept], y[kept]]
-        if self.normalize is not None and self.standardizer is None:
-            self.standardizer = Standardizer.fit(arrays[0], self.normalize)
-        if self.standardizer is not None:
-            arrays[::2] = [self.standardizer(array) for array in arrays[::2]]
-        self.labels_fit(arrays[0], dict(zip(("y", "validation y"), arrays[1::2], strict=False)))
-        return arrays
-
     def labels_fit(self, X: np.ndarray[Any, Any], labels: dict[str, np.ndarray[Any, Any]]) -> None:
         """Refuse rows that the model does not take, and labels that are not among a classifier's outputs."""
         output = self.step("numpy").prediction(X[:1]).outputs[0]
-        if isinstance(self.loss, (CrossEntropyLoss, NLLLoss)):
+        if checks.takes_labels(self.loss):
             for name, y in labels.items():
                 checks.labels_fit(y, output.shape[-1], name)
 
@@ -249,18 +225,59 @@ class Trainer:
             self.seed, self.dtype, packed, machine.PRECISIONS[self.precision].products,
         )  # fmt: skip
 
+    def estimate(
+        self,
+        X: Any,
+        y: Any = None,
+        epochs: int = 20,
+        batch_size: int | None = None,
+        validation: float | tuple[Any, Any] | None = None,
+        early_stopping: int | None = None,
+        callbacks: Sequence[Callable[[Trainer], Any]] = (),
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> Estimate:
+        """What memory `fit` with these arguments will take; the program is made, and `fit` then uses it.
+
+        Nothing is trained, and the trainer stays as it is. Of arrays only shapes and dtypes matter, and y may be left
+        out; a stream is read through once.
+
+        Raises:
+            ShapeError, ArgumentError: as `fit`.
+        """
+        checks.arguments(epochs, batch_size, "epoch", early_stopping, validation)
+        standardizer = self.standardizer
+        feed = self._feed(X, y, validation) if isinstance(X, Stream) else foreseen(self, X, y, validation)
+        try:
+            size = checks.batch_size(batch_size, feed.rows, self.optimizer)
+            fitting = Fitting(epochs, size, "epoch", early_stopping, tuple(callbacks), checkpoint)
+            feed.divide(size)
+            with self._place.entered():
+                prepared, state = self._prepared(feed, fitting, History())
+                return memory.stated(prepared, state, feed, fitting, self.optimizer_state)
+        finally:
+            feed.close()
+            self.standardizer = standardizer
+
+    def _prepared(self, feed: Feed, fitting: Fitting, history: History) -> tuple[Prepared, State]:
+        """What runs the training, and the state to begin with."""
+        rate = None if self.schedule is None else self.schedule.bind(fitting.epochs * feed.steps, feed.steps)
+        name = self._choose(feed, fitting, rate, history)
+        machine.check_precision(self.precision, name)
+        step, seen = self.step(name, rate), observed(rate, history)
+        state = step.state(self.optimizer_state, self.steps, self.steps - history.epochs * feed.steps, seen.factor)
+        plan = self._plan(name, step, state, feed.arrays, fitting, history)
+        program = plan.program(history, state, feed.arrays)
+        return Prepared(name, backends.get(name), step, seen, plan, program), state
+
     def _run(self, feed: Feed, fitting: Fitting, best: files.Best, progress: bool) -> None:
-        steps_per_epoch = feed.steps
-        rate = None if self.schedule is None else self.schedule.bind(fitting.epochs * steps_per_epoch, steps_per_epoch)
-        self.history.backend = self._choose(feed, fitting, rate)
-        machine.check_precision(self.precision, self.history.backend)
-        backend, step = backends.get(self.history.backend), self.step(self.history.backend, rate)
-        first = self.history.epochs
+        history = self.history
+        first = history.epochs
         begun = self.epochs - first
-        seen = observed(rate, self.history)
-        state = step.state(self.optimizer_state, self.steps, self.steps - first * steps_per_epoch, seen.factor)
-        plan = self._plan(self.history.backend, step, state, feed.arrays, fitting)
-        schedule, compiled = plan.schedule, plan.program(self.history)
+        prepared, state = self._prepared(feed, fitting, history)
+        name, backend, step, seen, plan, program = prepared
+        estimate = memory.stated(prepared, state, feed, fitting, self.optimizer_state)
+        memory.check(estimate, feed.room(backend).there, backend.device_memory())
+        history.backend, history.memory = name, estimate.peak
         leaves, structure = tree.flatten(state)
         keeper = Keeper(fitting, self, step, structure, begun, best, seen)
         # From here on the state lives where the program runs; large networks must not have it twice.
@@ -268,16 +285,16 @@ class Trainer:
         self.optimizer_state = None
         feed.begin(fitting, self.seed, begun, backend)
         loop = Loop(
-            compiled, backend, schedule, backend.put(leaves), feed,
-            self.metrics, keeper.rate, self.history, Bar(fitting.epochs, feed.notes) if progress else Silent(),
+            program, backend, plan.schedule, backend.put(leaves), feed,
+            self.metrics, keeper.rate, history, Bar(fitting.epochs, feed.notes) if progress else Silent(),
             keeper.at_epoch_end if keeper.watches else None,
-            RETURN_EVERY / seconds(schedule.train.graph, self.history.backend), summed=self.summed,
+            RETURN_EVERY / seconds(plan.schedule.train.graph, name), summed=self.summed,
         )  # fmt: skip
         try:
             if not keeper.has_ended():
                 loop.run(first, fitting.epochs)
         except NotFinite as stop:
-            raise not_finite_error(stop, loop, step, steps_per_epoch) from None
+            raise not_finite_error(stop, loop, step, feed.steps) from None
         finally:
             loop.progress.close()
             keeper.finish(loop)
@@ -291,14 +308,16 @@ class Trainer:
         """Whether the loss of a batch is the sum over its rows."""
         return getattr(self.loss, "reduction", "mean") == "sum"
 
-    def _choose(self, feed: Feed, fitting: Fitting, rate: LearningRate | None) -> str:
+    def _choose(self, feed: Feed, fitting: Fitting, rate: LearningRate | None, history: History) -> str:
         if self._place.settled:
             return self._place.settled
         step = self.step("numpy", rate)
         epochs = fitting.epochs * max(1, round(feed.rows / len(feed.arrays[0])))
-        return choose(*self._plan("numpy", step, step.state(), feed.arrays, fitting).runs(epochs))
+        return choose(*self._plan("numpy", step, step.state(), feed.arrays, fitting, history).runs(epochs))
 
-    def _plan(self, backend: str, step: Step, state: Any, arrays: list[np.ndarray[Any, Any]], fitting: Fitting) -> Plan:
+    def _plan(
+        self, backend: str, step: Step, state: State, arrays: Sequence[Any], fitting: Fitting, history: History
+    ) -> Plan:
         """What to run on a backend; the last plan again where nothing that it depends on has changed."""
         key = (
             self.device, fitting.batch_size, tuple((a.shape, a.dtype) for a in arrays), repr(step.schedule),
@@ -308,7 +327,7 @@ class Trainer:
             began = time.perf_counter()
             schedule = scheduled(step, state, arrays, fitting.batch_size, BLOCK)
             self._plans[backend] = Plan(key, backend, schedule)
-            self.history.trace_seconds += time.perf_counter() - began
+            history.trace_seconds += time.perf_counter() - began
         return self._plans[backend]
 
     def step_graph(self, X: Any, y: Any, batch_size: int = 32) -> Graph:
@@ -358,14 +377,3 @@ class Trainer:
             RunError: the folder is not such a one, or is damaged.
         """
         return files.load(path, Trainer, model)
-
-
-def _check_what_is_asked(epochs: Any, batch_size: Any, shuffle: Any, early_stopping: Any, validation: Any) -> None:
-    check_number("epochs", epochs, low=1, integer=True)
-    if batch_size is not None:
-        check_number("batch_size", batch_size, low=1, integer=True)
-    check_choice("shuffle", shuffle, ("epoch", "once", "never"))
-    if early_stopping is not None:
-        check_number("early_stopping", early_stopping, low=1, integer=True)
-        if validation is None:
-            raise ArgumentError("nothing to judge by", where="early_stopping", hint="give validation=0.1 or (X, y)")

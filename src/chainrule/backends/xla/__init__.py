@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.backends.xla.devices import device, device_name, find_device, lacking, running_on
+from chainrule.backends.xla.devices import device, device_memory, device_name, find_device, lacking, running_on
 from chainrule.backends.xla.fleet import compile_fleet
 from chainrule.backends.xla.kept import keeping
 from chainrule.backends.xla.loops import compile_schedule
@@ -21,10 +21,12 @@ from chainrule.backends.xla.lower import function
 from chainrule.graph.graph import Graph
 
 __all__ = [
-    "compile_fleet", "compile_graph", "compile_schedule", "device", "device_name", "find_device", "get", "hold",
-    "lacking", "put", "running_on", "view",
+    "compile_fleet", "compile_graph", "compile_schedule", "device", "device_memory", "device_name", "find_device",
+    "get", "held_bytes", "hold", "lacking", "put", "running_on", "view",
 ]  # fmt: skip
 
+ALIGNED = 64
+"""Bytes that the address of an array must be a multiple of for XLA to use it on a CPU without a copy."""
 Program = Callable[[Sequence[Any]], list[Any]]
 
 
@@ -72,3 +74,9 @@ def hold(arrays: Sequence[Any]) -> list[Any]:
 
     with jax.enable_x64(True):
         return [jax.device_put(a, may_alias=True) for a in arrays]
+
+
+def held_bytes(arrays: Sequence[Any]) -> int:
+    """The bytes that `hold` takes for these arrays: XLA uses those as they are that begin where its own would."""
+    own = device_name() == "cpu"
+    return sum(a.nbytes for a in arrays if not (own and a.flags.c_contiguous and a.ctypes.data % ALIGNED == 0))

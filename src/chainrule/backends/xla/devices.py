@@ -57,6 +57,14 @@ def device_name() -> str:
     return name
 
 
+def device_memory() -> tuple[int, int] | None:
+    """Bytes in use and bytes free on a device with memory of its own; None where programs use the system's."""
+    stated = None if device_name() == "cpu" else device().memory_stats()
+    if not stated or "bytes_limit" not in stated:
+        return None
+    return stated["bytes_in_use"], stated["bytes_limit"] - stated["bytes_in_use"]
+
+
 def lacking(precision: str) -> str | None:
     """What would be needed for a precision that is not to be had on the device; None where it is."""
     if precision == "tf32" and not has_tf32():

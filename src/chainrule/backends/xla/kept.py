@@ -76,6 +76,14 @@ class Program:
                 raise
             return lowered.compile()
 
+    @property
+    def extra(self) -> int:
+        """The bytes that a call takes besides its arguments, as far as the compiler says it, once it is compiled."""
+        stated = self._compiled.memory_analysis()
+        if stated is None:
+            return 0
+        return int(stated.temp_size_in_bytes + stated.output_size_in_bytes - stated.alias_size_in_bytes)
+
     def __call__(self, *arguments: Any) -> Any:
         """The function's value."""
         self.make(*arguments)

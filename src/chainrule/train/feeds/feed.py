@@ -34,6 +34,20 @@ class Load(NamedTuple):
     shift: int
 
 
+class Room(NamedTuple):
+    """The bytes of memory that the rows of a training take besides what the user holds.
+
+    Attributes:
+        training: while the program runs.
+        before: at most until then, while they are made ready.
+        there: of all this, what is there already.
+    """
+
+    training: int
+    before: int
+    there: int
+
+
 class Feed(Protocol):
     """The rows of a training.
 
@@ -61,6 +75,9 @@ class Feed(Protocol):
     def divide(self, batch: int) -> None:
         """Take steps of so many rows."""
 
+    def room(self, backend: ModuleType) -> Room:
+        """The memory that rows take."""
+
     def begin(self, fitting: Fitting, seed: int, begun: int, backend: ModuleType) -> None:
         """Get ready for a training whose epochs count from `begun`."""
 
@@ -73,9 +90,18 @@ class Feed(Protocol):
 
 @dataclass
 class InMemory:
-    """All rows at once."""
+    """All rows at once.
+
+    Attributes:
+        own: which of the arrays were made for the training.
+        there: whether those have been made.
+        making: the most bytes that making them takes meanwhile.
+    """
 
     arrays: list[np.ndarray[Any, Any]]
+    own: list[bool]
+    there: bool = True
+    making: int = 0
     steps: int = field(default=0, init=False)
     notes: list[str] = field(default_factory=list, init=False)
     _load: Load = field(init=False)
@@ -94,15 +120,23 @@ class InMemory:
         """Take steps of so many rows."""
         self.steps = -(-self.rows // batch)
 
+    def room(self, backend: ModuleType) -> Room:
+        """The memory of arrays that were made for the training, or are copied to where the programs run."""
+        made = sum(array.nbytes for array, own in zip(self.arrays, self.own, strict=True) if own)
+        copies = [backend.held_bytes([array]) for array in self.arrays]
+        stay = [copy or own * a.nbytes for a, own, copy in zip(self.arrays, self.own, copies, strict=True)]
+        return Room(sum(stay), max(self.making, made + sum(copies)), made if self.there else 0)
+
     def begin(self, fitting: Fitting, seed: int, begun: int, backend: ModuleType) -> None:
-        """Put the arrays where the programs run."""
+        """Put the arrays where the programs run; of those that were made for the training, nothing else is kept."""
 
         @functools.lru_cache(1)
         def order(epoch: int) -> Any:
             """The order of the rows, drawn once for all the calls that an epoch takes; a single step takes no order."""
             return np.arange(self.rows) if self.steps == 1 else fitting.order(self.rows, seed, begun + epoch)
 
-        self._load = Load(backend.hold(self.arrays), order, 0, self.steps, 0)
+        self.arrays = backend.hold(self.arrays)
+        self._load = Load(self.arrays, order, 0, self.steps, 0)
 
     def load(self, epoch: int, step: int) -> Load:
         """The whole epoch."""

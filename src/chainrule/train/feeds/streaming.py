@@ -20,7 +20,7 @@ from chainrule.data.standardize import Standardizer
 from chainrule.data.streams import CHUNK, Stream
 from chainrule.errors import ArgumentError, DataError
 from chainrule.train import checks
-from chainrule.train.feeds.feed import Load
+from chainrule.train.feeds.feed import Load, Room
 from chainrule.train.fitting import Fitting
 from chainrule.train.look import Look
 
@@ -117,9 +117,17 @@ class StreamFeed:
     @property
     def bytes(self) -> int:
         """The memory that rows take during the training."""
-        chunks = min(self.parts, 2) * min(self.rows, self._part_rows) * self._row_bytes
-        held = [*self._held, *(self.stream.test or ())]
-        return chunks + sum(array.nbytes for array in held)
+        return self._chunk_bytes + sum(array.nbytes for array in (*self._held, *(self.stream.test or ())))
+
+    @property
+    def _chunk_bytes(self) -> int:
+        return min(self.parts, 2) * min(self.rows, self._part_rows) * self._row_bytes
+
+    def room(self, backend: ModuleType) -> Room:
+        """The memory of the chunks, and of the rows that are held out."""
+        there = sum(array.nbytes for array in self._held)
+        taken = self._chunk_bytes + there + backend.held_bytes(self._held)
+        return Room(taken, taken, there)
 
     def begin(self, fitting: Fitting, seed: int, begun: int, backend: ModuleType) -> None:
         """Make room for the chunks."""

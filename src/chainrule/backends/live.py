@@ -1,0 +1,103 @@
+"""How much memory the interpreter needs for a graph: the values that are alive at once, at the worst moment.
+
+The interpreter frees each value after its last use, so that its plan tells what is alive when. A view takes no memory
+of its own, but keeps what it looks into. A kernel may hold arrays of its own besides its result.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from chainrule.graph.graph import LEAVES, Graph
+from chainrule.graph.ops import BUNDLE, Slot, parts
+from chainrule.graph.tensor import Tensor
+
+VIEWS = frozenset({"identity", "settle", "stop_gradient", "broadcast_to", "transpose", "flip", "reshape", "project"})
+"""Operations whose result is a view of their operand; a `getitem` without index arrays is another."""
+OWN = {
+    "sigmoid": 1.0, "softplus": 2.0, "silu": 1.0, "gelu": 1.0, "leaky_relu": 1.25, "elu": 1.25,
+    "squared_error": 1.0, "absolute_error": 1.0, "huber": 3.0, "binary_cross_entropy": 3.0,
+    "binary_cross_entropy_with_logits": 2.0, "softmax": 1.0, "log_softmax": 1.0, "cross_entropy": 2.25,
+    "std": 3.0, "standardize": 2.0, "batch_norm": 2.0, "layer_norm": 2.0, "random_uniform": 3.0,
+}  # fmt: skip
+"""What a kernel holds besides its operands and its result, in arrays of the size of its largest one; else nothing."""
+ROUNDED = 6.5
+"""The same for a product whose operands are rounded."""
+LITTLE = 2**20
+"""Bytes of all values of a graph together below which it is not worth finding out which are alive at once."""
+
+
+def live_bytes(graph: Graph, viewed: set[int]) -> int:
+    """The most bytes that are alive at once while a graph is interpreted, its inputs and constants not counted.
+
+    Args:
+        graph: any graph.
+        viewed: nodes whose result is a view, besides those of the operations in `VIEWS`.
+    """
+    total = sum(nbytes(node) + _own(node) for node in graph.nodes if node.op not in LEAVES)
+    if total < LITTLE:
+        return total
+    holder, sizes = _holders(graph, viewed)
+    last = {holder[x.id]: node.id for node in graph.nodes for x in node.inputs}
+    kept = {holder[y.id] for y in graph.outputs}
+    freed: dict[int, int] = {}
+    for held, user in last.items():
+        if held in sizes and held not in kept:
+            freed[user] = freed.get(user, 0) + sizes[held]
+    now = most = 0
+    for node in graph.nodes:
+        now += sizes.get(node.id, 0)
+        most = max(most, now + _own(node))
+        now -= freed.get(node.id, 0)
+    return most
+
+
+def _holders(graph: Graph, viewed: set[int]) -> tuple[dict[int, int], dict[int, int]]:
+    """For each node the one whose memory holds its result, and how many bytes the holders made on the way take."""
+    holder: dict[int, int] = {}
+    sizes: dict[int, int] = {}
+    scattered: set[int] = set()
+    for node in graph.nodes:
+        if node.op in LEAVES:
+            holder[node.id] = node.id
+            continue
+        x = node.inputs[0]
+        copies = node.op == "reshape" and x.id in scattered
+        if node.id in viewed or (_is_view(node) and not copies):
+            holder[node.id] = holder[x.id]
+            if x.id in scattered or _scatters(node):
+                scattered.add(node.id)
+        else:
+            holder[node.id], sizes[node.id] = node.id, nbytes(node)
+    return holder, sizes
+
+
+def _is_view(node: Tensor) -> bool:
+    whole = node.op == "getitem" and not any(isinstance(entry, Slot) for entry in node.attrs["index"])
+    return whole or node.op in VIEWS
+
+
+def _scatters(node: Tensor) -> bool:
+    """Whether a view's elements do not lie one after the other, so that a reshape of it has to copy them."""
+    if node.op == "getitem":
+        first, *rest = node.attrs["index"]
+        return any(e != ("slice", None, None, None) for e in rest) or (
+            isinstance(first, tuple) and first[3] is not None
+        )
+    return node.op in ("broadcast_to", "transpose", "flip")
+
+
+def nbytes(node: Tensor) -> int:
+    """The bytes of a node's value."""
+    if node.dtype == BUNDLE:
+        return sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in parts(node.attrs))
+    return node.size * node.dtype.itemsize
+
+
+def _own(node: Tensor) -> int:
+    if node.op == "scan":
+        return live_bytes(node.attrs["body"], set())
+    times = ROUNDED if node.attrs.get("precision") else OWN.get(node.op, 0.0)
+    return int(times * max(nbytes(x) for x in (node, *node.inputs))) if times else 0

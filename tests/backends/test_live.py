@@ -1,0 +1,92 @@
+"""What the interpreter is said to hold at once is what it holds, by Python's own count of memory."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import nn
+from chainrule.backends import live
+from chainrule.backends import numpy as interpreter
+from chainrule.backends.numpy import compile_graph
+from chainrule.graph import functions as F
+
+rng = np.random.default_rng(0)
+# Large enough for NumPy to compute in place where it can, and for the graphs to be looked at node by node.
+X, T = rng.uniform(0.1, 0.9, (2, 600, 512)).astype(np.float32)
+ROW, WIDE = np.ones(512, np.float32), np.ones((512, 512), np.float32)
+LABELS = np.arange(600, dtype=np.int32) % 300
+
+
+def most(function):
+    """The result, and the most bytes that were held while it was made."""
+    function()
+    tracemalloc.start()
+    result = function()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return result, peak
+
+
+CALLS = {
+    "sigmoid": (X,), "softplus": (X,), "silu": (X,), "gelu": (X,), "relu": (X,), "tanh": (X,),
+    "leaky_relu": (X, 0.1), "elu": (X, 1.0),
+    "squared_error": (X, T), "absolute_error": (X, T), "huber": (X, T), "binary_cross_entropy": (X, T),
+    "binary_cross_entropy_with_logits": (X, T), "softmax": (X, 1), "log_softmax": (X, 1), "cross_entropy": (X, LABELS),
+    "std": (X, 0, 1e-5), "standardize": (X, 0, 1e-5), "batch_norm": (X, ROW, ROW, 0, 1e-5),
+    "layer_norm": (X, ROW, ROW, 1e-5), "linear": (X, WIDE, ROW), "exp": (X,), "cumsum": (X, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted({*live.OWN, *CALLS} - {"random_uniform"}))
+def test_what_a_kernel_holds_besides_its_result_is_as_the_table_says(name):
+    real = [x for x in CALLS[name] if isinstance(x, np.ndarray)]
+    fixed = [x for x in CALLS[name] if not isinstance(x, np.ndarray)]
+    graph = cr.trace(lambda *xs: getattr(F, name)(*xs, *fixed), *real)
+    _, peak = most(lambda: graph.run(*real))
+    assert live.live_bytes(graph, set()) == pytest.approx(peak, rel=0.15)
+
+
+def test_random_numbers_take_what_the_table_says():
+    drop = nn.Dropout(0.5)
+    trainer = cr.Trainer(nn.Sequential(drop, nn.Linear(512, 1)), nn.MSELoss(), cr.optim.SGD(0.1), backend="numpy")
+    state, y = trainer.step("numpy").state(), X[:, :1]
+    graph = trainer.step("numpy").training(state, X, y, 600)
+    assert any(node.op == "random_uniform" for node in graph.nodes)
+    stated, peak = _stated_and_held(graph, [*cr.tree.flatten(state)[0], X, y, np.arange(600, dtype=np.int32) % 300])
+    assert stated == pytest.approx(peak, rel=0.05)
+
+
+def _stated_and_held(graph, values):
+    program = compile_graph(graph)
+    _, peak = most(lambda: program(values))
+    return live.live_bytes(graph, interpreter._stretched_by_numpy(graph)), peak
+
+
+@pytest.mark.parametrize("optimizer", [cr.optim.Adam(), cr.optim.LBFGS()], ids=["Adam", "LBFGS"])
+def test_a_whole_step_holds_what_is_stated(optimizer):
+    inside = [nn.Linear(512, 256), nn.BatchNorm(256), nn.GELU(), nn.Linear(256, 256), nn.SiLU(), nn.LayerNorm(256)]
+    trainer = cr.Trainer(nn.Sequential(*inside, nn.Linear(256, 300)), nn.CrossEntropyLoss(), optimizer, backend="numpy")
+    step = trainer.step("numpy")
+    state = step.state()
+    graph = step.training(state, X, LABELS, 600)
+    stated, peak = _stated_and_held(graph, [*cr.tree.flatten(state)[0], X, LABELS, LABELS])
+    assert stated == pytest.approx(peak, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "f"),
+    {
+        "views take nothing": lambda x: cr.exp(x).T[2:].reshape(-1, 1)[::2].sum(),
+        "a turned array is copied to be reshaped": lambda x: cr.exp(x).T.reshape(-1) * 2.0,
+        "the rows of a slice are not": lambda x: cr.exp(x)[10:500].reshape(-1) * 2.0,
+        "a stretched operand is not made": lambda x: cr.exp(x) * cr.sum(x, 0),
+        "a loop keeps what it gives for every step": lambda x: cr.scan(lambda c, t: (c * t, cr.exp(c)), x[0], x)[1],
+    }.items(),
+    ids=lambda case: case if isinstance(case, str) else "",
+)
+def test_memory_is_counted_where_it_is_taken(name, f):
+    graph = cr.trace(f, X).simplify()
+    stated, peak = _stated_and_held(graph, [X])
+    assert stated == pytest.approx(peak, rel=0.05)
