@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,8 +12,10 @@ import polars as pl
 import pytest
 
 import chainrule as cr
+from chainrule.cli import fit as fit_module
 from chainrule.cli import runs
 from chainrule.cli.options import ACTIVATIONS, OPTIMIZERS, SCHEDULES
+from chainrule.data import memory
 from chainrule.errors import RunError
 
 SHORT = ("--epochs", 4, "--layers", "8")
@@ -87,6 +90,7 @@ def test_the_summary_says_what_a_person_wants_to_know(command, table):
         "always '",
     ):
         assert part in out
+    assert re.search(r"backend \w+, \d+ MB of memory at the peak\n", out)
     for part in ("accuracy", "run: runs/table", "4 epochs", "test (12 rows)", "network 1-8-2"):
         assert part in out
 
@@ -96,6 +100,7 @@ def test_json_is_one_object_and_the_last_line_of_the_output(command):
     assert status == 0
     assert out.count("\n") == 1
     assert json.loads(out)["target"] == "target"
+    assert json.loads(out)["memory"] > 10**7
     assert "epoch" in err
 
 
@@ -302,12 +307,60 @@ def test_an_interrupted_run_is_kept_and_goes_on(fit, folder, outside):
         ("--schedule", "cos", "expected one of 'cosine'"),
         ("--backend", "cuda", "expected one of"),
         ("--task", "cluster", "expected one of"),
+        ("--precision", "float16", "expected one of 'bfloat16', 'float64', 'float32', 'tf32', got 'float16'"),
+        ("--device", "cuda", "expected one of 'cpu', "),
     ],
 )
 def test_a_bad_option_is_refused_before_anything_is_loaded(refused, option, value, message):
     line = refused("fit", "no-such-table.csv", option, value)
     assert option in line
     assert message in line
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    import jax
+
+    everything = jax.devices
+
+    def devices(kind=None):
+        if kind == "gpu":
+            raise RuntimeError("Unknown backend: 'gpu' requested, but no platforms that are instances of gpu")
+        return everything("cpu")
+
+    monkeypatch.setattr(jax, "devices", devices)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--device", "gpu"], "device: JAX finds no such device: expected gpu, got cpu; pip install 'chainrule[cuda]'"),
+        (["--device", "gpu", "--backend", "numpy"], "device: the NumPy backend runs on the CPU: got gpu; use backend="),
+        (["--precision", "tf32"], "precision: tf32 is not among what this machine computes in: expected an NVIDIA GPU"),
+        (["--precision", "tf32", "--backend", "numpy"], "precision: tf32 is not among what this machine computes in"),
+    ],
+    ids=["no GPU", "no GPU for NumPy", "no TF32", "no TF32 for NumPy"],
+)
+def test_what_the_machine_lacks_is_refused_in_one_line(refused, no_gpu, options, message):
+    assert message in refused("fit", "iris", *options)
+
+
+def test_a_training_that_does_not_fit_into_memory_is_refused_in_one_line(refused, monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 10**6)
+    line = refused("fit", "iris", "--layers", "4000,4000", "--backend", "numpy")
+    assert "fit: the training does not fit into memory: expected " in line
+    assert "got 1 MB; " in line
+
+
+def test_memory_that_runs_out_nevertheless_is_one_line_and_no_traceback(command, monkeypatch):
+    def fail(*_, **__):
+        np.empty(2**62, np.uint8)
+
+    monkeypatch.setattr(fit_module, "prepare", fail)
+    status, out, err = command("fit", "iris")
+    assert (status, out) == (1, "")
+    assert err.startswith("chainrule: error: memory is short: Unable to allocate 4.00 EiB")
+    assert err.count("\n") == 1
 
 
 def test_both_penalties_can_be_given(fit, folder):

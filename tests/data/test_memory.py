@@ -4,7 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from chainrule.data import memory
+from chainrule.data import load, memory
+from chainrule.errors import DataError
 
 
 def test_what_is_needed_grows_with_the_file(tmp_path):
@@ -23,6 +24,23 @@ def test_a_file_fits_into_half_of_what_is_free(tmp_path, monkeypatch, free, fits
     pl.DataFrame({"a": range(1000), "b": [0.5] * 1000}).write_parquet(tmp_path / "t.parquet")
     monkeypatch.setattr(memory, "available", lambda: free)
     assert memory.fits(tmp_path / "t.parquet") is fits
+
+
+def test_a_file_that_does_not_fit_is_refused_before_it_is_read_and_can_perhaps_be_streamed(tmp_path, monkeypatch):
+    X, y = np.random.default_rng(0).normal(size=(2000, 20)), np.zeros(2000)
+    np.savez_compressed(tmp_path / "small.npz", X=X, y=y)
+    np.savez(tmp_path / "plain.npz", X=X, y=y)
+    pl.DataFrame(X).write_csv(tmp_path / "t.csv")
+    monkeypatch.setattr(memory, "available", lambda: 1_000_000)
+    match = r"small.npz: does not fit into memory \(about 1.35 MB are needed, 1 MB are free\), and cannot be streamed"
+    with pytest.raises(DataError, match=match):
+        load(str(tmp_path / "small.npz"))
+    for name in ("plain.npz", "t.csv"):
+        with pytest.raises(DataError, match=rf"{name}: does not fit into memory .*chainrule.data.stream") as error:
+            load(str(tmp_path / name))
+        assert "\n" not in str(error.value)
+    monkeypatch.setattr(memory, "available", lambda: None)
+    assert load(str(tmp_path / "small.npz")).rows == 2000
 
 
 def test_the_container_may_have_less_than_the_system(monkeypatch):

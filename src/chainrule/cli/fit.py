@@ -219,6 +219,7 @@ def _results(trainer: cr.Trainer, prepared: Prepared | Streamed, options: Option
         "best_epoch": history.best_epoch,
         "stopped": history.stopped,
         "backend": history.backend,
+        "memory": history.memory,
         "trace_seconds": round(history.trace_seconds, 3),
         "compile_seconds": round(history.compile_seconds, 3),
         "from_cache": history.from_cache,

@@ -55,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say_error("interrupted")
         return FAILED
+    except MemoryError as error:
+        say_error(f"memory is short: {error or 'no more can be had'}; use a smaller batch, network or table")
+        return FAILED
     except BrokenPipeError:
         # Whoever read our output has seen enough; without this, the interpreter complains once more on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

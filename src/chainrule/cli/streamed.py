@@ -12,7 +12,6 @@ import numpy as np
 from chainrule.cli.options import Options
 from chainrule.data import BUNDLED, Preprocessor, Stream, memory, stream
 from chainrule.data.split import TEST, VALIDATION
-from chainrule.errors import DataError
 
 _COUNTED = 2**20
 """Targets that are counted at a time."""
@@ -100,20 +99,6 @@ def must_stream(table: str) -> bool:
         return table not in BUNDLED and not Path(table).exists() and bool(glob.has_magic(table))
     if memory.fits(table):
         return False
-    if Path(table).suffix.lower() == ".npz":
-        _check_readable(table)
+    if memory.only_whole(table) is not None:
+        raise memory.too_large(table)
     return True
-
-
-def _check_readable(path: str) -> None:
-    from chainrule.data.rows import in_npz
-
-    try:
-        in_npz(path)
-    except DataError as error:
-        free = memory.worded(memory.available() or 0)
-        raise DataError(
-            f"does not fit into memory (about {memory.worded(memory.needed(path))} are needed, {free} are free), "
-            f"and cannot be streamed: {error.what}",
-            where=path, hint=error.hint,
-        ) from None  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 
 import chainrule as cr
 from chainrule.data import Preprocessor
+from chainrule.data.memory import worded
 
 Rows = tuple[np.ndarray, np.ndarray]
 
@@ -75,7 +76,8 @@ def show(found: dict[str, Any]) -> None:
 def _trained(found: dict[str, Any]) -> str:
     kept = f", kept epoch {found['best_epoch']}" if found["best_epoch"] else ""
     stopped = "" if found["stopped"] == "finished" else f" ({found['stopped']})"
-    return f"{found['epochs']} epochs{stopped}{kept}, backend {found['backend']}"
+    peak = f"{worded(found['memory'])} of memory at the peak"
+    return f"{found['epochs']} epochs{stopped}{kept}, backend {found['backend']}, {peak}"
 
 
 def _took(found: dict[str, Any]) -> str:

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.data.batches import CSV, PARQUET, tables
-from chainrule.data.rows import npz_bytes
+from chainrule.data.rows import in_npz, npz_bytes
+from chainrule.errors import DataError
 
 SHARE = 0.5
 """Of the memory that is available, what a training in memory may be expected to take."""
+SMALL = 2**17
+"""Bytes of a file below which it is read without asking for memory."""
 TEXT_TIMES, CELL_BYTES, ARRAY_TIMES = 9, 32, 4
 """What reading and preparing takes at its height, measured: times the bytes of a text file, bytes a value of a table,
 times the bytes of arrays."""
@@ -39,6 +42,38 @@ def fits(source: Any) -> bool:
     """Whether a file can be expected to be trained on in memory."""
     free = available()
     return free is None or needed(source) <= SHARE * free
+
+
+def check(source: Any) -> None:
+    """Refuse a file that is larger, read as a whole, than the memory that is free.
+
+    Raises:
+        DataError: says what would be needed, what there is, and whether the file can be streamed.
+    """
+    free = available() if os.path.getsize(source) > SMALL else None
+    if free is not None and needed(source) > free:
+        raise too_large(source)
+
+
+def too_large(source: Any) -> DataError:
+    """The error for a file that does not fit."""
+    free = worded(available() or 0)
+    what = f"does not fit into memory (about {worded(needed(source))} are needed, {free} are free)"
+    whole = only_whole(source)
+    if whole is not None:
+        return DataError(f"{what}, and cannot be streamed: {whole.what}", where=str(source), hint=whole.hint)
+    hint = "read a part of it, or train on it as a stream: chainrule.data.stream, chainrule fit --stream"
+    return DataError(what, where=str(source), hint=hint)
+
+
+def only_whole(source: Any) -> DataError | None:
+    """Why a file can only be read as a whole; None where it can be read in parts."""
+    try:
+        if Path(source).suffix.lower() == ".npz":
+            in_npz(source)
+        return None
+    except DataError as error:
+        return error
 
 
 def worded(size: float) -> str:

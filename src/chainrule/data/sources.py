@@ -61,7 +61,7 @@ def load(source: str) -> Source:
     """The rows in a CSV, Parquet or `.npz` file, or in a bundled set.
 
     Raises:
-        DataError: if there is no such file or set, or the file cannot be used as it is.
+        DataError: if there is no such file or set, the file cannot be used as it is, or does not fit into memory.
 
     Example:
         >>> iris = load("iris")
@@ -76,6 +76,10 @@ def load(source: str) -> Source:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError("unknown kind of file", where=source, expected=", ".join(_READERS), got=repr(path.suffix))
+    # What knows how large a file is in memory knows how it is read in batches, which are sources again.
+    from chainrule.data import memory
+
+    memory.check(path)
     try:
         found = reader(path)
     except OSError as error:
