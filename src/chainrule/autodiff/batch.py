@@ -167,6 +167,10 @@ def _scan(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tenso
     return apply("scan", *operands, **{**node.attrs, "body": Graph(inner, outputs).simplify()})
 
 
+def _after(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
+    return apply("after", xs[0] if flags[0] else _repeat(xs[0], size), xs[1])
+
+
 def _project(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
     part = apply("project", xs[0], **node.attrs)
     return part if node.attrs["part"] < xs[0].attrs["carries"] else F.swapaxes(part, 0, 1)
@@ -179,6 +183,7 @@ _SOME: dict[str, SomeRow] = {
     "layer_norm": _layer_norm,
     "scan": _scan,
     "project": _project,
+    "after": _after,
 }
 _ALL: dict[str, Row] = {
     "broadcast_to": _broadcast_to,

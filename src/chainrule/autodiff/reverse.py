@@ -14,6 +14,7 @@ import numpy as np
 
 from chainrule import tree
 from chainrule.autodiff import fused_rules  # noqa: F401  # their rows are entered by importing them
+from chainrule.autodiff.regions import Recomputed
 from chainrule.autodiff.rules import RULES, Joint, NotDifferentiable, NotImplementedYet
 from chainrule.errors import DerivativeError, ShapeError
 from chainrule.graph import functions as F
@@ -26,6 +27,7 @@ def adjoints(outputs: Sequence[Tensor], seeds: Sequence[Tensor], wrt: Sequence[T
     """∂C/∂w for each w, where C is such that ∂C/∂output is the seed; zeros where C does not depend on w."""
     nodes = ancestors(outputs)
     reached = descendants([n for n in nodes if not n.detached], wrt)
+    again = Recomputed(nodes, outputs)
     found: dict[int, Any] = {}
     for output, seed in zip(outputs, seeds, strict=True):
         if output.id in reached:
@@ -35,13 +37,14 @@ def adjoints(outputs: Sequence[Tensor], seeds: Sequence[Tensor], wrt: Sequence[T
         g = found.get(node.id) if node.id in wanted else found.pop(node.id, None)
         if g is None or not node.inputs:
             continue
+        again.enter(node.region, g)
         with setting(module=node.module):
-            _hand_back(found, node, g, reached)
+            _hand_back(found, node, g, reached, again)
     return [found[w.id] if w.id in found else _zeros(w) for w in wrt]
 
 
-def _hand_back(found: dict[int, Any], node: Tensor, g: Any, reached: set[int]) -> None:
-    rule = RULES[node.op]
+def _hand_back(found: dict[int, Any], node: Tensor, g: Any, reached: set[int], again: Recomputed) -> None:
+    rule, copy = RULES[node.op], again.of(node, node.region)
     if node.op == "project":
         # The node it is a part of gets the adjoints of all its parts at once, as a dict.
         gathered = found.setdefault(node.inputs[0].id, {})
@@ -50,7 +53,7 @@ def _hand_back(found: dict[int, Any], node: Tensor, g: Any, reached: set[int]) -
         return
     if isinstance(rule, Joint):
         wanted = [x.id in reached and x.dtype.kind == "f" for x in node.inputs]
-        for x, given in zip(node.inputs, rule.adjoints(g, node, wanted, adjoints), strict=True):
+        for x, given in zip(node.inputs, rule.adjoints(g, copy, wanted, adjoints), strict=True):
             if given is not None:
                 _collect(found, x, given)
         return
@@ -58,11 +61,12 @@ def _hand_back(found: dict[int, Any], node: Tensor, g: Any, reached: set[int]) -
         return
     if isinstance(rule, NotImplementedYet):
         raise DerivativeError(f"the derivative of {node.op} is not implemented", where=node.label(), hint=rule.reason)
+    operands = [again.of(x, node.region) for x in node.inputs]
     for position, x in enumerate(node.inputs):
         if x.id in reached and x.dtype.kind == "f":
             adjoint = rule.adjoint(position)
             if adjoint is not None:
-                _collect(found, x, adjoint(g, node, *node.inputs))
+                _collect(found, x, adjoint(g, copy, *operands))
 
 
 def _collect(found: dict[int, Any], x: Tensor, g: Tensor) -> None:

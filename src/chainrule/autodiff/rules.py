@@ -75,6 +75,8 @@ def rule(name: str, text: str, *adjoints: Adjoint | None) -> None:
 
 rule("identity", "x̄ = g", lambda g, y, x: g)
 rule("settle", "x̄ = g", lambda g, y, x: g)
+# Its value does not depend on what it waits for.
+rule("after", "x̄ = g", lambda g, y, x, t: g, None)
 rule("negative", "x̄ = −g", lambda g, y, x: -g)
 rule("exp", "x̄ = g·y", lambda g, y, x: g * y)
 rule("expm1", "x̄ = g·(y + 1)", lambda g, y, x: g * (y + 1.0))

@@ -49,6 +49,7 @@ def _simple(name: str, build: Row) -> None:
 
 _simple("identity", lambda xp, a: lambda x: x)
 _simple("settle", lambda xp, a: lambda x: x)
+_simple("after", lambda xp, a: lambda x, t: x)
 _simple("stop_gradient", lambda xp, a: lambda x: x)
 _simple("cast", lambda xp, a: lambda x: x.astype(a["dtype"]))
 _simple("broadcast_to", lambda xp, a: lambda x: xp.broadcast_to(x, a["shape"]))

@@ -14,7 +14,9 @@ from chainrule.graph.graph import LEAVES, Graph
 from chainrule.graph.ops import BUNDLE, Slot, parts
 from chainrule.graph.tensor import Tensor
 
-VIEWS = frozenset({"identity", "settle", "stop_gradient", "broadcast_to", "transpose", "flip", "reshape", "project"})
+VIEWS = frozenset(
+    {"identity", "settle", "after", "stop_gradient", "broadcast_to", "transpose", "flip", "reshape", "project"}
+)
 """Operations whose result is a view of their operand; a `getitem` without index arrays is another."""
 OWN = {
     "sigmoid": 1.0, "softplus": 2.0, "silu": 1.0, "gelu": 1.0, "leaky_relu": 1.25, "elu": 1.25,

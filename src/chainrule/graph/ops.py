@@ -138,6 +138,9 @@ for _name, _formula in {
 define("where", "y = a where condition, else b", lambda condition, a, b: (a.shape, a.dtype), elementwise=True)
 
 
+define("after", "y = x, once t is known", lambda x, t: (x.shape, x.dtype))
+
+
 # ---- shape
 
 

@@ -33,12 +33,26 @@ class Call(NamedTuple):
     result: Any
 
 
+class Region:
+    """A part of a computation whose insides are not kept for the gradient, but computed again.
+
+    Attributes:
+        parent: the region around it.
+        given: what went into it, apart from weights.
+    """
+
+    __slots__ = ("given", "parent")
+
+    def __init__(self, parent: Region | None, given: tuple[Tensor, ...]) -> None:
+        self.parent, self.given = parent, given
+
+
 class _Mode:
     """What holds while nodes are made.
 
     Whether to record, whether a derivative is being taken, whether a graph is being made, the path of the module we are
-    in, whether lines are wanted, where each module of the running model is, a log of module calls where one is kept,
-    and the new values of buffers (by the id of the tensor that stands for one) where they are gathered.
+    in, the region, whether lines are wanted, where each module of the running model is, a log of module calls where one
+    is kept, and the new values of buffers (by the id of the tensor that stands for one) where they are gathered.
     """
 
     recording = True
@@ -46,6 +60,7 @@ class _Mode:
     tracing = False
     lines = False
     module = ""
+    region: Region | None = None
     paths: dict[int, str] = {}  # noqa: RUF012  # replaced, never changed
     calls: list[Call] | None = None
     updates: dict[int, tuple[Tensor, Tensor]] | None = None
@@ -90,6 +105,7 @@ class Tensor:
         value: the NumPy array, or None for a placeholder. Not to be written to.
         op: the operation's name, `inputs` its operands, `attrs` its settings.
         module: the path of the module it was made in, e.g. "fc1".
+        region: the region it was made in, or None.
         line: "file:line" of the user's code that made it, where tracing was asked for it.
         adjoint_of: the forward node whose gradient this is, or None.
         grad: after `backward()`, the gradient of a tensor made with `requires_grad=True`.
@@ -108,6 +124,7 @@ class Tensor:
         "module",
         "name",
         "op",
+        "region",
         "requires_grad",
         "shape",
         "value",
@@ -128,6 +145,7 @@ class Tensor:
     adjoint_of: Tensor | None
     line: str | None
     name: str | None
+    region: Region | None
 
     def __init__(
         self,
@@ -144,7 +162,7 @@ class Tensor:
         self.shape, self.dtype, self.value = shape, dtype, value
         self.requires_grad, self.name = requires_grad, name
         self.id = next(_counter)
-        self.module = mode.module
+        self.module, self.region = mode.module, mode.region
         self.line = _user_line() if mode.lines else None
         self.grad = self.adjoint_of = None
         self.detached = not mode.recording

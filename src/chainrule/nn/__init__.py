@@ -14,6 +14,7 @@ from chainrule.nn.activations import (
     Softplus,
     Tanh,
 )
+from chainrule.nn.checkpoint import Checkpoint
 from chainrule.nn.layers import Add, Dropout, Duplicate, Flatten, Identity, Lambda, Linear, Max, Sequential
 from chainrule.nn.losses import (
     BCELoss,
@@ -29,8 +30,8 @@ from chainrule.nn.module import Buffer, Module, Parameter, update
 from chainrule.nn.normalization import BatchNorm, LayerNorm
 
 __all__ = [
-    "ELU", "GELU", "SELU", "Add", "BCELoss", "BCEWithLogitsLoss", "BatchNorm", "Buffer", "CrossEntropyLoss", "Dropout",
-    "Duplicate", "Flatten", "HuberLoss", "Identity", "L1Loss", "Lambda", "LayerNorm", "LeakyReLU", "Linear",
-    "LogSoftmax", "Loss", "MSELoss", "Max", "Module", "NLLLoss", "Parameter", "ReLU", "Sequential", "SiLU", "Sigmoid",
-    "Softmax", "Softplus", "Tanh", "init", "update",
+    "ELU", "GELU", "SELU", "Add", "BCELoss", "BCEWithLogitsLoss", "BatchNorm", "Buffer", "Checkpoint",
+    "CrossEntropyLoss", "Dropout", "Duplicate", "Flatten", "HuberLoss", "Identity", "L1Loss", "Lambda", "LayerNorm",
+    "LeakyReLU", "Linear", "LogSoftmax", "Loss", "MSELoss", "Max", "Module", "NLLLoss", "Parameter", "ReLU",
+    "Sequential", "SiLU", "Sigmoid", "Softmax", "Softplus", "Tanh", "init", "update",
 ]  # fmt: skip

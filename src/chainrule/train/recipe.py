@@ -62,7 +62,7 @@ def from_recipe(recipe: Any) -> Any:
     arguments = {key: from_recipe(value) for key, value in recipe.items() if key != "type"}
     kind = _KNOWN.get(str(recipe.get("type")))
     try:
-        if kind is nn.Sequential:
+        if kind is not None and issubclass(kind, nn.Sequential):
             return kind(*arguments["layers"])
         if kind is not None:
             return kind(**arguments)
