@@ -90,7 +90,7 @@ def test_the_summary_says_what_a_person_wants_to_know(command, table):
         "always '",
     ):
         assert part in out
-    assert re.search(r"backend \w+, \d+ MB of memory at the peak\n", out)
+    assert re.search(r"backend \w+, [\d.]+ [MG]B of memory at the peak\n", out)
     for part in ("accuracy", "run: runs/table", "4 epochs", "test (12 rows)", "network 1-8-2"):
         assert part in out
 
