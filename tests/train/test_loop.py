@@ -21,8 +21,8 @@ X, Y = table()
 
 
 def return_every(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (loop_module, trainer_module):
-        monkeypatch.setattr(module, "RETURN_EVERY", seconds)
+    monkeypatch.setattr(loop_module, "RETURN_EVERY", seconds)
+    monkeypatch.setattr(loop_module, "AT_MOST", seconds)
 
 
 def trained(backend: str, **arguments: Any) -> tuple[cr.Trainer, list[Any]]:
@@ -75,6 +75,12 @@ def test_the_next_call_aims_at_the_time_between_returns_and_grows_at_most_eightf
     assert loop.steps_a_call == pytest.approx(50)
     loop._pace(seconds=1e-9, steps=50)
     assert loop.steps_a_call == pytest.approx(400)
+
+
+def test_slow_steps_go_on_for_longer_so_that_a_call_is_worth_its_cost() -> None:
+    assert loop_module.steps_a_call(0.001) == pytest.approx(200)
+    assert loop_module.steps_a_call(0.1) == pytest.approx(8)
+    assert loop_module.steps_a_call(0.5) == pytest.approx(2)
 
 
 # ---- Ctrl-C

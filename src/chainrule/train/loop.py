@@ -21,6 +21,13 @@ from chainrule.train.progress import Progress
 
 RETURN_EVERY = 0.2
 """Seconds between two returns of the program to Python, about."""
+AT_LEAST, AT_MOST = 8, 1.0
+"""Where that would be fewer steps than these, it may be so many seconds: a call with a large state has its own cost."""
+
+
+def steps_a_call(seconds: float) -> float:
+    """How many steps to ask for at once, where one takes so many seconds."""
+    return max(RETURN_EVERY / seconds, min(AT_LEAST, AT_MOST / seconds))
 
 
 class Interruptible(Protocol):
@@ -113,7 +120,7 @@ class Loop:
 
     def _pace(self, seconds: float, steps: int) -> None:
         """Aim the next call at `RETURN_EVERY`, at most eightfold the last, since a short one tells little."""
-        self.steps_a_call = min(RETURN_EVERY / max(seconds, 1e-9) * steps, 8 * max(self.steps_a_call, steps))
+        self.steps_a_call = min(steps_a_call(max(seconds, 1e-9) / steps), 8 * max(self.steps_a_call, steps))
 
     def _note(self, epoch: int, span: Span, shift: int, orders: Any, train: Any, evaluated: Sequence[Any]) -> int:
         """Write down the records (epochs, steps, numbers) of a call; gives the number of epochs that are whole now."""

@@ -29,7 +29,7 @@ from chainrule.train.feeds.feed import Feed
 from chainrule.train.fitting import Fitting, Keeper, observed
 from chainrule.train.history import History
 from chainrule.train.inference import BLOCK
-from chainrule.train.loop import RETURN_EVERY, Loop, NotFinite
+from chainrule.train.loop import Loop, NotFinite, steps_a_call
 from chainrule.train.machine import Place
 from chainrule.train.memory import Estimate
 from chainrule.train.metrics import chosen
@@ -288,7 +288,7 @@ class Trainer:
             program, backend, plan.schedule, backend.put(leaves), feed,
             self.metrics, keeper.rate, history, Bar(fitting.epochs, feed.notes) if progress else Silent(),
             keeper.at_epoch_end if keeper.watches else None,
-            RETURN_EVERY / seconds(plan.schedule.train.graph, name), summed=self.summed,
+            steps_a_call(seconds(plan.schedule.train.graph, name)), summed=self.summed,
         )  # fmt: skip
         try:
             if not keeper.has_ended():
