@@ -15,7 +15,7 @@ from chainrule_peers.turns import Measured, Pace, measure, to_stderr
 Series = Mapping[str, Mapping[str, Cell]]
 """Name of a series → name → cell. A cell may be in several; it is measured once, under its first name."""
 
-QUICK = Pace(rounds=2, seconds=0.05, longest_check=30, longest_epoch=2)
+QUICK = Pace(rounds=2, seconds=0.05, steps=1, longest_check=30, longest_epoch=2)
 
 
 def chosen(series: Series, only: Sequence[str] = ()) -> dict[str, Cell]:
@@ -71,7 +71,7 @@ def parser(description: str, series: Series, peers: Sequence[str]) -> argparse.A
     parser.add_argument("--only", default="", help="series or cells: " + ", ".join(series) + "; --list names the cells")
     parser.add_argument("--peers", default=",".join(peers), help="of " + ", ".join(peers))
     parser.add_argument("--rounds", type=int, default=5, help="how often each takes its turn")
-    parser.add_argument("--seconds", type=float, default=0.3, help="least length of a turn")
+    parser.add_argument("--seconds", type=float, default=0.4, help="least length of a turn")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here, after each cell")
     parser.add_argument("--again", action="store_true", help="go on with the cells that FILE does not have")
     parser.add_argument("--quick", action="store_true", help="two short rounds, to see that it runs")

@@ -32,13 +32,15 @@ class Pace:
     Attributes:
         rounds: how often each peer takes its turn.
         seconds: least length of a turn.
+        steps: least number of steps in a turn, so that what a call costs once does not count for much.
         longest_check: seconds for compiling and the steps of the check; a peer that needs more is left out.
         longest_epoch: likewise for one epoch.
         longest_cell: seconds for all peers; who is not ready after half of them is left out, rounds end with them.
     """
 
     rounds: int = 5
-    seconds: float = 0.3
+    seconds: float = 0.4
+    steps: int = 12
     longest_check: float = 60.0
     longest_epoch: float = 3.0
     longest_cell: float = math.inf
@@ -139,13 +141,13 @@ def _prepare(measured: Measured, name: str, worker: Asked, pace: Pace) -> None:
         _end(measured, name, worker, pace)
         raise Refused(f"one epoch takes {epoch:.0f} s")
     found = Found(checked["loss"], same, checked["first_call_s"], checked["peak_mb"])
-    found.epochs = _epochs(worker, epoch, pace)
+    found.epochs = _epochs(worker, epoch, pace, -(-pace.steps // cell.steps))
     measured.peers[name] = found
 
 
-def _epochs(worker: Asked, epoch: float, pace: Pace) -> int:
+def _epochs(worker: Asked, epoch: float, pace: Pace, least: int) -> int:
     """So many that a turn is long enough; fixed costs of a call make the first guess too small."""
-    epochs = max(1, round(pace.seconds / epoch))
+    epochs = max(least, round(pace.seconds / epoch))
     if epochs == 1:
         return 1
     worker.ask("time", epochs=epochs, limit=pace.longest_check)
