@@ -72,6 +72,8 @@ class Worker:
 
     def ask(self, do: str, limit: float | None = None, **arguments: Any) -> Any:
         """The answer to a request, within `limit` seconds."""
+        if not self.about:
+            self.greet()
         self._send({"do": do, **arguments})
         return self._receive(limit)
 
@@ -136,11 +138,10 @@ class Crew:
         self._peers, self._device = peers, device
         self.left_out = {name: why for name, entry in peers.items() if (why := missing(entry))}
         started = {name: self._start(name) for name in peers if name not in self.left_out}
-        self.floor = Worker(FLOOR.module, device)
+        self._floor = Worker(FLOOR.module, device)
         self._workers: dict[str, Worker] = {}
         for name, worker in started.items():
             self._greet(name, worker)
-        self.floor.greet()
 
     @property
     def versions(self) -> list[str]:
@@ -153,6 +154,13 @@ class Crew:
             if not worker.alive:
                 self._greet(name, self._start(name))
         return dict(self._workers)
+
+    @property
+    def floor(self) -> Worker:
+        """Who measures the floor."""
+        if not self._floor.alive:
+            self._floor = Worker(FLOOR.module, self._device)
+        return self._floor
 
     def _start(self, name: str) -> Worker:
         return Worker(self._peers[name].module, self._device)
@@ -167,7 +175,7 @@ class Crew:
 
     def stop(self) -> None:
         """End all processes."""
-        for worker in (*self._workers.values(), self.floor):
+        for worker in (*self._workers.values(), self._floor):
             worker.stop()
 
     def __enter__(self) -> Crew:

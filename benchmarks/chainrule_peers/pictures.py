@@ -92,10 +92,11 @@ def figure(picture: Picture, cells: list[Measured]) -> Figure:
         wide = 3.0 if peer == OURS else 1.5
         style.line(axes, [x for x, _ in points], [y for _, y in points], n=place, linewidth=wide, markevery=1)
         ends.append((*points[-1], peer, place))
-    floors = [picture.floor(measured) for measured in cells]
-    axes.fill_between(xs, floors, min(floors) / 3, color="#e4e4e4", zorder=0, linewidth=0)
-    ends.append((xs[-1], floors[-1], "floor", None))
-    axes.set_ylim(bottom=min(floors) / 3)
+    floors = [picture.floor(measured) for measured in cells if measured.floor]
+    if len(floors) == len(cells):
+        axes.fill_between(xs, floors, min(floors) / 3, color="#e4e4e4", zorder=0, linewidth=0)
+        ends.append((xs[-1], floors[-1], "floor", None))
+        axes.set_ylim(bottom=min(floors) / 3)
     axes.set_xticks(xs, [f"{x:,.0f}" for x in xs])
     axes.minorticks_off()
     figure.draw_without_rendering()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from statistics import median
 
@@ -28,7 +29,11 @@ def ceilings(report: Report) -> str:
     for measured in report.cells:
         rates.setdefault(measured.cell.precision, []).extend(floor["operations_per_s"] for floor in measured.floor)
     copies = [floor["bytes_per_s"] for measured in report.cells for floor in measured.floor]
-    products = ", ".join(f"{precision} {max(found) / 1e9:,.0f} GFLOP/s" for precision, found in rates.items())
+    if not copies:
+        return "no floor was measured"
+    products = ", ".join(
+        f"{precision} {max(found, default=0) / 1e9:,.0f} GFLOP/s" for precision, found in rates.items()
+    )
     return f"matrix product: {products}; memory: {min(copies) / 1e9:,.0f} – {max(copies) / 1e9:,.0f} GB/s"
 
 
@@ -81,12 +86,14 @@ def fastest(measured: Measured) -> str:
 
 
 def floor_us(measured: Measured) -> float:
-    """The floor's median."""
-    return median(floor["us"] for floor in measured.floor)
+    """The floor's median; not a number where there is none."""
+    return median(floor["us"] for floor in measured.floor) if measured.floor else math.nan
 
 
 def number(micros: float) -> str:
     """Three digits at least."""
+    if math.isnan(micros):
+        return "–"
     return f"{micros:.2f}" if micros < 10 else f"{micros:,.1f}" if micros < 100 else f"{micros:,.0f}"
 
 

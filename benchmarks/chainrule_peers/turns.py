@@ -166,7 +166,10 @@ def _round(measured: Measured, workers: Mapping[str, Asked], floor: Asked, turn:
         time.sleep(PAUSE)
         _attempt(measured, name, _turn, workers[name], pace)
     time.sleep(PAUSE)
-    measured.floor.append(floor.ask("floor", cell=asdict(measured.cell)))
+    try:
+        measured.floor.append(floor.ask("floor", limit=pace.longest_check, cell=asdict(measured.cell)))
+    except PeerError as error:
+        measured.left_out["floor"] = str(error)
     if OURS in measured.peers:
         for found in measured.peers.values():
             found.ratios.append(found.us[-1] / measured.peers[OURS].us[-1])

@@ -93,6 +93,17 @@ def test_a_peer_that_refuses_or_dies_is_named_and_the_others_go_on():
     assert list(found.peers) == ["numpy"]
 
 
+def test_a_floor_that_dies_is_named_and_the_peers_go_on():
+    class Dies:
+        def ask(self, do, limit=None, **arguments):
+            raise PeerError("its process ended")
+
+    found = measure(CELL, {"numpy": InProcess(plain_numpy.Peer)}, Dies(), PACE, lambda text: None)
+    assert found.left_out == {"floor": "its process ended"}
+    assert len(found.peers["numpy"].us) == PACE.rounds
+    assert "| 12 | – |" in table.markdown({"networks": {"tiny": found}})
+
+
 def test_a_peer_whose_epoch_is_too_long_is_left_out_with_the_reason():
     found = measured({"numpy": InProcess(plain_numpy.Peer)}, Pace(rounds=1, longest_epoch=0.0))
     assert "one epoch takes" in found.left_out["numpy"]
