@@ -105,16 +105,14 @@ def figure(picture: Picture, cells: list[Measured]) -> Figure:
 
 
 def _label(axes: Axes, ends: list[End]) -> None:
-    """Each curve's name beside its end: right of the axes, no two closer than `GAP`, or in them where it ends early."""
-    last = max(x for x, _, _, _ in ends)
-    at_the_edge = sorted((end for end in ends if end[0] == last), key=lambda end: end[1])
+    """Each curve's name beside its end, no two closer than `GAP`: right of the axes, or in them where it ends early."""
     to_axes = axes.transData + axes.transAxes.inverted()
-    heights = [float(to_axes.transform((x, y))[1]) for x, y, _, _ in at_the_edge]
-    for end, height in zip(at_the_edge, apart(heights), strict=True):
-        _name(axes, end, (1.05, height), "axes fraction")
-    for end in ends:
-        if end[0] != last:
-            _name(axes, end, (10, 0), "offset points")
+    places = {end: to_axes.transform(end[:2]) for end in ends}
+    last = max(x for x, *_ in ends)
+    for edge in {x for x, *_ in ends}:
+        here = sorted((end for end in ends if end[0] == edge), key=lambda end: end[1])
+        for end, height in zip(here, apart([float(places[end][1]) for end in here]), strict=True):
+            _name(axes, end, (1.05 if edge == last else float(places[end][0]) + 0.02, height))
 
 
 def apart(heights: list[float]) -> list[float]:
@@ -126,11 +124,11 @@ def apart(heights: list[float]) -> list[float]:
     return list(isotonic_regression(np.array(heights) - steps, y_min=0.0, y_max=1.0 - steps[-1]) + steps)
 
 
-def _name(axes: Axes, end: End, place: tuple[float, float], coordinates: str) -> None:
+def _name(axes: Axes, end: End, place: tuple[float, float]) -> None:
     x, y, name, look = end
     color = "#666666" if look is None else style.look(look)["color"]
     axes.annotate(
-        name, (x, y), xytext=place, textcoords=coordinates, va="center", fontsize=10, color=color,
+        name, (x, y), xytext=place, textcoords="axes fraction", va="center", fontsize=10, color=color,
         weight="bold" if name == OURS else "normal", annotation_clip=False,
         arrowprops={
             "arrowstyle": "-", "color": color, "linewidth": 0.8, "relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 4,

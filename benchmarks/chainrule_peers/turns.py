@@ -19,6 +19,8 @@ from chainrule_peers.task import Cell, Task
 
 PAUSE = 0.05  # thread pools spin for a while after their last job
 
+READY = 0.7
+
 SAME_LOSS = {"float32": 1e-3, "bfloat16": 1e-2, "tf32": 2e-3}
 """How far a loss may be from plain NumPy's in float32, as a part of how far that fell. Rounding alone makes up to
 0.0004 in networks of two hidden layers, where ReLU units switch, and 0.000004 in those of one.
@@ -35,7 +37,7 @@ class Pace:
         steps: least number of steps in a turn, so that what a call costs once does not count for much.
         longest_check: seconds for compiling and the steps of the check; a peer that needs more is left out.
         longest_epoch: likewise for one epoch.
-        longest_cell: seconds for all peers; who is not ready after half of them is left out, rounds end with them.
+        longest_cell: seconds for all peers; after `READY` of them nobody is begun with, rounds end with them.
     """
 
     rounds: int = 5
@@ -91,7 +93,7 @@ def measure(cell: Cell, workers: Mapping[str, Asked], floor: Asked, pace: Pace, 
     began = time.monotonic()
     for name, worker in workers.items():
         say(name)
-        if time.monotonic() - began > pace.longest_cell / 2:
+        if time.monotonic() - began > pace.longest_cell * READY:
             measured.left_out[name] = "no time was left"
         else:
             _attempt(measured, name, _prepare, worker, pace)
