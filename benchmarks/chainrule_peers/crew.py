@@ -99,7 +99,7 @@ class Worker:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._answers.put(json.loads(line))
-        self._answers.put({"error": "its process ended"})
+        self._answers.put({"error": f"its process ended with status {self._process.wait()}"})
 
     def _receive(self, limit: float | None) -> Any:
         try:

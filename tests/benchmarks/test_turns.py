@@ -158,4 +158,8 @@ def test_processes_answer_and_what_fails_says_one_line(tmp_path, monkeypatch):
         assert found.peers["numpy"].same_loss
         with pytest.raises(PeerError, match="AssertionError"):
             crew.workers()["numpy"].ask("time", epochs=1)  # between two cells
-        assert crew.workers()["numpy"].ask("hello")["version"].startswith("numpy")  # started again
+        again = crew.workers()["numpy"]
+        assert again.ask("hello")["version"].startswith("numpy")
+        again.stop()
+        with pytest.raises(PeerError, match="its process ended with status -9"):
+            again.ask("hello")
