@@ -128,8 +128,9 @@ def test_every_differentiable_operation_is_drawn():
     }
     from chainrule.autodiff.rules import RULES, Formula
 
-    # A cast between float dtypes loses digits by its nature; it has tests of its own.
-    assert {op for op, rule in RULES.items() if isinstance(rule, Formula)} - drawn <= {"cast"}
+    # A cast between float dtypes loses digits by its nature, and `after` is made by the reversal of a Checkpoint only:
+    # both have tests of their own.
+    assert {op for op, rule in RULES.items() if isinstance(rule, Formula)} - drawn <= {"cast", "after"}
 
 
 def test_recipes_are_random_graphs_with_fan_out_and_broadcasts():

@@ -99,7 +99,8 @@ class Loop:
     def _call(self, epoch: int, last: int, span: Span, load: Load) -> int:
         """Run the program once; gives the number of epochs that are whole now."""
         orders = np.zeros((self.schedule.epochs, self.schedule.train.rows), np.int32)
-        for i in range(span.last):
+        # A step that takes all rows takes no order.
+        for i in range(span.last if self.feed.steps > 1 else 0):
             drawn = self._drawn.pop(epoch + i, None)
             orders[i] = load.order(epoch + i) if drawn is None else drawn
         before = time.perf_counter()
@@ -108,7 +109,7 @@ class Loop:
         state, self.state = self.state, []
         outcome = self.program(state, self.data, orders, span)
         self.state = outcome.state
-        if load.stop - load.first == self.feed.steps:
+        if load.stop - load.first == self.feed.steps > 1:
             # A compiled program may still be running; the next call's orders are drawn meanwhile.
             coming = range(epoch + span.last, min(epoch + 2 * span.last, last))
             self._drawn = {later: load.order(later) for later in coming}

@@ -132,8 +132,8 @@ class InMemory:
 
         @functools.lru_cache(1)
         def order(epoch: int) -> Any:
-            """The order of the rows, drawn once for all the calls that an epoch takes; a single step takes no order."""
-            return np.arange(self.rows) if self.steps == 1 else fitting.order(self.rows, seed, begun + epoch)
+            """The order of the rows, drawn once for all the calls that an epoch takes."""
+            return fitting.order(self.rows, seed, begun + epoch)
 
         self.arrays = backend.hold(self.arrays)
         self._load = Load(self.arrays, order, 0, self.steps, 0)
