@@ -46,6 +46,11 @@ class Fitting:
             return np.arange(rows, dtype=np.int32)
         return shuffled(rows, seed, (epoch if self.shuffle == "epoch" else 0) + (part << 40))
 
+    def watches(self, schedule: LearningRate | None) -> bool:
+        """Whether Python has something to do after every epoch."""
+        observes = schedule is not None and schedule.observes
+        return bool(observes or self.early_stopping is not None or self.callbacks or self.checkpoint is not None)
+
 
 def watched(history: History) -> list[float]:
     """The loss that a schedule observes, an epoch each: the validation's where there is one, else the training's."""
@@ -79,11 +84,7 @@ class Keeper:
     @property
     def watches(self) -> bool:
         """Whether Python has something to do after every epoch."""
-        fitting, schedule = self.fitting, self.step.schedule
-        observes = schedule is not None and schedule.observes
-        return bool(
-            observes or fitting.early_stopping is not None or fitting.callbacks or fitting.checkpoint is not None
-        )
+        return self.fitting.watches(self.step.schedule)
 
     def rate(self, step: int) -> float:
         """The learning rate at a step of this training, as long as its epoch is not over."""

@@ -66,11 +66,12 @@ class History:
         if made.note is not None and made.note not in self.notes:
             self.notes.append(made.note)
 
-    def add(self, loss: float, metrics: dict[str, float], lr: float, val_loss: float | None) -> None:
-        """Write down one whole epoch."""
-        self.loss.append(loss)
-        self.lr.append(lr)
-        if val_loss is not None:
-            self.val_loss.append(val_loss)
-        for name, value in metrics.items():
-            self.metrics.setdefault(name, []).append(value)
+    def add(
+        self, losses: list[float], metrics: dict[str, list[float]], rates: list[float], val_losses: list[float]
+    ) -> None:
+        """Write down whole epochs; `val_losses` is empty where nothing is held out."""
+        self.loss += losses
+        self.val_loss += val_losses
+        self.lr += rates
+        for name, values in metrics.items():
+            self.metrics.setdefault(name, []).extend(values)

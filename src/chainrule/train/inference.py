@@ -39,8 +39,8 @@ def scores(step: Step, place: Place, X: Array, y: Array, summed: bool) -> dict[s
     state = step.state()
     phase = step.phase("evaluation", state, X, y, min(BLOCK, len(X)), (0, 1))
     records = _records(phase, place, tree.flatten(state)[0], X, y)
-    [(loss, found)] = summarized(records[None], phase.batch, len(X), step.metrics, summed, spread(y))
-    return {"loss": loss, **found}
+    [loss], found = summarized(records[None], phase.batch, len(X), step.metrics, summed, spread(y))
+    return {"loss": loss, **{name: value for name, [value] in found.items()}}
 
 
 def _records(phase: Phase, place: Place, state: list[Any], X: Array, y: Array) -> Array:

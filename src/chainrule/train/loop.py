@@ -25,6 +25,10 @@ AT_LEAST, AT_MOST = 8, 1.0
 """Where that would be fewer steps than these, it may be so many seconds: a call with a large state has its own cost."""
 
 
+Summary = tuple[list[float], dict[str, list[float]]]
+"""Losses and metrics, an epoch each."""
+
+
 def steps_a_call(seconds: float) -> float:
     """How many steps to ask for at once, where one takes so many seconds."""
     return max(RETURN_EVERY / seconds, min(AT_LEAST, AT_MOST / seconds))
@@ -154,19 +158,18 @@ class Loop:
         return whole
 
     def _write(self, epoch: int, records: Any, evaluated: Sequence[Any]) -> None:
-        found = self._summarized(self.schedule.train.batch, self.feed.rows, records[..., :-1], self.feed.spread)
-        judged = [
-            self._summarized(phase.batch, phase.rows, of_phase, self._spread(phase))
-            for phase, of_phase in zip(self.schedule.evaluate, evaluated, strict=True)
-        ]
-        for i, (loss, metrics) in enumerate(found):
-            val_loss = None
-            for of_phase in judged:
-                val_loss, more = of_phase[i]
-                metrics |= {f"val_{name}": value for name, value in more.items()}
-            self.history.add(loss, metrics, self.rate((epoch + i + 1) * self.feed.steps - 1), val_loss)
+        losses, metrics = self._summarized(
+            self.schedule.train.batch, self.feed.rows, records[..., :-1], self.feed.spread
+        )
+        val_losses: list[float] = []
+        for phase, of_phase in zip(self.schedule.evaluate, evaluated, strict=True):
+            val_losses, more = self._summarized(phase.batch, phase.rows, of_phase, self._spread(phase))
+            metrics |= {f"val_{name}": values for name, values in more.items()}
+        steps = self.feed.steps
+        rates = [self.rate((epoch + i + 1) * steps - 1) for i in range(len(losses))]
+        self.history.add(losses, metrics, rates, val_losses)
 
-    def _summarized(self, batch: int, rows: int, records: Any, spread: float) -> list[tuple[float, dict[str, float]]]:
+    def _summarized(self, batch: int, rows: int, records: Any, spread: float) -> Summary:
         return summarized(records, batch, rows, self.metrics, self.summed, spread)
 
     def _spread(self, phase: Phase) -> float:
@@ -175,23 +178,19 @@ class Loop:
         return self._spreads[phase.data]
 
 
-def summarized(
-    records: Any, batch: int, rows: int, metrics: Sequence[Metric], summed: bool, spread: float
-) -> list[tuple[float, dict[str, float]]]:
-    """For each epoch the loss and the metrics over all rows, from the records (epochs, steps, numbers) of the batches.
+def summarized(records: Any, batch: int, rows: int, metrics: Sequence[Metric], summed: bool, spread: float) -> Summary:
+    """The losses and metrics over all rows, an epoch each, from the records (epochs, steps, numbers) of the batches.
 
     A mean loss of the batches is weighted by their rows; one that is a sum is summed.
     """
     sizes = np.minimum(batch, rows - batch * np.arange(records.shape[1]))
     losses = records[..., 0].sum(axis=1) if summed else records[..., 0] @ sizes / rows
-    sums = records[..., 1:].sum(axis=1)
-    return [
-        (
-            loss,
-            {metric.name: float(metric.finish(s, rows, spread)) for metric, s in zip(metrics, of_epoch, strict=True)},
-        )
-        for loss, of_epoch in zip(losses.tolist(), sums.tolist(), strict=True)
-    ]
+    sums = records[..., 1:].sum(axis=1).T.tolist()
+    found = {
+        metric.name: [float(metric.finish(s, rows, spread)) for s in of_metric]
+        for metric, of_metric in zip(metrics, sums, strict=True)
+    }
+    return losses.tolist(), found
 
 
 @contextmanager

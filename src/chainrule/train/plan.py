@@ -17,6 +17,9 @@ from chainrule.optim.plateau import Plateau
 from chainrule.train.history import History
 from chainrule.train.step import Step
 
+EPOCHS, ORDERS = 256, 2**18
+"""Epochs in a call, and row numbers in their orders, at most."""
+
 
 @dataclass
 class Plan:
@@ -74,10 +77,17 @@ class Prepared(NamedTuple):
     program: LoopProgram
 
 
-def scheduled(step: Step, state: Any, arrays: Sequence[np.ndarray[Any, Any]], batch: int, block: int) -> Schedule:
+def scheduled(
+    step: Step, state: Any, arrays: Sequence[np.ndarray[Any, Any]], batch: int, block: int, room: int
+) -> Schedule:
     """The phases: training on the first two arrays in batches, evaluating the other two, if any, in blocks."""
     train = step.phase("training", state, arrays[0], arrays[1], batch, (0, 1))
     held = []
     if len(arrays) > 2:
         held.append(step.phase("evaluation", state, arrays[2], arrays[3], min(block, len(arrays[2])), (2, 3)))
-    return Schedule(train, tuple(held), max(1, min(64, 2**20 // train.rows)))
+    return Schedule(train, tuple(held), room)
+
+
+def room_for(rows: int, watched: bool) -> int:
+    """How many epochs a call has room for: what a call costs once is shared, but their orders are handed over whole."""
+    return 1 if watched else max(1, min(EPOCHS, ORDERS // rows))

@@ -33,7 +33,7 @@ from chainrule.train.loop import Loop, NotFinite, steps_a_call
 from chainrule.train.machine import Place
 from chainrule.train.memory import Estimate
 from chainrule.train.metrics import chosen
-from chainrule.train.plan import Plan, Prepared, scheduled
+from chainrule.train.plan import Plan, Prepared, room_for, scheduled
 from chainrule.train.progress import Bar, Silent
 from chainrule.train.recipe import to_recipe
 from chainrule.train.step import State, Step
@@ -319,13 +319,14 @@ class Trainer:
         self, backend: str, step: Step, state: State, arrays: Sequence[Any], fitting: Fitting, history: History
     ) -> Plan:
         """What to run on a backend; the last plan again where nothing that it depends on has changed."""
+        room = room_for(len(arrays[0]), fitting.watches(step.schedule))
         key = (
-            self.device, fitting.batch_size, tuple((a.shape, a.dtype) for a in arrays), repr(step.schedule),
+            self.device, fitting.batch_size, room, tuple((a.shape, a.dtype) for a in arrays), repr(step.schedule),
             *(repr((to_recipe(getattr(self, name)), getattr(self, name))) for name in files.PARTS),
         )  # fmt: skip
         if backend not in self._plans or self._plans[backend].key != key:
             began = time.perf_counter()
-            schedule = scheduled(step, state, arrays, fitting.batch_size, BLOCK)
+            schedule = scheduled(step, state, arrays, fitting.batch_size, BLOCK, room)
             self._plans[backend] = Plan(key, backend, schedule)
             history.trace_seconds += time.perf_counter() - began
         return self._plans[backend]

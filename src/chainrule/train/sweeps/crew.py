@@ -175,22 +175,24 @@ class Sweeping:
         over_train, over_held = self._spreads[member.fold]
         rates = _rates(begun, steps, plan.epochs)
         reached = np.isfinite(records).all(axis=1)
-        for epoch in range(plan.epochs if reached.all() else int(reached.argmin())):
-            metrics, val_loss = _finished(begun, records[epoch, 1:], len(train), over_train), None
-            if len(held):
-                val_loss = float(judged[epoch, 0])
-                found = _finished(begun, judged[epoch, 1:], len(held), over_held)
-                metrics |= {f"val_{name}": value for name, value in found.items()}
-            history.add(float(records[epoch, 0]), metrics, rates[epoch], val_loss)
+        epochs = plan.epochs if reached.all() else int(reached.argmin())
+        metrics, val_losses = _finished(begun, records[:epochs, 1:], len(train), over_train), []
+        if len(held):
+            val_losses = judged[:epochs, 0].tolist()
+            found = _finished(begun, judged[:epochs, 1:], len(held), over_held)
+            metrics |= {f"val_{name}": values for name, values in found.items()}
+        history.add(records[:epochs, 0].tolist(), metrics, rates[:epochs], val_losses)
         history.backend = plan.backend
         member.steps = history.epochs * steps
         member.ended(plan.epochs, plan.patience)
 
 
-def _finished(begun: _Begun, sums: Array, rows: int, total: float) -> dict[str, float]:
-    """The metrics of an epoch."""
-    found = zip(begun.trainer.metrics, sums, strict=True)
-    return {metric.name: float(metric.finish(float(value), rows, total)) for metric, value in found}
+def _finished(begun: _Begun, sums: Array, rows: int, total: float) -> dict[str, list[float]]:
+    """The metrics, an epoch each."""
+    return {
+        metric.name: [float(metric.finish(value, rows, total)) for value in values]
+        for metric, values in zip(begun.trainer.metrics, sums.T.tolist(), strict=True)
+    }
 
 
 def _rates(begun: _Begun, steps: int, epochs: int) -> list[float]:
