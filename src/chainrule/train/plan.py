@@ -88,6 +88,6 @@ def scheduled(
     return Schedule(train, tuple(held), room)
 
 
-def room_for(rows: int, watched: bool) -> int:
+def room_for(rows: int, one_by_one: bool) -> int:
     """How many epochs a call has room for: what a call costs once is shared, but their orders are handed over whole."""
-    return 1 if watched else max(1, min(EPOCHS, ORDERS // rows))
+    return 1 if one_by_one else max(1, min(EPOCHS, ORDERS // rows))

@@ -265,7 +265,7 @@ class Trainer:
         machine.check_precision(self.precision, name)
         step, seen = self.step(name, rate), observed(rate, history)
         state = step.state(self.optimizer_state, self.steps, self.steps - history.epochs * feed.steps, seen.factor)
-        plan = self._plan(name, step, state, feed.arrays, fitting, history)
+        plan = self._plan(name, step, state, feed, fitting, history)
         program = plan.program(history, state, feed.arrays)
         return Prepared(name, backends.get(name), step, seen, plan, program), state
 
@@ -313,13 +313,12 @@ class Trainer:
             return self._place.settled
         step = self.step("numpy", rate)
         epochs = fitting.epochs * max(1, round(feed.rows / len(feed.arrays[0])))
-        return choose(*self._plan("numpy", step, step.state(), feed.arrays, fitting, history).runs(epochs))
+        return choose(*self._plan("numpy", step, step.state(), feed, fitting, history).runs(epochs))
 
-    def _plan(
-        self, backend: str, step: Step, state: State, arrays: Sequence[Any], fitting: Fitting, history: History
-    ) -> Plan:
+    def _plan(self, backend: str, step: Step, state: State, feed: Feed, fitting: Fitting, history: History) -> Plan:
         """What to run on a backend; the last plan again where nothing that it depends on has changed."""
-        room = room_for(len(arrays[0]), fitting.watches(step.schedule))
+        arrays = feed.arrays
+        room = room_for(len(arrays[0]), len(arrays[0]) < feed.rows or fitting.watches(step.schedule))
         key = (
             self.device, fitting.batch_size, room, tuple((a.shape, a.dtype) for a in arrays), repr(step.schedule),
             *(repr((to_recipe(getattr(self, name)), getattr(self, name))) for name in files.PARTS),
