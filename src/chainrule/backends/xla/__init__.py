@@ -28,6 +28,8 @@ __all__ = [
 ALIGNED = 64
 """Bytes that the address of an array must be a multiple of for XLA to use it on a CPU without a copy."""
 Program = Callable[[Sequence[Any]], list[Any]]
+LARGE = 2**20
+"""Bytes of an array from which on it is not to be there twice."""
 
 
 def compile_graph(graph: Graph) -> Program:
@@ -50,11 +52,15 @@ def put(arrays: list[Any]) -> list[Any]:
     """Arrays copied to where the programs run; the list is emptied meanwhile, so that no large state is there twice."""
     import jax
 
-    placed = []
-    arrays.reverse()
+    placed: list[Any] = []
     with jax.enable_x64(True):
         while arrays:
-            placed.append(jax.device_put(arrays.pop(), may_alias=False))
+            # Each call has its own cost, so that small arrays go together.
+            together = next((i for i, array in enumerate(arrays) if array.nbytes > LARGE), len(arrays)) or 1
+            some = arrays[:together]
+            del arrays[:together]
+            placed += jax.device_put(some, may_alias=False)
+            del some
     return placed
 
 
@@ -73,7 +79,8 @@ def hold(arrays: Sequence[Any]) -> list[Any]:
     import jax
 
     with jax.enable_x64(True):
-        return [jax.device_put(a, may_alias=True) for a in arrays]
+        held: list[Any] = jax.device_put(list(arrays), may_alias=True)
+        return held
 
 
 def held_bytes(arrays: Sequence[Any]) -> int:

@@ -8,6 +8,7 @@ and never ends a training. A cache that the user has set up for JAX is used in p
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import threading
@@ -76,7 +77,7 @@ class Program:
                 raise
             return lowered.compile()
 
-    @property
+    @functools.cached_property
     def extra(self) -> int:
         """The bytes that a call takes besides its arguments, as far as the compiler says it, once it is compiled."""
         stated = self._compiled.memory_analysis()
