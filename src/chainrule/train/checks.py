@@ -92,16 +92,23 @@ def labels_fit(y: np.ndarray[Any, Any], classes: int, name: str = "y") -> None:
         )
 
 
-def arguments(epochs: Any, batch_size: Any, shuffle: Any, early_stopping: Any, validation: Any) -> None:
-    """Refuse arguments of `fit` that are outside their range."""
+def arguments(
+    epochs: Any,
+    batch_size: Any,
+    shuffle: Any,
+    early_stopping: Any,
+    judge: Any,
+    hint: str = "give validation=0.1 or (X, y)",
+) -> None:
+    """Refuse arguments of `fit` that are outside their range; `judge` is what early stopping goes by, if anything."""
     check_number("epochs", epochs, low=1, integer=True)
     if batch_size is not None:
         check_number("batch_size", batch_size, low=1, integer=True)
     check_choice("shuffle", shuffle, ("epoch", "once", "never"))
     if early_stopping is not None:
         check_number("early_stopping", early_stopping, low=1, integer=True)
-        if validation is None:
-            raise ArgumentError("nothing to judge by", where="early_stopping", hint="give validation=0.1 or (X, y)")
+        if judge is None:
+            raise ArgumentError("nothing to judge by", where="early_stopping", hint=hint)
 
 
 def equal_lengths(X: np.ndarray[Any, Any], y: np.ndarray[Any, Any], names: str = "X and y") -> None:

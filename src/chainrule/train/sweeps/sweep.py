@@ -150,16 +150,8 @@ class Sweep:
             ChainruleError: what `Trainer` and its `fit` raise, naming the combination.
         """
         began = time.perf_counter()
-        check_number("epochs", epochs, low=1, integer=True)
-        if batch_size is not None:
-            check_number("batch_size", batch_size, low=1, integer=True)
-        check_choice("shuffle", shuffle, ("epoch", "once", "never"))
-        if early_stopping is not None:
-            check_number("early_stopping", early_stopping, low=1, integer=True)
-            if folds is None and validation is None:
-                raise ArgumentError(
-                    "nothing to judge by", where="early_stopping", hint="give folds=5 or validation=0.1"
-                )
+        judge = folds if validation is None else validation
+        checks.arguments(epochs, batch_size, shuffle, early_stopping, judge, "give folds=5 or validation=0.1")
         first, optimizers = self._mustered()
         rows = self._rows(first, X, y, validation, folds)
         plan = Plan(self.configs, self.trainer, optimizers, rows, epochs, batch_size, shuffle, early_stopping, "numpy")
