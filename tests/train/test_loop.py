@@ -12,6 +12,7 @@ import chainrule as cr
 from chainrule import nn, optim
 from chainrule.train import loop as loop_module
 from chainrule.train import trainer as trainer_module
+from chainrule.train.fitting import Fitting
 from chainrule.train.loop import Loop
 from chainrule.train.metrics import chosen
 from small import QUIET, classifier, parameters, same, table
@@ -66,6 +67,16 @@ def test_epochs_are_gathered_into_calls_up_to_the_schedules_room(monkeypatch: py
     return_every(1e9, monkeypatch)
     _, spans = trained("numpy", epochs=600)
     assert [span.last for span in spans] == [256, 256, 88]
+
+
+def test_an_order_is_drawn_once_however_many_calls_its_epoch_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    order = Fitting.order
+    monkeypatch.setattr(Fitting, "order", lambda *asked: (drawn.append(asked[3]), order(*asked))[1])
+    return_every(1e-9, monkeypatch)
+    _, spans = trained("numpy", epochs=3)
+    assert len(spans) > 6
+    assert drawn == [0, 1, 2]
 
 
 def test_the_next_call_aims_at_the_time_between_returns_and_grows_at_most_eightfold() -> None:

@@ -75,7 +75,6 @@ class Loop:
     interrupted: bool = field(default=False, init=False)
     data: Sequence[Any] = field(default=(), init=False)
     _partial: Any = field(default=None, init=False)
-    _drawn: dict[int, Any] = field(default_factory=dict, init=False)
     _spreads: dict[tuple[int, ...], float] = field(default_factory=dict, init=False)
 
     def run(self, first: int, last: int) -> None:
@@ -105,8 +104,7 @@ class Loop:
         orders = np.zeros((self.schedule.epochs, self.schedule.train.rows), np.int32)
         # A step that takes all rows takes no order.
         for i in range(span.last if self.feed.steps > 1 else 0):
-            drawn = self._drawn.pop(epoch + i, None)
-            orders[i] = load.order(epoch + i) if drawn is None else drawn
+            orders[i] = load.order(epoch + i)
         before = time.perf_counter()
         self.data = load.data
         # The program uses the state up: should it be broken off, there is none.
@@ -115,8 +113,8 @@ class Loop:
         self.state = outcome.state
         if load.stop - load.first == self.feed.steps > 1:
             # A compiled program may still be running; the next call's orders are drawn meanwhile.
-            coming = range(epoch + span.last, min(epoch + 2 * span.last, last))
-            self._drawn = {later: load.order(later) for later in coming}
+            for later in range(epoch + span.last, min(epoch + 2 * span.last, last)):
+                load.order(later)
         train = np.asarray(outcome.train, np.float64)
         seconds = time.perf_counter() - before
         self._pace(seconds, span.last * (span.stop - span.start))

@@ -9,7 +9,7 @@ import numpy as np
 from chainrule.data.standardize import Standardizer
 from chainrule.errors import ArgumentError
 from chainrule.train import checks, memory
-from chainrule.train.feeds.feed import InMemory
+from chainrule.train.feeds.feed import InMemory, hollow
 
 if TYPE_CHECKING:
     from chainrule.train.trainer import Trainer
@@ -58,13 +58,13 @@ def foreseen(trainer: Trainer, X: Any, y: Any, validation: Any) -> InMemory:
     if _is_pair(validation):
         given += map(np.asarray, validation)
     dtypes = [dtype, checks.target_dtype(y, trainer.loss, dtype)] * (len(given) // 2)
-    arrays = [np.asarray(a, d) if a.dtype == d else _hollow(a.shape, d) for a, d in zip(given, dtypes, strict=True)]
+    arrays = [np.asarray(a, d) if a.dtype == d else hollow(a.shape, d) for a, d in zip(given, dtypes, strict=True)]
     making = _making(trainer, X, validation)
     if validation is not None and not _is_pair(validation):
         held = checks.held(len(X), validation)
-        arrays = [_hollow((rows, *a.shape[1:]), a.dtype) for rows in (len(X) - held, held) for a in arrays]
+        arrays = [hollow((rows, *a.shape[1:]), a.dtype) for rows in (len(X) - held, held) for a in arrays]
     if _is_standardised(trainer):
-        arrays[::2] = [_hollow(array.shape, array.dtype) for array in arrays[::2]]
+        arrays[::2] = [hollow(array.shape, array.dtype) for array in arrays[::2]]
     own = [not any(array is one for one in given) for array in arrays]
     return InMemory(arrays, own, there=False, making=making)
 
@@ -96,11 +96,6 @@ def _is_pair(validation: Any) -> bool:
 
 def _like_output(trainer: Trainer, X: Array) -> Array:
     if checks.takes_labels(trainer.loss):
-        return _hollow((len(X),), np.dtype(np.int32))
-    output = trainer.step("numpy").prediction(_hollow((1, *X.shape[1:]), trainer.dtype)).outputs[0]
-    return _hollow((len(X), *output.shape[1:]), trainer.dtype)
-
-
-def _hollow(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """An array of this shape, of one number's size."""
-    return np.broadcast_to(np.zeros((), dtype), shape)
+        return hollow((len(X),), np.dtype(np.int32))
+    output = trainer.step("numpy").prediction(hollow((1, *X.shape[1:]), trainer.dtype)).outputs[0]
+    return hollow((len(X), *output.shape[1:]), trainer.dtype)

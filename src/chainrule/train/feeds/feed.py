@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from chainrule.train.metrics import spread
+from chainrule.train.plan import room_for
 
 if TYPE_CHECKING:
     from chainrule.train.fitting import Fitting
+
+
+def hollow(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """An array of this shape, of one number's size."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 class Load(NamedTuple):
@@ -130,9 +136,9 @@ class InMemory:
     def begin(self, fitting: Fitting, seed: int, begun: int, backend: ModuleType) -> None:
         """Put the arrays where the programs run; of those that were made for the training, nothing else is kept."""
 
-        @functools.lru_cache(1)
+        @functools.lru_cache(2 * room_for(self.rows, one_by_one=False))
         def order(epoch: int) -> Any:
-            """The order of the rows, drawn once for all the calls that an epoch takes."""
+            """The order of the rows, drawn once for all the calls that an epoch takes, and kept for the next call."""
             return fitting.order(self.rows, seed, begun + epoch)
 
         self.arrays = backend.hold(self.arrays)

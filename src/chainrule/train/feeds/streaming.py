@@ -20,9 +20,10 @@ from chainrule.data.standardize import Standardizer
 from chainrule.data.streams import CHUNK, Stream
 from chainrule.errors import ArgumentError, DataError
 from chainrule.train import checks
-from chainrule.train.feeds.feed import Load, Room
+from chainrule.train.feeds.feed import Load, Room, hollow
 from chainrule.train.fitting import Fitting
 from chainrule.train.look import Look
+from chainrule.train.plan import room_for
 
 if TYPE_CHECKING:
     from chainrule.train.trainer import Trainer
@@ -108,7 +109,7 @@ class StreamFeed:
         self._part_rows = self._part_steps * batch
         size = self.rows if self.parts == 1 else self._part_rows + (self.rows % batch or batch)
         self._block = max(1, min(BLOCK // row, self._part_rows // PLACES))
-        self.arrays = [_hollow(size, self.sample), _hollow(size, self.target), *self._held]
+        self.arrays = [hollow((size, *like.shape[1:]), like.dtype) for like in (self.sample, self.target)] + self._held
 
     @property
     def _row_bytes(self) -> int:
@@ -179,7 +180,7 @@ class StreamFeed:
         stop = self.steps if last else first + self._part_steps
         rows, room = self._rows_of(part), len(self.arrays[0])
 
-        @functools.lru_cache(1)
+        @functools.lru_cache(2 * room_for(rows, one_by_one=self.parts > 1))
         def order(epoch: int) -> Array:
             """The rows of the part; those of the last part stand at the end, as the program's last steps do."""
             places = np.zeros(room, np.int32)
@@ -227,11 +228,6 @@ class StreamFeed:
 
     def _blocks(self, count: int, epoch: int) -> Array:
         return self._fitting.order(count, self._seed, epoch, _BLOCKS)
-
-
-def _hollow(length: int, row: Array) -> Array:
-    """An array of so many rows like this one, of one number's size."""
-    return np.broadcast_to(np.zeros((), row.dtype), (length, *row.shape[1:]))
 
 
 def _aligned(like: Array) -> Array:
