@@ -15,7 +15,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn
-from chainrule.nn.random import keyed
+from chainrule.graph.random import keyed
 
 SIZES = [0.0, 1e-30, 1.0, 88.0, 1e3, 1e10, 1e30]
 QUICK = {"xla_cpu_use_fusion_emitters": False}

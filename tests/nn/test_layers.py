@@ -6,7 +6,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn
-from chainrule.errors import ArgumentError, ShapeError, TraceError
+from chainrule.errors import ArgumentError, ShapeError
 
 rng = np.random.default_rng(0)
 ROW = np.array([[-3.0, -0.5, 0.0, 1.0]])
@@ -265,11 +265,6 @@ def test_dropout_draws_anew_at_every_call_and_the_seed_repeats_it() -> None:
     cr.seed(5)
     assert first != second
     assert layer(x).tolist() == first
-
-
-def test_dropout_traced_without_a_key_is_refused_with_the_mend() -> None:
-    with pytest.raises(TraceError, match=r"need a key.*model\.eval\(\).*Trainer"):
-        cr.trace(nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5)), np.ones((2, 3)))
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.5, float("nan"), "half"])

@@ -8,7 +8,7 @@ import pytest
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import ShapeError
-from chainrule.nn.random import keyed, shuffled
+from chainrule.graph.random import keyed, shuffled
 from small import CLASSES, COLUMNS, QUIET, ROWS, classifier, network, numbers, parameters, regressor, same, table
 
 BACKENDS = ["numpy", "xla"]

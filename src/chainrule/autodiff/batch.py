@@ -191,6 +191,10 @@ _ALL: dict[str, Row] = {
     "transpose": lambda node, xs, size: F.transpose(xs[0], (0, *_shifted(node.attrs["axes"]))),
     "matmul": lambda node, xs, size: apply("matmul", *xs, **node.attrs),
     "cross_entropy": lambda node, xs, size: apply("cross_entropy", *xs, **node.attrs),
+    **dict.fromkeys(
+        ("random_uniform", "random_normal", "random_permutation"),
+        lambda node, xs, size: apply(node.op, *xs, **node.attrs),
+    ),
     **dict.fromkeys(("flip", "concatenate", "sum", "max", "argmax", "cumsum", "softmax", "log_softmax"), _axes_up),
     **dict.fromkeys(("std", "standardize", "batch_norm"), _axes_up),
 }

@@ -11,7 +11,8 @@ from chainrule import tree
 from chainrule.autodiff.transforms import vjp
 from chainrule.errors import GradientMismatch
 from chainrule.graph import functions as F
-from chainrule.graph.tensor import constant, no_grad
+from chainrule.graph.mode import no_grad
+from chainrule.graph.tensor import constant
 
 
 def check_grad(f: Callable[..., Any], *xs: Any, rtol: float = 1e-5, atol: float = 1e-7) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph
+from chainrule.graph.mode import setting
 from chainrule.graph.ops import Signature, parts
-from chainrule.graph.tensor import Tensor, apply, constant, placeholder, setting
+from chainrule.graph.tensor import Tensor, apply, constant, placeholder
 
 Adjoints = Callable[[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], list[Tensor]]
 

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from chainrule.graph.graph import annotate
-from chainrule.graph.tensor import Region, Tensor, apply
+from chainrule.graph.mode import Region
+from chainrule.graph.tensor import Tensor, apply
 
 
 class Recomputed:
@@ -67,7 +68,7 @@ class Recomputed:
                 return made[x.id]
             outer = self.of(x, region.parent)
             # Random numbers are drawn again too; all else that comes from outside is weights.
-            if x.id not in given and of.op != "random_uniform":
+            if x.id not in given and not of.op.startswith("random_"):
                 return outer
             if x.id not in waiting:
                 waiting[x.id] = apply("after", outer, found)

@@ -20,7 +20,8 @@ from chainrule.errors import DerivativeError, ShapeError
 from chainrule.graph import functions as F
 from chainrule.graph import seams
 from chainrule.graph.graph import Graph, ancestors, descendants
-from chainrule.graph.tensor import Tensor, constant, no_grad, placeholder, setting
+from chainrule.graph.mode import no_grad, setting
+from chainrule.graph.tensor import Tensor, constant, placeholder
 
 
 def adjoints(outputs: Sequence[Tensor], seeds: Sequence[Tensor], wrt: Sequence[Tensor]) -> list[Tensor]:

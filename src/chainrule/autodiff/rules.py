@@ -234,6 +234,8 @@ for _name, _reason in {
     "greater_equal": "a condition",
     "equal": "a condition",
     "not_equal": "a condition",
-    "random_uniform": "a random number does not depend on its key smoothly",
+    **dict.fromkeys(
+        ("random_uniform", "random_normal", "random_permutation"), "what is drawn does not depend on its key smoothly"
+    ),
 }.items():
     RULES[_name] = NotDifferentiable(_reason)

@@ -16,7 +16,9 @@ from chainrule.autodiff.reverse import adjoints, ones_seed
 from chainrule.errors import ArgumentError, DerivativeError, ShapeError
 from chainrule.graph import functions as F
 from chainrule.graph.graph import ancestors, is_static
-from chainrule.graph.tensor import Tensor, constant, placeholder, setting
+from chainrule.graph.mode import setting
+from chainrule.graph.random import apart, keyed
+from chainrule.graph.tensor import Tensor, constant, placeholder
 
 Function = Callable[..., Any]
 Argnums = int | Sequence[int]
@@ -272,9 +274,12 @@ def per_example_grad(f: Function, argnums: Argnums = 0, batch: Sequence[int] = (
             raise ArgumentError(
                 "not one batch", where="per_example_grad", expected="equal leading axes", got=[x.shape for x in batches]
             )
-        with setting(recording=True):
+        # What an example draws is its own: its key is one more thing that the examples don't share.
+        key = placeholder((2,), np.uint32)
+        with setting(recording=True), keyed(key):
             gradient = grad(f, argnums)(*filled)
         leaves, structure = tree.flatten(gradient)
-        return tree.unflatten(structure, batched(leaves, examples, batches))
+        keys = apart(batches[0].shape[0])
+        return tree.unflatten(structure, batched(leaves, [*examples, key], [*batches, keys]))
 
     return function

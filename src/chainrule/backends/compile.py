@@ -14,7 +14,8 @@ from chainrule.backends.estimate import compile_seconds, seconds
 from chainrule.errors import check_choice
 from chainrule.graph import seams
 from chainrule.graph.graph import Graph, is_static
-from chainrule.graph.tensor import Call, Tensor, constant, mode, setting
+from chainrule.graph.mode import Call, current, setting
+from chainrule.graph.tensor import Tensor, constant
 from chainrule.graph.trace import trace
 
 _programs: weakref.WeakKeyDictionary[Graph, dict[str, Callable[..., Any]]] = weakref.WeakKeyDictionary()
@@ -57,7 +58,7 @@ class Compiled:
 
     def __call__(self, *args: Any) -> Any:
         """What `f` gives, by the program for arguments of this structure."""
-        if mode.differentiating:
+        if current().differentiating:
             # A program has no history that a derivative could go back through; the function itself has.
             return self._f(*args)
         leaves, structure = tree.flatten(args)
@@ -72,7 +73,7 @@ class Compiled:
         values = program(graph, self._choose(key, graph))(graph.arrays(args))
         result, news = tree.unflatten(graph.gives.plain(), [constant(value) for value in values])
         for buffer, new in zip(buffers, news, strict=True):
-            buffer.value = new.value
+            buffer.assign(new.value)
         return result
 
     def _version(self, key: Any, args: tuple[Any, ...]) -> _Version:

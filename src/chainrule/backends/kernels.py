@@ -233,19 +233,43 @@ def threefry(xp: Any, key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[A
     return x, y
 
 
+def _words(xp: Any, key: Any, pairs: int, stream: int) -> tuple[Any, Any]:
+    """So many pairs of random words, along a new last axis in place of the key's two words."""
+    counter = (xp.arange(pairs, dtype=xp.uint32), xp.full((pairs,), stream, dtype=xp.uint32))
+    return threefry(xp, (key[..., 0:1], key[..., 1:2]), counter)
+
+
 @row("random_uniform")
 def _random_uniform(xp: Any, attrs: dict[str, Any]) -> Kernel:
     shape, stream = attrs["shape"], attrs["stream"]
-    size = 1
-    for n in shape:
-        size *= n
-    half = (size + 1) // 2
+    size = math.prod(shape)
 
     def kernel(key: Any) -> Any:
-        counter = (xp.arange(half, dtype=xp.uint32), xp.full((half,), stream, dtype=xp.uint32))
-        words = xp.concatenate(threefry(xp, (key[0:1], key[1:2]), counter))[:size]
+        words = xp.concatenate(_words(xp, key, (size + 1) // 2, stream), axis=-1)[..., :size]
         # The upper 24 bits are exact in float32, so both precisions draw the same numbers.
         uniform = (words >> xp.uint32(8)).astype(attrs["dtype"]) * 2.0**-24
-        return xp.reshape(uniform.astype(attrs["dtype"]), shape)
+        return xp.reshape(uniform.astype(attrs["dtype"]), (*key.shape[:-1], *shape))
+
+    return kernel
+
+
+@row("random_normal")
+def _random_normal(xp: Any, attrs: dict[str, Any]) -> Kernel:
+    shape, stream = attrs["shape"], attrs["stream"]
+
+    def kernel(key: Any) -> Any:
+        u, v = (word.astype(xp.float64) * 2.0**-32 for word in _words(xp, key, math.prod(shape), stream))
+        normal = xp.sqrt(-2.0 * xp.log(u + 2.0**-33)) * xp.cos(v * (2.0 * math.pi))
+        # Rounded to float32, the last bits in which two libraries' logarithms and cosines differ are gone.
+        return xp.reshape(normal.astype(xp.float32).astype(attrs["dtype"]), (*key.shape[:-1], *shape))
+
+    return kernel
+
+
+@row("random_permutation")
+def _random_permutation(xp: Any, attrs: dict[str, Any]) -> Kernel:
+    def kernel(key: Any) -> Any:
+        high, low = (word.astype(xp.uint64) for word in _words(xp, key, attrs["n"], attrs["stream"]))
+        return xp.argsort((high << xp.uint64(32)) | low, axis=-1)
 
     return kernel

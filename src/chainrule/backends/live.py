@@ -22,7 +22,8 @@ OWN = {
     "sigmoid": 1.0, "softplus": 2.0, "silu": 1.0, "gelu": 1.0, "leaky_relu": 1.25, "elu": 1.25,
     "squared_error": 1.0, "absolute_error": 1.0, "huber": 3.0, "binary_cross_entropy": 3.0,
     "binary_cross_entropy_with_logits": 2.0, "softmax": 1.0, "log_softmax": 1.0, "cross_entropy": 2.25,
-    "std": 3.0, "standardize": 2.0, "batch_norm": 2.0, "layer_norm": 2.0, "random_uniform": 3.0,
+    "std": 3.0, "standardize": 2.0, "batch_norm": 2.0, "layer_norm": 2.0, "random_uniform": 2.0,
+    "random_normal": 9.0, "random_permutation": 3.0,
 }  # fmt: skip
 """What a kernel holds besides its operands and its result, in arrays of the size of its largest one; else nothing."""
 ROUNDED = 6.5

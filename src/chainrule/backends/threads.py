@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -21,6 +22,29 @@ def _controller() -> Any:
     return ThreadpoolController()
 
 
+class _OneThread:
+    """The limit of one thread: it is the whole process's; the first to want it sets it, the last takes it back."""
+
+    def __init__(self) -> None:
+        self._lock, self._users = threading.Lock(), 0
+        self._limit: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                self._limit = _controller().limit(limits=1, user_api="blas")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._limit.restore_original_limits()
+
+
+_one_thread = _OneThread()
+
+
 @contextlib.contextmanager
 def suited(graphs: Iterable[Graph]) -> Iterator[None]:
     """Within this block small steps have one thread.
@@ -31,5 +55,5 @@ def suited(graphs: Iterable[Graph]) -> Iterator[None]:
     if max(sum(map(product, graph.nodes)) for graph in graphs) > SHARED:
         yield
         return
-    with _controller().limit(limits=1, user_api="blas"):
+    with _one_thread:
         yield

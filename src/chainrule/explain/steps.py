@@ -18,10 +18,10 @@ from chainrule.errors import ArgumentError
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph, ancestors, descendants, replay
 from chainrule.graph.ops import BUNDLE
+from chainrule.graph.random import keyed
 from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.graph.trace import trace
 from chainrule.nn.module import Module, in_mode
-from chainrule.nn.random import keyed
 from chainrule.optim.base import Optimizer
 from chainrule.train.step import cost_of, output_of
 
@@ -39,7 +39,7 @@ class Recipe:
 
     def output(self, parameters: Named, buffers: Named, x: Tensor, key: Tensor) -> tuple[Tensor, Named]:
         """The model's output with these parameters, in training mode, and its buffers afterwards."""
-        with in_mode(self.model, training=True), keyed(key):
+        with in_mode(training=True), keyed(key):
             output, after = output_of(self.model, parameters, buffers, x)
         if not isinstance(output, Tensor):
             raise ArgumentError(

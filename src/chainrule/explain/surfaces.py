@@ -12,7 +12,8 @@ import numpy as np
 from chainrule.autodiff.batch import batched
 from chainrule.errors import ArgumentError, DerivativeError, ShapeError, TraceError, check_choice
 from chainrule.graph import functions as F
-from chainrule.graph.tensor import Tensor, constant, no_grad, placeholder
+from chainrule.graph.mode import no_grad
+from chainrule.graph.tensor import Tensor, constant, placeholder
 
 Array = np.ndarray[Any, Any]
 Box = tuple[float, float, float, float]

@@ -1,8 +1,9 @@
 """Tensors, operations and graphs."""
 
-from chainrule.graph import functions, printer
+from chainrule.graph import functions, printer, random
 from chainrule.graph.graph import Graph
-from chainrule.graph.tensor import Tensor, no_grad, tensor
+from chainrule.graph.mode import no_grad
+from chainrule.graph.tensor import Tensor, tensor
 from chainrule.graph.trace import trace
 
-__all__ = ["Graph", "Tensor", "functions", "no_grad", "printer", "tensor", "trace"]
+__all__ = ["Graph", "Tensor", "functions", "no_grad", "printer", "random", "tensor", "trace"]

@@ -10,8 +10,9 @@ import numpy as np
 from chainrule import tree
 from chainrule.errors import ArgumentError, GraphError, ShapeError, nearest
 from chainrule.graph import seams
+from chainrule.graph.mode import setting
 from chainrule.graph.ops import OPS
-from chainrule.graph.tensor import Tensor, apply, setting
+from chainrule.graph.tensor import Tensor, apply
 
 LEAVES = ("input", "constant")
 
@@ -192,7 +193,7 @@ class Graph:
             if value.shape != x.shape:
                 raise ShapeError("not the traced shape", where=f"input {x.name}", expected=x.shape, got=value.shape)
             values.append(value)
-        return values + [captured.value for captured in self.captured if captured.value is not None]
+        return values + [captured.read() for captured in self.captured]
 
     def __str__(self) -> str:
         return seams.ability("text")(self)

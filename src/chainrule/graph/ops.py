@@ -308,7 +308,18 @@ define("project", "y = one of several results", lambda x, part: parts(x.attrs)[p
 # ---- random numbers and leaves
 
 
-define("random_uniform", "u ~ U[0, 1) from key, stream", lambda key, shape, dtype, stream: (shape, np.dtype(dtype)))
+def _random(key: Typed, shape: Shape, dtype: str, stream: int) -> Signature:
+    # Axes of the key before its two words are those of a batch, whose members each draw from a key of their own.
+    return (*key.shape[:-1], *shape), np.dtype(dtype)
+
+
+define("random_uniform", "u ~ U[0, 1) from key, stream", _random)
+define("random_normal", "z ~ N(0, 1) from key, stream", _random)
+define(
+    "random_permutation",
+    "π ~ U{permutations of 0 … n−1} from key, stream",
+    lambda key, n, stream: ((*key.shape[:-1], n), INDEX),
+)
 
 
 def _leaf(*_: Typed, **__: Any) -> Signature:

@@ -14,7 +14,8 @@ from chainrule import tree
 from chainrule.errors import ArgumentError, ShapeError, check_number
 from chainrule.graph.elementwise import as_tensor
 from chainrule.graph.graph import Graph, ancestors, descendants, replay
-from chainrule.graph.tensor import Tensor, apply, placeholder, setting
+from chainrule.graph.mode import setting
+from chainrule.graph.tensor import Tensor, apply, placeholder
 
 
 def scan(

@@ -7,93 +7,21 @@ one set of operations serve both.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from chainrule.errors import ShapeError, TraceError
+from chainrule.errors import DerivativeError, ShapeError, TraceError
 from chainrule.graph import seams
+from chainrule.graph.mode import Region, current
 from chainrule.graph.ops import BUNDLE, OPS, Shape
 
 _counter = itertools.count()
 _PACKAGE = __name__.split(".")[0]
-
-
-class Call(NamedTuple):
-    """A call of a module: which one, where in the model, in training mode or not, and what it gave."""
-
-    module: Any
-    path: str
-    training: bool
-    result: Any
-
-
-class Region:
-    """A part of a computation whose insides are not kept for the gradient, but computed again.
-
-    Attributes:
-        parent: the region around it.
-        given: what went into it, apart from weights.
-    """
-
-    __slots__ = ("given", "parent")
-
-    def __init__(self, parent: Region | None, given: tuple[Tensor, ...]) -> None:
-        self.parent, self.given = parent, given
-
-
-class _Mode:
-    """What holds while nodes are made.
-
-    Whether to record, whether a derivative is being taken, whether a graph is being made, the path of the module we are
-    in, the region, whether lines are wanted, where each module of the running model is, a log of module calls where one
-    is kept, and the new values of buffers (by the id of the tensor that stands for one) where they are gathered.
-    """
-
-    recording = True
-    differentiating = False
-    tracing = False
-    lines = False
-    module = ""
-    region: Region | None = None
-    paths: dict[int, str] = {}  # noqa: RUF012  # replaced, never changed
-    calls: list[Call] | None = None
-    updates: dict[int, tuple[Tensor, Tensor]] | None = None
-
-
-mode = _Mode()
-
-
-@contextlib.contextmanager
-def setting(**values: Any) -> Iterator[None]:
-    """Change the mode within a block."""
-    before = {name: getattr(mode, name) for name in values}
-    vars(mode).update(values)
-    try:
-        yield
-    finally:
-        vars(mode).update(before)
-
-
-@contextlib.contextmanager
-def no_grad() -> Iterator[None]:
-    """Within this block nothing is recorded for derivatives; what is made there counts as constant.
-
-    Example:
-        >>> import chainrule as cr
-        >>> x = cr.tensor(2.0, requires_grad=True)
-        >>> with cr.no_grad():
-        ...     y = x * x
-        >>> y.requires_grad
-        False
-    """
-    with setting(recording=False):
-        yield
 
 
 class Tensor:
@@ -102,7 +30,8 @@ class Tensor:
     Attributes:
         shape: the sizes of the axes.
         dtype: NumPy's dtype of the elements.
-        value: the NumPy array, or None for a placeholder. Not to be written to.
+        value: the NumPy array, or None for a placeholder. Not to be written to; `assign` gives a leaf another one.
+        version: how often a leaf was given another value; `versions` those of the operands when this was made.
         op: the operation's name, `inputs` its operands, `attrs` its settings.
         module: the path of the module it was made in, e.g. "fc1".
         region: the region it was made in, or None.
@@ -128,6 +57,8 @@ class Tensor:
         "requires_grad",
         "shape",
         "value",
+        "version",
+        "versions",
     )  # fmt: skip
     __array_ufunc__ = None
     changes: ClassVar[bool] = False
@@ -146,6 +77,8 @@ class Tensor:
     line: str | None
     name: str | None
     region: Region | None
+    version: int
+    versions: tuple[int, ...]
 
     def __init__(
         self,
@@ -162,10 +95,13 @@ class Tensor:
         self.shape, self.dtype, self.value = shape, dtype, value
         self.requires_grad, self.name = requires_grad, name
         self.id = next(_counter)
+        mode = current()
         self.module, self.region = mode.module, mode.region
         self.line = _user_line() if mode.lines else None
         self.grad = self.adjoint_of = None
         self.detached = not mode.recording
+        self.version = 0
+        self.versions = tuple([x.version for x in inputs]) if requires_grad else ()
 
     # ---- what it is
 
@@ -183,6 +119,46 @@ class Tensor:
     def is_variable(self) -> bool:
         """Whether this is a leaf whose value may be another one in the next run of a graph: a parameter, a buffer."""
         return self.op == "constant" and (self.requires_grad or self.changes)
+
+    def read(self) -> np.ndarray[Any, Any]:
+        """The value that a run of a graph takes for this leaf."""
+        return self._known("a run of the graph")
+
+    def assign(self, value: np.ndarray[Any, Any]) -> None:
+        """Give a leaf another value, of its shape and dtype; what was made from the old one has no gradient any more.
+
+        Args:
+            value: taken as it is, not copied.
+        """
+        assert self.op == "constant", f"{self.label()} is not a leaf"
+        assert (value.shape, value.dtype) == (self.shape, self.dtype), f"{self.label()} = {value.dtype}{value.shape}"
+        self.value = value
+        self.version += 1
+
+    def check_unchanged(self) -> None:
+        """Refuse to take a derivative of a value whose operands have another value by now.
+
+        Raises:
+            DerivativeError: names the operand.
+        """
+        for x, version in zip(self.inputs, self.versions, strict=False):
+            if x.version != version:
+                raise DerivativeError(
+                    f"{x.label()} was changed after the forward pass, and its gradient needs the old value",
+                    where=self.label(),
+                    hint="call backward() before you change it, or run the forward pass again",
+                )
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # What a copy shares with the original must not be its identity: two nodes of one number would be one node.
+        if self.op != "constant" or self.value is None:
+            raise DerivativeError(
+                "only leaves can be copied or pickled, not what was computed from them",
+                where=self.label(),
+                hint="use x.detach(), which has the values without their history",
+            )
+        own = getattr(self, "__dict__", None)
+        return _restored, (type(self), self.value, self.requires_grad, self.name, self.grad, own)
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The values as a NumPy array of one's own."""
@@ -310,6 +286,17 @@ def _user_line() -> str | None:
     return None
 
 
+def _restored(
+    kind: type[Tensor], value: np.ndarray[Any, Any], requires_grad: bool, name: str | None, grad: Any, own: Any
+) -> Tensor:
+    """A leaf of its own, made of the parts of another."""
+    tensor = kind.__new__(kind)
+    Tensor.__init__(tensor, "constant", (), {}, value.shape, value.dtype, value, requires_grad, name)
+    tensor.grad = grad
+    vars(tensor).update(own) if own else None
+    return tensor
+
+
 def constant(value: Any, dtype: Any = None) -> Tensor:
     """A tensor of known values, not copied: for the package's own use."""
     array = np.asarray(value, dtype=dtype)
@@ -350,7 +337,7 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
 
 def apply(name: str, *inputs: Tensor, **attrs: Any) -> Tensor:
     """Make a node: its shape and dtype from the table of operations, its value where all operands have theirs."""
-    op = OPS[name]
+    op, mode = OPS[name], current()
     try:
         shape, dtype = op.infer(*inputs, **attrs)
     except ShapeError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from chainrule import tree
 from chainrule.errors import TraceError
 from chainrule.graph.functions import as_tensor
 from chainrule.graph.graph import Graph, is_static
-from chainrule.graph.tensor import Tensor, placeholder, setting
+from chainrule.graph.mode import setting
+from chainrule.graph.random import FreshKey, has_key, keyed
+from chainrule.graph.tensor import Tensor, placeholder
 
 
 def trace(f: Callable[..., Any], *examples: Any, lines: bool = False) -> Graph:
@@ -36,7 +39,7 @@ def trace(f: Callable[..., Any], *examples: Any, lines: bool = False) -> Graph:
         4
     """
     inputs, args = placeholders(f, examples)
-    with setting(lines=lines, updates=None, tracing=True):
+    with setting(lines=lines, updates=None, tracing=True), nullcontext() if has_key() else keyed(FreshKey()):
         result = f(*args)
     leaves, gives = tree.flatten(result)
     if not leaves:

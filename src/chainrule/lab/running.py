@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.graph.random import seed
 from chainrule.lab import pages
 from chainrule.lab.catalogue import load
 from chainrule.lab.experiment import Lab, Measured
-from chainrule.nn.random import seed
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import check_choice
-from chainrule.nn.random import generator
+from chainrule.graph.random import generator
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]

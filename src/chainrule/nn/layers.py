@@ -9,9 +9,9 @@ import numpy as np
 
 from chainrule.errors import ArgumentError, check_number
 from chainrule.graph import functions as F
+from chainrule.graph import random
 from chainrule.graph.tensor import Tensor, constant
 from chainrule.nn import init as initial
-from chainrule.nn import random
 from chainrule.nn.module import Module, Parameter
 
 
@@ -179,7 +179,7 @@ class Dropout(Module):
             return x
         if self.p == 1:
             return F.broadcast_to(constant(np.zeros((), x.dtype)), x.shape)
-        return F.where(random.uniform(x) >= self.p, x * (1.0 / (1.0 - self.p)), 0.0)
+        return F.where(random.uniform(x.shape, dtype=x.dtype) >= self.p, x * (1.0 / (1.0 - self.p)), 0.0)
 
     def extra(self) -> str:
         """The rate."""

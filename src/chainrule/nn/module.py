@@ -6,7 +6,6 @@ count too. Nothing is registered.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -15,7 +14,8 @@ import numpy as np
 
 from chainrule.errors import ArgumentError, ShapeError, nearest
 from chainrule.graph.elementwise import cast
-from chainrule.graph.tensor import Call, Tensor, mode, no_grad, setting
+from chainrule.graph.mode import Call, current, no_grad, setting
+from chainrule.graph.tensor import Tensor
 from chainrule.nn.summary import Summary, summarize
 
 _STANDS_FOR = "_stands_for"
@@ -56,13 +56,14 @@ def update(buffer: Tensor, change: Callable[[Tensor], Tensor]) -> None:
     happens: a graph is a function and remembers nothing.
     """
     with no_grad():
-        if mode.updates is not None:
-            now = mode.updates.get(buffer.id, (buffer, buffer))[1]
-            mode.updates[buffer.id] = buffer, cast(change(now), buffer.dtype)
+        updates = current().updates
+        if updates is not None:
+            now = updates.get(buffer.id, (buffer, buffer))[1]
+            updates[buffer.id] = buffer, cast(change(now), buffer.dtype)
             return
         new = cast(change(buffer), buffer.dtype)
         if new.value is not None:
-            buffer.value = new.value
+            buffer.assign(new.value)
 
 
 class Module:
@@ -82,7 +83,17 @@ class Module:
         ['inner.weight', 'inner.bias']
     """
 
-    training = True
+    _training = True
+
+    @property
+    def training(self) -> bool:
+        """The module's own mode, or that of the `in_mode` block that this thread is in."""
+        imposed = current().training
+        return self._training if imposed is None else imposed
+
+    @training.setter
+    def training(self, on: bool) -> None:
+        self._training = bool(on)
 
     def forward(self, *args: Any) -> Any:
         """What the module computes."""
@@ -90,6 +101,7 @@ class Module:
 
     def __call__(self, *args: Any) -> Any:
         """What `forward` gives; the nodes made meanwhile know this module's path."""
+        mode = current()
         if mode.paths:
             path = mode.paths.get(id(self), mode.module)
             with setting(module=path):
@@ -99,8 +111,9 @@ class Module:
 
     def _run(self, args: tuple[Any, ...], path: str) -> Any:
         result = self.forward(*args)
-        if mode.calls is not None:
-            mode.calls.append(Call(self, path, self.training, result))
+        calls = current().calls
+        if calls is not None:
+            calls.append(Call(self, path, self.training, result))
         return result
 
     # ---- parts, parameters and buffers by path
@@ -188,7 +201,7 @@ class Module:
                     "a parameter has another shape", where=path, expected=own[path].shape, got=np.shape(value)
                 )
         for path, value in state.items():
-            own[path].value = np.array(value, dtype=own[path].dtype)
+            own[path].assign(np.array(value, dtype=own[path].dtype))
 
     def train(self, on: bool = True) -> Module:
         """Set training mode here and inside; returns itself."""
@@ -209,7 +222,7 @@ class Module:
             input_shape: the shape of one input, batch axis included.
             dtype: its dtype.
         """
-        with in_mode(self, training=False):
+        with in_mode(training=False):
             return summarize(self, input_shape, dtype)
 
     def __repr__(self) -> str:
@@ -221,16 +234,9 @@ class Module:
         return ""
 
 
-@contextlib.contextmanager
-def in_mode(model: Module, *, training: bool) -> Iterator[None]:
-    """Within this block a model is in training or in inference mode; each part then has its own mode back."""
-    before = [(module, module.training) for _, module in model.named_modules()]
-    model.train(training)
-    try:
-        yield
-    finally:
-        for module, was in before:
-            module.training = was
+def in_mode(*, training: bool) -> setting:
+    """Within this block every module is in training or in inference mode, for this thread; none is changed."""
+    return setting(training=training)
 
 
 def _original(module: Module) -> Module:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chainrule import tree
-from chainrule.graph.tensor import Call, Tensor, constant, placeholder, setting
-from chainrule.nn.random import keyed
+from chainrule.graph.mode import Call, setting
+from chainrule.graph.random import keyed
+from chainrule.graph.tensor import Tensor, constant, placeholder
 
 if TYPE_CHECKING:
     from chainrule.nn.module import Module

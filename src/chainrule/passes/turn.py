@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph, replay
+from chainrule.graph.mode import setting
 from chainrule.graph.ops import OPS
-from chainrule.graph.tensor import Tensor, apply, placeholder, setting
+from chainrule.graph.tensor import Tensor, apply, placeholder
 from chainrule.passes.simplify import uniform
 
 NARROW = 16

@@ -14,7 +14,7 @@ import numpy as np
 
 from chainrule import tree
 from chainrule.errors import RunError
-from chainrule.nn.random import shuffled
+from chainrule.graph.random import shuffled
 from chainrule.optim.plateau import Plateau
 from chainrule.optim.schedules import Schedule as LearningRate
 from chainrule.train import checkpoint as files

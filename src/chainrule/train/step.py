@@ -15,11 +15,12 @@ from chainrule.backends.loop import Phase
 from chainrule.errors import ShapeError
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph
-from chainrule.graph.tensor import Tensor, placeholder, setting
+from chainrule.graph.mode import setting
+from chainrule.graph.random import keyed
+from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.graph.trace import trace
 from chainrule.nn.module import Module, in_mode
 from chainrule.nn.normalization import SmallBatchError
-from chainrule.nn.random import keyed
 from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
 from chainrule.optim.schedules import Schedule
@@ -133,12 +134,12 @@ class Step:
     def traced(self, kind: str, state: State, X: Any, y: Any, rows: int) -> Graph:
         """The graph of a "training" or an "evaluation" as it comes from tracing."""
         step = self._train if kind == "training" else self._evaluate
-        with in_mode(self.model, training=kind == "training"):
+        with in_mode(training=kind == "training"):
             return trace(step, _typed(state), _spec(X, "X"), _spec(y, "y"), placeholder((rows,), np.int32, "rows"))
 
     def prediction(self, X: Any) -> Graph:
         """X → output, with the model in inference mode; the parameters are captured."""
-        with in_mode(self.model, training=False):
+        with in_mode(training=False):
             return self.finished(trace(self.model, _spec(X, "X")))
 
     def finished(self, graph: Graph) -> Graph:
@@ -159,10 +160,9 @@ class Step:
 
     def _train(self, state: State, X: Tensor, y: Tensor, rows: Tensor) -> tuple[State, Tensor]:
         parameters = self._by_name(state["parameters"])
-        key = F.stack([F.as_tensor(np.uint32(self.seed)), F.cast(state["step"], np.uint32)])
 
         def forward(parameters: Named) -> Any:
-            with keyed(key):
+            with keyed(self._key(state)):
                 return self._forward(parameters, state["buffers"], X, y, rows)
 
         output, target, value, buffers = forward(parameters)
@@ -181,6 +181,9 @@ class Step:
             "step": state["step"] + np.int32(1),
         }
         return state | new, self._record(value, output, target, _pulse(gradients.values()))
+
+    def _key(self, state: State) -> Tensor:
+        return F.stack([F.as_tensor(np.uint32(self.seed)), F.cast(state["step"], np.uint32)])
 
     def _by_name(self, parameters: Any) -> Named:
         return self.layout.unpack(parameters) if self.packed else parameters
@@ -222,7 +225,8 @@ class Step:
 
     def _evaluate(self, state: State, X: Tensor, y: Tensor, rows: Tensor) -> Tensor:
         parameters = self._by_name(state["parameters"])
-        output, target, value, _ = self._forward(parameters, state["buffers"], X, y, rows)
+        with keyed(self._key(state)):
+            output, target, value, _ = self._forward(parameters, state["buffers"], X, y, rows)
         return self._record(value, output, target)
 
     def _record(self, value: Tensor, output: Tensor, target: Tensor, *more: Tensor) -> Tensor:

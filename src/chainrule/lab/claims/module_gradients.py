@@ -14,11 +14,11 @@ from chainrule import nn, tree
 from chainrule.graph.decompositions import DECOMPOSITIONS
 from chainrule.graph.graph import replay
 from chainrule.graph.ops import OPS
+from chainrule.graph.random import keyed
 from chainrule.graph.tensor import apply, constant
 from chainrule.lab import style
 from chainrule.lab.experiment import Lab, Measured
 from chainrule.lab.numeric import Array, apart, differences, worst
-from chainrule.nn.random import keyed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,8 +11,8 @@ import numpy as np
 from chainrule.data.standardize import Standardizer
 from chainrule.errors import ChainruleError
 from chainrule.graph.graph import Graph
+from chainrule.graph.random import shuffled
 from chainrule.nn.normalization import SmallBatchError
-from chainrule.nn.random import shuffled
 from chainrule.optim.base import Optimizer
 from chainrule.train import checks
 from chainrule.train.inference import BLOCK

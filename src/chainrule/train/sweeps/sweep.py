@@ -13,9 +13,9 @@ from chainrule.backends.estimate import choose
 from chainrule.data.split import folds as dealt
 from chainrule.data.standardize import Standardizer
 from chainrule.errors import ArgumentError, ChainruleError, ShapeError, check_choice, check_number
+from chainrule.graph.random import seeded
 from chainrule.nn.losses import CrossEntropyLoss, Loss, NLLLoss
 from chainrule.nn.module import Module
-from chainrule.nn.random import seeded
 from chainrule.optim.base import Optimizer
 from chainrule.train import checks
 from chainrule.train.metrics import classifies
