@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from chainrule.errors import ArgumentError
+
 
 @dataclass(frozen=True)
 class Structure:
@@ -74,9 +76,42 @@ def _flatten(tree: Any, leaves: list[Any]) -> Structure:
 
 
 def _is_array(tree: Any) -> bool:
-    while isinstance(tree, list) and tree:
-        tree = tree[0]
-    return isinstance(tree, (bool, int, float))
+    return isinstance(tree, list) and bool(tree) and _block(tree) is not None
+
+
+def _block(tree: Any) -> tuple[int, ...] | None:
+    """The shape of a block of plain numbers; None where it is none."""
+    if isinstance(tree, (bool, int, float)):
+        return ()
+    if not isinstance(tree, list) or not tree:
+        return None
+    first = _block(tree[0])
+    same = first is not None and all(_block(member) == first for member in tree[1:])
+    return (len(tree), *first) if same and first is not None else None
+
+
+def leaves_as(structure: Structure, tree: Any, where: str) -> list[Any]:
+    """The leaves of a tree that is built like a structure, in which a leaf may be a list of numbers.
+
+    Raises:
+        ArgumentError: it is built in another way.
+
+    Example:
+        >>> leaves_as(flatten((object(), [object(), object()]))[1], ([1.0, 2.0], [3.0, 4.0]), "x")
+        [[1.0, 2.0], 3.0, 4.0]
+    """
+    if structure is LEAF:
+        return [tree]
+    members = tree
+    if isinstance(tree, dict):
+        members = [tree[key] for key in structure.keys if key in tree]
+    if structure.kind is None or not isinstance(members, (list, tuple)) or len(members) != len(structure.children):
+        if structure.kind is None and tree is None:
+            return []
+        wanted = f"a {structure.kind.__name__} of {len(structure.children)}" if structure.kind else "None"
+        raise ArgumentError("another structure", where=where, expected=wanted, got=type(tree).__name__)
+    pairs = zip(structure.children, members, strict=True)
+    return [leaf for child, member in pairs for leaf in leaves_as(child, member, where)]
 
 
 def unflatten(structure: Structure, leaves: list[Any]) -> Any:

@@ -269,7 +269,7 @@ def test_values_and_gradients_without_an_outside_keep_no_history():
 def test_gradients_follow_control_flow_that_the_data_chooses():
     def f(lib, x):
         for _ in range(3):
-            x = lib.sin(x) if float(x) > 0.5 else x * x + 1.0
+            x = lib.sin(x) if x > 0.5 else x * x + 1.0
         return x
 
     for start in (0.1, 0.7, 2.0):

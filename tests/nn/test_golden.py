@@ -56,7 +56,7 @@ def sloped(f: Callable[..., Any], *xs: Any) -> tuple[Any, Any]:
 
 
 def close(ours: Any, theirs: Any, what: str = "") -> None:
-    np.testing.assert_allclose(np.asarray(ours), theirs, rtol=1e-10, atol=1e-12, err_msg=what)
+    np.testing.assert_allclose(np.asarray(cr.as_tensor(ours).detach()), theirs, rtol=1e-10, atol=1e-12, err_msg=what)
 
 
 def check_activation(name: str, theirs: Any) -> None:

@@ -167,13 +167,22 @@ def _scan(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tenso
     return apply("scan", *operands, **{**node.attrs, "body": Graph(inner, outputs).simplify()})
 
 
+def _call(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
+    body = node.attrs["body"]
+    pairs = zip(body.inputs, flags, strict=True)
+    inner = [placeholder((size, *x.shape), x.dtype, x.name) if flag else x for x, flag in pairs]
+    chosen = [(old, new) for old, new in zip(body.inputs, inner, strict=True) if old is not new]
+    outputs = batched(body.outputs, [old for old, _ in chosen], [new for _, new in chosen])
+    return apply("call", *xs, **{**node.attrs, "body": Graph(inner, outputs).simplify()})
+
+
 def _after(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
     return apply("after", xs[0] if flags[0] else _repeat(xs[0], size), xs[1])
 
 
 def _project(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
     part = apply("project", xs[0], **node.attrs)
-    return part if node.attrs["part"] < xs[0].attrs["carries"] else F.swapaxes(part, 0, 1)
+    return part if xs[0].op == "call" or node.attrs["part"] < xs[0].attrs["carries"] else F.swapaxes(part, 0, 1)
 
 
 _SOME: dict[str, SomeRow] = {
@@ -181,6 +190,7 @@ _SOME: dict[str, SomeRow] = {
     "put_add": _put_add,
     "linear": _linear,
     "layer_norm": _layer_norm,
+    "call": _call,
     "scan": _scan,
     "project": _project,
     "after": _after,

@@ -12,7 +12,7 @@ from chainrule.autodiff.transforms import vjp
 from chainrule.errors import GradientMismatch
 from chainrule.graph import functions as F
 from chainrule.graph.mode import no_grad
-from chainrule.graph.tensor import constant
+from chainrule.graph.tensor import Tensor, constant
 
 
 def check_grad(f: Callable[..., Any], *xs: Any, rtol: float = 1e-5, atol: float = 1e-7) -> None:
@@ -60,7 +60,7 @@ def check_grad(f: Callable[..., Any], *xs: Any, rtol: float = 1e-5, atol: float 
 
 
 def _double(leaf: Any) -> np.ndarray[Any, Any]:
-    array = np.asarray(leaf)
+    array = leaf.numpy() if isinstance(leaf, Tensor) else np.asarray(leaf)
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 

@@ -52,13 +52,14 @@ def _hand_back(found: dict[int, Any], node: Tensor, g: Any, reached: set[int], a
         part = node.attrs["part"]
         gathered[part] = F.add(gathered[part], g) if part in gathered else g
         return
+    if isinstance(rule, NotDifferentiable) or not any(x.id in reached for x in node.inputs):
+        return
+    node.check_unchanged()
     if isinstance(rule, Joint):
         wanted = [x.id in reached and x.dtype.kind == "f" for x in node.inputs]
         for x, given in zip(node.inputs, rule.adjoints(g, copy, wanted, adjoints), strict=True):
             if given is not None:
                 _collect(found, x, given)
-        return
-    if isinstance(rule, NotDifferentiable):
         return
     if isinstance(rule, NotImplementedYet):
         raise DerivativeError(f"the derivative of {node.op} is not implemented", where=node.label(), hint=rule.reason)

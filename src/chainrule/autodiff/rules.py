@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.autodiff.calls import reversed_call
 from chainrule.autodiff.loops import reversed_scan
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor, apply
@@ -214,6 +215,7 @@ rule(
 )
 # ---- loops
 
+RULES["call"] = Joint("x̄ = (g₁, …, gₙ)·∂body/∂x, as a program", reversed_call)
 RULES["scan"] = Joint("(c̄ₜ, x̄ₜ, k̄ₜ) = (g_c, g_y)·∂body/∂(c, x, k), the last step first, k̄ = Σ k̄ₜ", reversed_scan)
 RULES["project"] = Joint("x̄ has g as one of its parts", lambda g, node, wanted, adjoints: [None])
 

@@ -5,7 +5,7 @@ All of them stand on the one reversal. They run define-by-run on values, emit no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,13 +30,16 @@ def _variable(leaf: Any, where: str) -> Tensor:
     if x.dtype.kind != "f":
         raise DerivativeError("only real numbers have derivatives", where=where, expected="a float dtype", got=x.dtype)
     if x.value is None or x.requires_grad:
-        return F.identity(x)
+        # A derivative that is asked for by name is taken, inside `no_grad` too.
+        with setting(recording=True):
+            return F.identity(x)
     return Tensor("constant", (), {}, x.shape, x.dtype, x.value, requires_grad=True)
 
 
 def _selected(args: tuple[Any, ...], argnums: Argnums) -> tuple[list[Tensor], list[Any], tuple[Any, ...]]:
     """Variables for the leaves of the chosen arguments, those arguments' structures, all arguments with them in."""
     chosen = [argnums] if isinstance(argnums, int) else list(argnums)
+    names = [f"argument {i}" for i in range(len(args))]
     filled, variables, structures = list(args), [], []
     for argnum in chosen:
         if not -len(args) <= argnum < len(args):
@@ -44,7 +47,8 @@ def _selected(args: tuple[Any, ...], argnums: Argnums) -> tuple[list[Tensor], li
                 "no such argument", where="argnums", expected=f"a position below {len(args)}", got=argnum
             )
         leaves, structure = tree.flatten(args[argnum])
-        own = [_variable(leaf, f"argument {argnum}") for leaf in leaves]
+        words = tree.names(args[argnum])
+        own = [_variable(x, f"{names[argnum]} {word}".strip()) for x, word in zip(leaves, words, strict=True)]
         variables += own
         structures.append(structure)
         filled[argnum] = tree.unflatten(structure, list(own))
@@ -88,9 +92,27 @@ def _retire(variables: Sequence[Tensor]) -> None:
             v.requires_grad = False
 
 
-def _called(f: Function, args: Sequence[Any]) -> tuple[list[Tensor], Any]:
+def _called(f: Function, args: Sequence[Any], keywords: Mapping[str, Any]) -> tuple[list[Tensor], Any]:
     with setting(recording=True, differentiating=True):
-        return _results(f(*args))
+        return _results(f(*args, **keywords))
+
+
+def _checked(f: Any, argnums: Any = 0) -> Function:
+    """Refuse what is no function, and positions that are none."""
+    if not callable(f):
+        raise ArgumentError(
+            "a derivative is taken of a function",
+            where="f",
+            expected="a function",
+            got=type(f).__name__,
+            hint="call y.backward() and read x.grad, or write cr.grad(f)(x)",
+        )
+    positions = argnums if isinstance(argnums, (list, tuple, range)) else [argnums]
+    if not all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in positions):
+        raise ArgumentError(
+            "not a position", where="argnums", expected="a whole number, or several", got=type(argnums).__name__
+        )
+    return f
 
 
 def value_and_grad(f: Function, argnums: Argnums = 0) -> Function:
@@ -110,15 +132,20 @@ def value_and_grad(f: Function, argnums: Argnums = 0) -> Function:
         >>> float(y), g.tolist()
         (9.0, [3.0, 12.0])
     """
+    _checked(f, argnums)
 
-    def function(*args: Any) -> tuple[Any, Any]:
+    def function(*args: Any, **keywords: Any) -> tuple[Any, Any]:
         variables, structures, filled = _selected(args, argnums)
-        outputs, _ = _called(f, filled)
+        outputs, _ = _called(f, filled, keywords)
         if len(outputs) != 1 or outputs[0].size != 1:
             raise ShapeError(
                 "grad needs a function that gives one number",
                 got=[y.shape for y in outputs],
                 hint="sum() it, or use cr.jacobian",
+            )
+        if outputs[0].dtype.kind != "f":
+            raise DerivativeError(
+                "what the function gives has no derivative", expected="a real number", got=outputs[0].dtype
             )
         found = _reversed(outputs, [ones_seed(outputs[0])], variables)
         value = _released(variables, outputs)[0]
@@ -137,7 +164,7 @@ def grad(f: Function, argnums: Argnums = 0) -> Function:
         12.0
     """
     both = value_and_grad(f, argnums)
-    return lambda *args: both(*args)[1]
+    return lambda *args, **keywords: both(*args, **keywords)[1]
 
 
 def vjp(f: Function, *xs: Any) -> tuple[Any, Function]:
@@ -150,12 +177,11 @@ def vjp(f: Function, *xs: Any) -> tuple[Any, Function]:
         [2.0, 40.0]
     """
     variables, structures, filled = _selected(xs, range(len(xs)))
-    outputs, structure = _called(f, filled)
+    outputs, structure = _called(_checked(f), filled, {})
 
     def pullback(cotangent: Any) -> tuple[Any, ...]:
-        seeds = [
-            F.cast(F.as_tensor(leaf), out.dtype) for leaf, out in zip(tree.flatten(cotangent)[0], outputs, strict=True)
-        ]
+        leaves = tree.leaves_as(structure.plain(), cotangent, "pullback")
+        seeds = [F.cast(F.as_tensor(leaf), out.dtype) for leaf, out in zip(leaves, outputs, strict=True)]
         for seed, out in zip(seeds, outputs, strict=True):
             if seed.shape != out.shape:
                 raise ShapeError("the cotangent does not fit", where="pullback", expected=out.shape, got=seed.shape)
@@ -175,25 +201,27 @@ def jvp(f: Function, xs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, A
         >>> dy.tolist()
         [2.0, 2.0]
     """
-    variables, _, filled = _selected(tuple(xs), range(len(xs)))
-    outputs, structure = _called(f, filled)
-    seeds = [_variable(_zeros_like(y), "output") for y in outputs]
+    variables, structures, filled = _selected(tuple(xs), range(len(xs)))
+    outputs, structure = _called(_checked(f), filled, {})
+    real = [y for y in outputs if y.dtype.kind == "f"]
+    seeds = [_variable(_zeros_like(y), "output") for y in real]
     with setting(recording=True):
-        pulled = adjoints(outputs, seeds, variables)
-    directions = [
-        F.cast(F.as_tensor(t), v.dtype) for t, v in zip(tree.flatten(tuple(tangents))[0], variables, strict=True)
-    ]
+        pulled = adjoints(real, seeds, variables)
+    if len(tangents) != len(structures):
+        raise ArgumentError("one tangent an argument", where="jvp", expected=len(structures), got=len(tangents))
+    leaves = [leaf for s, t in zip(structures, tangents, strict=True) for leaf in tree.leaves_as(s.plain(), t, "jvp")]
+    directions = [F.cast(F.as_tensor(t), v.dtype) for t, v in zip(leaves, variables, strict=True)]
     for direction, v in zip(directions, variables, strict=True):
         if direction.shape != v.shape:
             raise ShapeError(
                 "the tangent does not fit its argument", where="jvp", expected=v.shape, got=direction.shape
             )
-    pushed = _reversed(pulled, directions, [*seeds, *variables])[: len(seeds)]
-    released = [*_released(variables, outputs), *pushed]
+    pushed = iter(_reversed(pulled, directions, [*seeds, *variables])[: len(seeds)])
+    # What is counted or compared is piecewise constant.
+    moved = [next(pushed) if y.dtype.kind == "f" else constant(np.zeros(y.shape)) for y in outputs]
+    released = _released(variables, outputs)
     _retire([*seeds, *variables])
-    return tree.unflatten(structure.plain(), released[: len(outputs)]), tree.unflatten(
-        structure.plain(), released[len(outputs) :]
-    )
+    return tree.unflatten(structure.plain(), released), tree.unflatten(structure.plain(), moved)
 
 
 def _zeros_like(y: Tensor) -> Tensor:
@@ -210,10 +238,11 @@ def jacobian(f: Function, argnums: Argnums = 0) -> Function:
         >>> cr.jacobian(lambda x: x * x)(cr.tensor([1.0, 2.0])).tolist()
         [[2.0, 0.0], [0.0, 4.0]]
     """
+    _checked(f, argnums)
 
-    def function(*args: Any) -> Any:
+    def function(*args: Any, **keywords: Any) -> Any:
         variables, structures, filled = _selected(args, argnums)
-        outputs, gives = _called(f, filled)
+        outputs, gives = _called(f, filled, keywords)
         rows = [_jacobian_rows(y, variables) for y in outputs]
         _retire(variables)
         single = isinstance(argnums, int)
@@ -260,8 +289,9 @@ def per_example_grad(f: Function, argnums: Argnums = 0, batch: Sequence[int] = (
         >>> g(cr.tensor([1.0, 1.0]), cr.tensor([[1.0, 2.0], [3.0, 4.0]])).tolist()
         [[1.0, 2.0], [3.0, 4.0]]
     """
+    _checked(f, argnums)
 
-    def function(*args: Any) -> Any:
+    def function(*args: Any, **keywords: Any) -> Any:
         filled, examples, batches = list(args), [], []
         for position in batch:
             leaves, structure = tree.flatten(args[position])
@@ -277,7 +307,7 @@ def per_example_grad(f: Function, argnums: Argnums = 0, batch: Sequence[int] = (
         # What an example draws is its own: its key is one more thing that the examples don't share.
         key = placeholder((2,), np.uint32)
         with setting(recording=True), keyed(key):
-            gradient = grad(f, argnums)(*filled)
+            gradient = grad(f, argnums)(*filled, **keywords)
         leaves, structure = tree.flatten(gradient)
         keys = apart(batches[0].shape[0])
         return tree.unflatten(structure, batched(leaves, [*examples, key], [*batches, keys]))

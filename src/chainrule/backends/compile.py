@@ -3,115 +3,180 @@
 from __future__ import annotations
 
 import functools
+import threading
 import weakref
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from chainrule import backends, tree
 from chainrule.backends.estimate import compile_seconds, seconds
+from chainrule.backends.live import holders
 from chainrule.errors import check_choice
 from chainrule.graph import seams
-from chainrule.graph.graph import Graph, is_static
-from chainrule.graph.mode import Call, current, setting
-from chainrule.graph.tensor import Tensor, constant
-from chainrule.graph.trace import trace
+from chainrule.graph.elementwise import as_tensor, cast
+from chainrule.graph.graph import Graph, is_static, replay
+from chainrule.graph.mode import Call, mode, setting
+from chainrule.graph.surroundings import fingerprint
+from chainrule.graph.tensor import Tensor, apply, constant, placeholder
+from chainrule.graph.trace import traced
 
+MOST = 64
+"""Programs that a compiled function holds; of more, the one that was not used for longest goes."""
 _programs: weakref.WeakKeyDictionary[Graph, dict[str, Callable[..., Any]]] = weakref.WeakKeyDictionary()
+_turn = threading.Lock()
 
 
 def program(graph: Graph, backend: str) -> Callable[..., Any]:
-    """The program of a graph on a backend, made once."""
-    made = _programs.setdefault(graph, {})
-    if backend not in made:
-        made[backend] = backends.get(backend).compile_graph(graph)
-    return made[backend]
+    """The program of a graph on a backend, made once; what it gives shares no memory with what it takes."""
+    with _turn:
+        made = _programs.setdefault(graph, {})
+        if backend not in made:
+            made[backend] = _apart(graph, backends.get(backend).compile_graph(graph))
+        return made[backend]
 
 
-class _Version(NamedTuple):
-    """A program's graph, the calls of modules in it, and the buffers whose new values are its last results."""
+def _apart(graph: Graph, run: Callable[..., Any]) -> Callable[..., Any]:
+    """The program with those results copied that may be views of an input, a constant or another result."""
+    holder, made = holders(graph, set())
+    held = [holder[y.id] for y in graph.outputs]
+    shared = {i for i, place in enumerate(held) if place not in made or place in held[:i]}
+    if not shared:
+        return run
+    return lambda values: [np.array(y) if i in shared else y for i, y in enumerate(run(values))]
 
-    graph: Graph
-    calls: list[Call]
-    buffers: list[Tensor]
+
+class _Version:
+    """A program's graph, and what has to hold for it to be the right one.
+
+    Attributes:
+        graph: takes the arrays among the arguments; reads what it captured.
+        closed: the same graph with what it captured as further inputs, so that it can be a node of another one.
+        buffers: whose new values are its last results.
+    """
+
+    def __init__(self, graph: Graph, calls: list[Call], buffers: list[Tensor]) -> None:
+        self.graph, self.buffers = graph, buffers
+        self._calls = [call._replace(result=None) for call in calls]
+        self.interpreted = 0.0
+
+    @property
+    def holds(self) -> bool:
+        """Whether modules are in the modes, and masks have the values, that it was made with."""
+        modes = all(call.module.training == call.training for call in self._calls)
+        return modes and all(guard.holds for guard in self.graph.guards)
+
+    @functools.cached_property
+    def closed(self) -> Graph:
+        captured = {x.id: placeholder(x.shape, x.dtype, x.name) for x in self.graph.captured}
+        known = replay(self.graph.nodes, {x.id: x for x in self.graph.inputs} | captured)
+        outputs = [known[y.id] for y in self.graph.outputs]
+        return Graph([*self.graph.inputs, *captured.values()], outputs).simplify()
+
+    def backend(self, wanted: str) -> str:
+        """For "auto": interpret until the calls so far would have paid for compiling; a count, so that it repeats."""
+        if wanted != "auto":
+            return wanted
+        if self.interpreted > compile_seconds([self.graph]):
+            return "xla"
+        self.interpreted += seconds(self.graph, "numpy")
+        return "numpy"
 
 
 class Compiled:
     """A function that runs as compiled programs, one for each structure of its arguments.
 
     Attributes:
-        structures: how many programs it holds: one for each combination of shapes, dtypes, nesting, and static
-            arguments (booleans, whole numbers, texts) that it has met.
+        structures: how many programs it holds: one for each combination of shapes, dtypes, nesting, static arguments
+            (booleans, whole numbers, texts) and of the plain values that it has from around it; at most `MOST`.
     """
 
     def __init__(self, f: Callable[..., Any], backend: str) -> None:
         functools.update_wrapper(self, f, updated=())
         self._f, self._backend = f, check_choice("backend", backend, ("auto", "numpy", "xla"))
-        self._versions: dict[Any, list[_Version]] = {}
-        self._interpreted: dict[Any, float] = {}
+        self._versions: dict[Any, _Version] = {}
+        self._turn = threading.RLock()
+        self._steady = True
 
     @property
     def structures(self) -> int:
         """How many programs it holds."""
-        return sum(len(versions) for versions in self._versions.values())
+        return len(self._versions)
 
-    def __call__(self, *args: Any) -> Any:
+    def __reduce__(self) -> Any:
+        # A copy makes its own programs.
+        return Compiled, (self._f, self._backend)
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
         """What `f` gives, by the program for arguments of this structure."""
-        if current().differentiating:
-            # A program has no history that a derivative could go back through; the function itself has.
-            return self._f(*args)
-        leaves, structure = tree.flatten(args)
-        key = (
-            structure.plain(),
-            tuple(_type(leaf) for leaf in leaves),
-            tuple(owner.tree_state() for owner in structure.owners()),
-        )
-        if any(isinstance(leaf, Tensor) and leaf.value is None for leaf in leaves):
-            return self._f(*args)
-        graph, _, buffers = self._version(key, args)
-        values = program(graph, self._choose(key, graph))(graph.arrays(args))
-        result, news = tree.unflatten(graph.gives.plain(), [constant(value) for value in values])
-        for buffer, new in zip(buffers, news, strict=True):
+        named = dict(sorted(keywords.items()))
+        leaves, structure = tree.flatten((args, named))
+        if mode.tracing or any(isinstance(leaf, Tensor) and leaf.value is None for leaf in leaves):
+            return self._f(*args, **keywords)
+        version = self._version(leaves, structure, args, named)
+        graph = version.graph
+        given = [leaf for leaf in leaves if not is_static(leaf)]
+        if mode.recording and any(getattr(x, "requires_grad", False) for x in (*given, *graph.captured)):
+            values = self._recorded(version, given)
+        else:
+            found = program(graph, version.backend(self._backend))(graph.arrays(given))
+            values = [constant(value) for value in found]
+        result, news = tree.unflatten(graph.gives.plain(), values)
+        for buffer, new in zip(version.buffers, news, strict=True):
             buffer.assign(new.value)
         return result
 
-    def _version(self, key: Any, args: tuple[Any, ...]) -> _Version:
-        versions = self._versions.setdefault(key, [])
-        for version in versions:
-            if all(call.module.training == call.training for call in version.calls):
-                return version
+    def _recorded(self, version: _Version, given: list[Any]) -> list[Tensor]:
+        """The results as parts of one node, through which derivatives go back by a program of their own."""
+        graph = version.graph
+        graph.arrays(given)
+        operands = [cast(as_tensor(leaf), x.dtype) for x, leaf in zip(graph.inputs, given, strict=True)]
+        read = [x if x.requires_grad else constant(x.read().copy()) for x in graph.captured]
+        node = apply("call", *operands, *read, body=version.closed, backend=version.backend(self._backend))
+        return [apply("project", node, part=i) for i in range(len(graph.outputs))]
+
+    def _version(
+        self, leaves: list[Any], structure: tree.Structure, args: tuple[Any, ...], named: dict[str, Any]
+    ) -> _Version:
+        modes = tuple(owner.tree_state() for owner in structure.owners())
+        with self._turn:
+            around = fingerprint(self._f) if self._steady else None
+            key = (structure.plain(), tuple(_type(leaf) for leaf in leaves), modes, mode.training, around)
+            version = self._versions.pop(key, None)
+            if version is None or not version.holds:
+                version = self._made(args, named)
+                # A function that keeps a count or a log would otherwise never meet its own program again.
+                self._steady = self._steady and fingerprint(self._f) == around
+                key = (*key[:-1], around if self._steady else None)
+            self._versions[key] = version
+            while len(self._versions) > MOST:
+                # The first one is the one that was not used for longest.
+                del self._versions[next(iter(self._versions))]
+        return version
+
+    def _made(self, args: tuple[Any, ...], named: dict[str, Any]) -> _Version:
         calls: list[Call] = []
         buffers: list[Tensor] = []
 
-        def pure(*args: Any) -> tuple[Any, list[Tensor]]:
+        @functools.wraps(self._f)
+        def pure(*args: Any, **named: Any) -> tuple[Any, list[Tensor]]:
             updates: dict[int, tuple[Tensor, Tensor]] = {}
             with setting(updates=updates):
-                result = self._f(*args)
-            buffers.extend(buffer for buffer, _ in updates.values())
+                result = self._f(*args, **named)
+            buffers[:] = [buffer for buffer, _ in updates.values()]
             return result, [new for _, new in updates.values()]
 
         with setting(calls=calls):
-            graph = trace(functools.wraps(self._f)(pure), *args).simplify().verify()
-        versions.append(_Version(graph, [call._replace(result=None) for call in calls], buffers))
-        return versions[-1]
-
-    def _choose(self, key: Any, graph: Graph) -> str:
-        """For "auto": interpret until the calls so far would have paid for compiling; a count, so that it repeats."""
-        if self._backend != "auto":
-            return self._backend
-        spent = self._interpreted.get(key, 0.0)
-        if spent > compile_seconds([graph]):
-            return "xla"
-        self._interpreted[key] = spent + seconds(graph, "numpy")
-        return "numpy"
+            graph = traced(pure, args, named).simplify().verify()
+        return _Version(graph, calls, buffers)
 
 
 def _type(leaf: Any) -> Any:
     if is_static(leaf):
-        return leaf
+        return type(leaf), leaf
     array = leaf if isinstance(leaf, Tensor) else np.asarray(leaf)
-    return array.shape, array.dtype
+    return array.shape, array.dtype, isinstance(leaf, float) or getattr(leaf, "weak", False)
 
 
 def compile(f: Callable[..., Any], backend: str = "auto") -> Compiled:
@@ -123,13 +188,15 @@ def compile(f: Callable[..., Any], backend: str = "auto") -> Compiled:
             compiling, by the estimate of `chainrule.backends.estimate`.
 
     Returns:
-        A callable of the same signature; `.structures` counts the programs it holds. Parameters of modules that `f`
-        does not take as arguments, and buffers, are read anew at every call; buffers that `f` changes (running
-        statistics) are changed.
+        A callable of the same signature; `.structures` counts the programs it holds. Parameters, buffers and arrays
+        that `f` does not take as arguments are read anew at every call, plain values around it (a number in its
+        closure, an attribute of a module) decide which program runs; buffers that `f` changes (running statistics) are
+        changed. Where an operand asks for a gradient the call is one node of the graph, and its gradient a program too,
+        which computes anew what it needs of the forward pass.
 
     Raises:
         ArgumentError: the backend is unknown.
-        TraceError: `f` chooses by values of arrays.
+        TraceError: `f` chooses by values of arrays, or draws from `np.random`.
 
     Example:
         >>> import chainrule as cr

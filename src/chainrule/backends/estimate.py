@@ -58,8 +58,8 @@ def counts(graph: Graph) -> Costs:
     for node in graph.nodes:
         if node.op in LEAVES:
             continue
-        if node.op == "scan":
-            inner, times = counts(node.attrs["body"]), node.attrs["length"]
+        if "body" in node.attrs:
+            inner, times = counts(node.attrs["body"]), node.attrs.get("length", 1)
             nodes, flops, elements = (
                 nodes + times * inner.node,
                 flops + times * inner.flop,

@@ -42,7 +42,7 @@ def live_bytes(graph: Graph, viewed: set[int]) -> int:
     total = sum(nbytes(node) + _own(node) for node in graph.nodes if node.op not in LEAVES)
     if total < LITTLE:
         return total
-    holder, sizes = _holders(graph, viewed)
+    holder, sizes = holders(graph, viewed)
     last = {holder[x.id]: node.id for node in graph.nodes for x in node.inputs}
     kept = {holder[y.id] for y in graph.outputs}
     freed: dict[int, int] = {}
@@ -57,7 +57,7 @@ def live_bytes(graph: Graph, viewed: set[int]) -> int:
     return most
 
 
-def _holders(graph: Graph, viewed: set[int]) -> tuple[dict[int, int], dict[int, int]]:
+def holders(graph: Graph, viewed: set[int]) -> tuple[dict[int, int], dict[int, int]]:
     """For each node the one whose memory holds its result, and how many bytes the holders made on the way take."""
     holder: dict[int, int] = {}
     sizes: dict[int, int] = {}
@@ -100,7 +100,7 @@ def nbytes(node: Tensor) -> int:
 
 
 def _own(node: Tensor) -> int:
-    if node.op == "scan":
+    if "body" in node.attrs:
         return live_bytes(node.attrs["body"], set())
     times = ROUNDED if node.attrs.get("precision") else OWN.get(node.op, 0.0)
     return int(times * max(nbytes(x) for x in (node, *node.inputs))) if times else 0

@@ -92,10 +92,16 @@ def _scan(attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
+def _call(attrs: dict[str, Any]) -> Kernel:
+    program = seams.ability("program")(attrs["body"], attrs["backend"])
+    return lambda *operands: tuple(program(operands))
+
+
 _OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {
     "put_add": _put_add,
     "erf": _erf,
     "gelu": lambda a: gelu(_erf(a)),
+    "call": _call,
     "scan": _scan,
     "sum": _reduction(np.add.reduce),
     "max": _reduction(np.maximum.reduce),

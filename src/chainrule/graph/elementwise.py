@@ -12,22 +12,59 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import ArgumentError, ShapeError
+from chainrule.graph import seams
+from chainrule.graph.mode import mode
 from chainrule.graph.ops import BOOL, Shape, float_dtype
-from chainrule.graph.tensor import Tensor, apply, constant
+from chainrule.graph.tensor import OutsideArray, Tensor, apply, constant
 
 
 def as_tensor(x: Any) -> Tensor:
-    """`x` itself if it is a tensor, else a constant of its values."""
+    """`x` itself if it is a tensor, else a constant of its values; a list that holds tensors is stacked.
+
+    An array is copied, so that whoever changes it afterwards does not change a graph; where a graph is traced it is a
+    leaf that is read anew in every run.
+    """
     if isinstance(x, Tensor):
         return x
+    if holds_tensors(x):
+        return seams.ability("stack")(x)
     if hasattr(x, "tree_children"):
         raise ArgumentError(
             "a module stands where a tensor is wanted", got=type(x).__name__, hint="call it first: module(x)"
         )
-    array = np.asarray(x)
+    array = as_array(x)
+    if isinstance(x, (bool, int, float, np.generic, list, tuple)) or not _may_change(array):
+        return constant(array)
+    return OutsideArray(array) if mode.tracing else constant(array.copy())
+
+
+def as_array(x: Any) -> np.ndarray[Any, Any]:
+    """`x` as an array of real numbers, not copied where that can be spared.
+
+    Raises:
+        ShapeError: it is none.
+    """
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise ShapeError("not a block of numbers", got=str(error).split(".")[0]) from None
     if array.dtype.kind not in "biuf":
         raise ShapeError("not real numbers", expected="bool, int or float", got=array.dtype)
-    return constant(array)
+    return array
+
+
+def holds_tensors(x: Any) -> bool:
+    """Whether this is a list or tuple with a tensor in it, at whatever depth."""
+    return isinstance(x, (list, tuple)) and builtins.any(isinstance(m, Tensor) or holds_tensors(m) for m in x)
+
+
+def _may_change(array: Any) -> bool:
+    """Whether somebody can write to the memory of an array."""
+    while isinstance(array, np.ndarray):
+        if array.flags.writeable:
+            return True
+        array = array.base
+    return array is not None and not isinstance(array, bytes)
 
 
 def cast(x: Any, dtype: Any) -> Tensor:
@@ -44,9 +81,9 @@ def broadcast_to(x: Any, shape: Shape) -> Tensor:
 
 def common(*xs: Any) -> list[Tensor]:
     """The operands as tensors of one dtype (Python numbers give way, as in NumPy)."""
-    kinds = [x if isinstance(x, (bool, int, float)) else as_tensor(x).dtype for x in xs]
-    dtype = np.result_type(*kinds)
-    return [constant(x, dtype) if isinstance(x, (bool, int, float)) else cast(x, dtype) for x in xs]
+    xs = tuple(x if isinstance(x, (bool, int, float)) else as_tensor(x) for x in xs)
+    dtype = np.result_type(*(0.0 if getattr(x, "weak", False) else getattr(x, "dtype", x) for x in xs))
+    return [cast(x, dtype) if isinstance(x, Tensor) else constant(x, dtype) for x in xs]
 
 
 def stretched(name: str, xs: Sequence[Tensor]) -> list[Tensor]:
@@ -64,7 +101,9 @@ def stretched(name: str, xs: Sequence[Tensor]) -> list[Tensor]:
 def _unary(name: str, real: bool = True) -> Callable[[Any], Tensor]:
     def function(x: Any) -> Tensor:
         x = as_tensor(x)
-        return apply(name, cast(x, float_dtype(x.dtype)) if real else x)
+        result = apply(name, cast(x, float_dtype(x.dtype)) if real else x)
+        result.weak = x.weak and not real
+        return result
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"Elementwise `{name}`; NumPy's name and dtype rules."
@@ -73,11 +112,14 @@ def _unary(name: str, real: bool = True) -> Callable[[Any], Tensor]:
 
 def _binary(name: str, real: bool = False) -> Callable[[Any, Any], Tensor]:
     def function(x: Any, y: Any) -> Tensor:
+        weak = builtins.all(isinstance(z, (int, float)) or getattr(z, "weak", False) for z in (x, y))
         x, y = common(x, y)
         if real and x.dtype.kind != "f":
             # A quotient of whole numbers is float64 in NumPy, however short they are.
             x, y = cast(x, np.float64), cast(y, np.float64)
-        return apply(name, *stretched(name, (x, y)))
+        result = apply(name, *stretched(name, (x, y)))
+        result.weak = weak and result.dtype.kind == "f"
+        return result
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"Elementwise `{name}` with broadcasting; NumPy's name and dtype rules."

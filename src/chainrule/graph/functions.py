@@ -198,10 +198,13 @@ for _name, _function in {
 }.items():  # fmt: skip
     setattr(Tensor, f"__{_name}__", _function)
     setattr(Tensor, f"__r{_name}__", _reflected(_function))
+    if _name in ("add", "sub", "mul", "truediv", "pow"):
+        setattr(Tensor, f"__i{_name}__", lambda x, y, _f=_function: x._changed(_f(x, y)))
 _METHODS: dict[str, Any] = {
     "__neg__": negative, "__abs__": absolute, "__invert__": logical_not,
     "__lt__": less, "__le__": less_equal, "__gt__": greater, "__ge__": greater_equal,
-    "__eq__": equal, "__ne__": not_equal,
+    "__eq__": lambda x, y: NotImplemented if y is None else equal(x, y),
+    "__ne__": lambda x, y: NotImplemented if y is None else not_equal(x, y),
     "sum": sum, "mean": mean, "var": var, "std": std, "max": max, "min": min, "argmax": argmax, "cumsum": cumsum,
     "exp": exp, "log": log, "sqrt": sqrt, "tanh": tanh, "sigmoid": sigmoid, "relu": relu,
     "square": square, "abs": absolute,

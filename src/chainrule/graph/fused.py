@@ -12,7 +12,7 @@ from chainrule.graph import fused_ops  # noqa: F401  # their rows are entered by
 from chainrule.graph.elementwise import as_tensor, cast, clip, common, equal, multiply, sigmoid, stretched
 from chainrule.graph.ops import float_dtype
 from chainrule.graph.shaping import Axis, all_axes, expand_dims, one_axis, reshape
-from chainrule.graph.tensor import Tensor, apply
+from chainrule.graph.tensor import Tensor, apply, constant
 
 EPS = 1e-5
 """What normalisation adds to a variance, so that a constant feature is divided by √ε and not by 0."""
@@ -169,4 +169,4 @@ def huber(x: Any, t: Any, delta: float = 1.0) -> Tensor:
 def one_hot(labels: Any, classes: int, dtype: Any = np.float32) -> Tensor:
     """1 in the label's place and 0 elsewhere, along a new last axis of size `classes`."""
     labels = as_tensor(labels)
-    return cast(equal(expand_dims(labels, labels.ndim), np.arange(classes, dtype=labels.dtype)), dtype)
+    return cast(equal(expand_dims(labels, labels.ndim), constant(np.arange(classes, dtype=labels.dtype))), dtype)

@@ -10,9 +10,9 @@ import numpy as np
 from chainrule import tree
 from chainrule.errors import ArgumentError, GraphError, ShapeError, nearest
 from chainrule.graph import seams
-from chainrule.graph.mode import setting
+from chainrule.graph.mode import Guard, setting
 from chainrule.graph.ops import OPS
-from chainrule.graph.tensor import Tensor, apply
+from chainrule.graph.tensor import Tensor, apply, constant
 
 LEAVES = ("input", "constant")
 
@@ -76,7 +76,8 @@ class Graph:
         inputs: the placeholders, in the order of the flattened arguments.
         outputs: the results, in the order of the flattened result.
         nodes: every node the outputs depend on, and the inputs, in an order in which they can be run.
-        captured: variables (parameters, buffers) that were not arguments; read anew at every run.
+        captured: variables (parameters, buffers, arrays) that were not arguments; read anew at every run.
+        guards: arrays from outside that must not have changed since the graph was made.
 
     Example:
         >>> import chainrule as cr
@@ -97,10 +98,12 @@ class Graph:
         outputs: Sequence[Tensor],
         takes: tree.Structure | None = None,
         gives: tree.Structure | None = None,
+        guards: Sequence[Guard] = (),
     ) -> None:
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.takes = takes or tree.Structure(tuple, (), (tree.LEAF,) * len(self.inputs))
         self.gives = gives or tree.Structure(tuple, (), (tree.LEAF,) * len(self.outputs))
+        self.guards = tuple(guards)
         self.nodes = tuple(ancestors([*self.inputs, *self.outputs]))
         self.captured = tuple(n for n in self.nodes if n.is_variable)
 
@@ -110,7 +113,12 @@ class Graph:
     def replaced(self, known: Mapping[int, Tensor]) -> Graph:
         """This graph with its inputs and outputs replaced by their stand-ins."""
         inputs = [known[x.id] for x in self.inputs]
-        return Graph(inputs, [known[y.id] for y in self.outputs], self.takes, self.gives)
+        return Graph(inputs, [known[y.id] for y in self.outputs], self.takes, self.gives, self.guards)
+
+    def frozen(self) -> Graph:
+        """This graph with what it captured as constants, of the values that it has now."""
+        known = {x.id: constant(np.array(x.read())) for x in self.captured}
+        return self.replaced(replay(self.nodes, known | {x.id: x for x in self.inputs})) if known else self
 
     def verify(self) -> Graph:
         """Check order, operands, shapes and dtypes; returns itself.
@@ -176,7 +184,8 @@ class Graph:
             ShapeError: an argument is missing, or its shape is not the one traced.
         """
         values = self.arrays(xs)
-        return tree.unflatten(self.gives.plain(), list(seams.ability("program")(self, backend)(values)))
+        found = [y if y.flags.writeable else y.copy() for y in seams.ability("program")(self, backend)(values)]
+        return tree.unflatten(self.gives.plain(), found)
 
     def arrays(self, xs: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
         """The arguments as arrays in the order of the inputs, checked, the captured tensors' values behind them."""
@@ -193,6 +202,12 @@ class Graph:
             if value.shape != x.shape:
                 raise ShapeError("not the traced shape", where=f"input {x.name}", expected=x.shape, got=value.shape)
             values.append(value)
+        if not all(guard.holds for guard in self.guards):
+            raise GraphError(
+                "a mask that decided which elements the graph takes has changed since it was traced",
+                where="graph",
+                hint="trace it again, or use cr.compile, which does",
+            )
         return values + [captured.read() for captured in self.captured]
 
     def __str__(self) -> str:

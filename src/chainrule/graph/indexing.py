@@ -11,6 +11,7 @@ import numpy as np
 from chainrule.errors import ShapeError, TraceError
 from chainrule.graph import seams
 from chainrule.graph.elementwise import as_tensor, broadcast_to, cast, where
+from chainrule.graph.mode import Guard, mode
 from chainrule.graph.ops import BOOL, Index, Shape, Slot, freeze
 from chainrule.graph.shaping import one_axis
 from chainrule.graph.tensor import Tensor, apply, constant
@@ -88,6 +89,12 @@ def _index_arrays(entry: Any) -> list[Tensor]:
                 "a boolean index has a size that only its values tell",
                 where=array.label(),
                 hint="use cr.where(mask, x, 0), which keeps the shape",
+            )
+        if mode.guards is not None and isinstance(entry, np.ndarray):
+            mode.guards.append(Guard(entry, array.value.copy()))
+        elif array.has_history and array.is_variable:
+            raise TraceError(
+                "a boolean index is another one in each run", where=array.label(), hint="use cr.where(mask, x, 0)"
             )
         return [constant(places) for places in np.nonzero(array.value)]
     if array.dtype.kind not in "iu":

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
+import numpy as np
+
 
 class Call(NamedTuple):
     """A call of a module: which one, where in the model, in training mode or not, and what it gave."""
@@ -15,6 +17,18 @@ class Call(NamedTuple):
     path: str
     training: bool
     result: Any
+
+
+class Guard(NamedTuple):
+    """An array whose values have shaped a graph (a mask that was an index), and what they were."""
+
+    array: np.ndarray[Any, Any]
+    values: np.ndarray[Any, Any]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the array still has those values."""
+        return np.array_equal(self.array, self.values)
 
 
 class Region:
@@ -58,12 +72,22 @@ class Mode:
     paths: dict[int, str] = {}  # noqa: RUF012  # replaced, never changed
     calls: list[Call] | None = None
     updates: dict[int, tuple[Any, Any]] | None = None
-    guards: list[Any] | None = None
+    guards: list[Guard] | None = None
 
 
 _current: ContextVar[Mode] = ContextVar("chainrule_mode", default=Mode())  # noqa: B039  # replaced, never changed
 current = _current.get
-"""The mode of this thread or task."""
+"""The mode of this thread or task, as it is now."""
+
+
+class _Here:
+    """The mode of this thread or task: whatever it is when an attribute is read."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_current.get(), name)
+
+
+mode = _Here()
 
 
 class setting:  # noqa: N801  # read as a statement: with setting(recording=False)
@@ -71,7 +95,7 @@ class setting:  # noqa: N801  # read as a statement: with setting(recording=Fals
 
     Example:
         >>> with setting(recording=False):
-        ...     current().recording
+        ...     mode.recording
         False
     """
 

@@ -281,12 +281,15 @@ BUNDLE = np.dtype(object)
 
 
 def parts(attrs: dict[str, Any]) -> tuple[Signature, ...]:
-    """What a `scan` of these settings gives.
+    """What a `call` or a `scan` of these settings gives.
 
-    The last carries; each step's results, stacked; the first `kept` carries as they were before each step, stacked.
+    A call the body's results. A scan the last carries; each step's results, stacked; the first `kept` carries as they
+    were before each step, stacked.
     """
-    count, length = attrs["carries"], attrs["length"]
     given = [(y.shape, y.dtype) for y in attrs["body"].outputs]
+    if "carries" not in attrs:
+        return tuple(given)
+    count, length = attrs["carries"], attrs["length"]
     stacked = [((length, *shape), dtype) for shape, dtype in (*given[count:], *given[: attrs["kept"]])]
     return (*given[:count], *stacked)
 
@@ -301,6 +304,14 @@ def _scan(
     return (), BUNDLE
 
 
+def _call(*operands: Typed, body: Any, backend: str) -> Signature:
+    for x, inner in zip(operands, body.inputs, strict=True):
+        if (x.shape, x.dtype) != (inner.shape, inner.dtype):
+            raise ShapeError("an operand does not fit the body", where="call", expected=inner.label(), got=x.shape)
+    return (), BUNDLE
+
+
+define("call", "y₁, …, yₙ = body(x₁, …), as a program", _call)
 define("scan", "cₜ₊₁, yₜ = body(cₜ, xₜ)", _scan)
 define("project", "y = one of several results", lambda x, part: parts(x.attrs)[part])
 

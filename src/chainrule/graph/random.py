@@ -21,7 +21,7 @@ import numpy as np
 
 from chainrule.errors import ShapeError, check_number
 from chainrule.graph.elementwise import as_tensor, cast, less
-from chainrule.graph.mode import current
+from chainrule.graph.mode import mode
 from chainrule.graph.tensor import Tensor, apply, constant
 
 __all__ = ["bernoulli", "normal", "permutation", "seed", "uniform"]
@@ -234,7 +234,7 @@ def permutation(n: int, key: Any = None) -> Tensor:
 
 def apart(size: int) -> Tensor:
     """Keys for `size` examples of a batch (uint32[size, 2]), each to draw numbers of its own."""
-    if has_key() or current().tracing:
+    if has_key() or mode.tracing:
         return cast(uniform((size, 2), dtype=np.float64) * 2.0**24, np.uint32)
     return constant(generator().integers(0, 2**32, (size, 2), dtype=np.uint32))
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import ShapeError
+from chainrule.graph import seams
 from chainrule.graph.elementwise import as_tensor, common
 from chainrule.graph.tensor import Tensor, apply
 
@@ -97,3 +98,6 @@ def stack(xs: Sequence[Any], axis: int = 0) -> Tensor:
     if len({x.shape for x in tensors}) > 1:
         raise ShapeError("the shapes differ", where="stack", expected=tensors[0].shape, got=[x.shape for x in tensors])
     return concatenate([expand_dims(x, axis) for x in tensors], axis)
+
+
+seams.provide("stack", stack)

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import itertools
 import math
+import opcode
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from chainrule.errors import DerivativeError, ShapeError, TraceError
+from chainrule.errors import ChainruleError, DerivativeError, ShapeError, TraceError
 from chainrule.graph import seams
-from chainrule.graph.mode import Region, current
+from chainrule.graph.mode import Region, current, mode
 from chainrule.graph.ops import BUNDLE, OPS, Shape
 
 _counter = itertools.count()
@@ -34,6 +36,7 @@ class Tensor:
         version: how often a leaf was given another value; `versions` those of the operands when this was made.
         op: the operation's name, `inputs` its operands, `attrs` its settings.
         module: the path of the module it was made in, e.g. "fc1".
+        weak: whether it stands for a Python float, which gives way to the dtype of whatever it meets.
         region: the region it was made in, or None.
         line: "file:line" of the user's code that made it, where tracing was asked for it.
         adjoint_of: the forward node whose gradient this is, or None.
@@ -59,8 +62,8 @@ class Tensor:
         "value",
         "version",
         "versions",
+        "weak",
     )  # fmt: skip
-    __array_ufunc__ = None
     changes: ClassVar[bool] = False
     """Whether the value of such a leaf may be another in the next run, though no gradient is asked for: a buffer."""
 
@@ -79,6 +82,7 @@ class Tensor:
     region: Region | None
     version: int
     versions: tuple[int, ...]
+    weak: bool
 
     def __init__(
         self,
@@ -95,12 +99,12 @@ class Tensor:
         self.shape, self.dtype, self.value = shape, dtype, value
         self.requires_grad, self.name = requires_grad, name
         self.id = next(_counter)
-        mode = current()
-        self.module, self.region = mode.module, mode.region
-        self.line = _user_line() if mode.lines else None
+        now = current()
+        self.module, self.region = now.module, now.region
+        self.line = _user_line() if now.lines else None
         self.grad = self.adjoint_of = None
-        self.detached = not mode.recording
-        self.version = 0
+        self.detached = not now.recording
+        self.version, self.weak = 0, False
         self.versions = tuple([x.version for x in inputs]) if requires_grad else ()
 
     # ---- what it is
@@ -174,19 +178,31 @@ class Tensor:
         """The values as nested Python lists."""
         return self._known("tolist()").tolist()
 
+    @property
+    def has_history(self) -> bool:
+        """Whether its value alone would not do, since a gradient or another run depends on what it was made of."""
+        return self._varies or (self.requires_grad and mode.recording)
+
+    @property
+    def _varies(self) -> bool:
+        """Whether its value may be another one in the next run of the graph that is being made."""
+        return self.value is None or (mode.tracing and (bool(self.inputs) or self.is_variable))
+
     def _known(self, wanted: str) -> np.ndarray[Any, Any]:
-        if self.value is None:
+        if self._varies:
             raise TraceError(
-                f"{wanted} asks for a value while the function is traced, when only shapes are known",
+                f"{wanted} asks for a value while the function is traced, which may be another one in each run",
                 where=self.label(),
                 hint="choose with cr.where, or run the function define-by-run (call it without cr.compile or cr.trace)",
             )
+        assert self.value is not None
         return self.value
 
     def label(self) -> str:
         """A short name for messages: the operation, the shape, and the module where there is one."""
         place = f"{self.module}: " if self.module else ""
-        return f"{place}{self.name or self.op} {self.dtype}{list(self.shape)}"
+        kind = type(self).__name__.lower() if self.op == "constant" and type(self) is not Tensor else self.op
+        return f"{place}{self.name or kind} {self.dtype}{list(self.shape)}"
 
     def __repr__(self) -> str:
         grad = ", requires_grad=True" if self.requires_grad else ""
@@ -207,16 +223,40 @@ class Tensor:
         return bool(self._known("a condition (if, while, and, or, not)"))
 
     def __float__(self) -> float:
+        if self.has_history and self.value is not None:
+            lost = f"a Python float has no gradient, and {self.label()} has one"
+            way = "use x.item() for the value alone, x > 0.5 for a condition"
+            # NumPy asks for a float to write an element of an array, as in a[i] = x.
+            frame = sys._getframe(1)
+            writing = opcode.opname[frame.f_code.co_code[frame.f_lasti]] == "STORE_SUBSCR"
+            if writing or mode.differentiating:
+                raise TraceError(lost, where="float()", hint=way)
+            warnings.warn(f"{lost}; {way}", stacklevel=2)
         return float(self.item())
 
     def __int__(self) -> int:
         return int(self.item())
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
     def __index__(self) -> int:
         return self._known("an index").__index__()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if self.has_history and self.value is not None:
+            raise TraceError(
+                "an array has no gradient, and this tensor needs one",
+                where=f"NumPy, with {self.label()}",
+                hint="use chainrule's function of that name, or x.detach() or x.numpy() for the values alone",
+            )
         return np.array(self._known("np.asarray"), dtype=dtype)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
+        return seams.ability("ufunc")(ufunc, method, inputs, settings)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, settings: Any) -> Any:
+        return seams.ability("array_function")(function, args, settings)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TraceError(
@@ -224,6 +264,29 @@ class Tensor:
             where=self.label(),
             hint="make a new one: x = cr.put(x, index, value), or cr.where(condition, value, x)",
         )
+
+    def _changed(self, new: Tensor) -> Tensor:
+        """What `x += y` and its like make of x: the leaf with the new value, or what was computed where x is none."""
+        if self.op != "constant" or (new.requires_grad and not self.requires_grad):
+            return new
+        if mode.tracing:
+            raise TraceError(
+                "a leaf is changed in place while a function is traced, which would happen once and not in every run",
+                where=self.label(),
+                hint="write x = x + y, or keep a module's state in a Buffer and give it to nn.update",
+            )
+        if self.requires_grad and mode.recording:
+            raise DerivativeError(
+                "a leaf that asks for a gradient is changed in place",
+                where=self.label(),
+                hint="do so inside `with cr.no_grad():`, or write x = x + y for a new tensor",
+            )
+        if new.shape != self.shape or new.value is None:
+            raise ShapeError("the result does not fit into it", where=self.label(), expected=self.shape, got=new.shape)
+        if not np.can_cast(new.dtype, self.dtype, "same_kind"):
+            raise ShapeError("the result does not fit into it", where=self.label(), expected=self.dtype, got=new.dtype)
+        self.assign(np.array(new.value, self.dtype))
+        return self
 
     def __getitem__(self, index: Any) -> Tensor:
         return seams.ability("getitem")(self, index)
@@ -259,6 +322,7 @@ class Tensor:
         __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _binary
         __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __and__ = __rand__ = __or__ = __ror__ = _binary
         __lt__ = __le__ = __gt__ = __ge__ = _binary
+        __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = _binary
         __eq__ = __ne__ = _binary  # type: ignore[assignment]  # elementwise, as in NumPy
         __neg__ = __abs__ = __invert__ = exp = log = sqrt = tanh = sigmoid = relu = square = abs = _unary
         sum = mean = var = std = max = min = _reduction
@@ -297,6 +361,25 @@ def _restored(
     return tensor
 
 
+class OutsideArray(Tensor):
+    """An array of the user's that a traced function takes from around it: read anew in every run, since it may change.
+
+    Example:
+        >>> import chainrule as cr
+        >>> weights = np.array([1.0, 2.0])
+        >>> graph = cr.trace(lambda x: x * weights, 1.0)
+        >>> weights[:] = 5.0
+        >>> graph.run(1.0)
+        array([5., 5.])
+    """
+
+    __slots__ = ()
+    changes = True
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        super().__init__("constant", (), {}, array.shape, array.dtype, array)
+
+
 def constant(value: Any, dtype: Any = None) -> Tensor:
     """A tensor of known values, not copied: for the package's own use."""
     array = np.asarray(value, dtype=dtype)
@@ -326,6 +409,8 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """
     try:
         array = np.array(data, dtype=dtype)
+    except ChainruleError:
+        raise
     except (ValueError, TypeError) as error:
         raise ShapeError("not a block of numbers", where="tensor", got=str(error)) from None
     if array.dtype.kind not in "biuf":
@@ -337,14 +422,14 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
 
 def apply(name: str, *inputs: Tensor, **attrs: Any) -> Tensor:
     """Make a node: its shape and dtype from the table of operations, its value where all operands have theirs."""
-    op, mode = OPS[name], current()
+    op, now = OPS[name], current()
     try:
         shape, dtype = op.infer(*inputs, **attrs)
     except ShapeError as error:
-        if mode.module and error.where and mode.module not in error.where:
+        if now.module and error.where and now.module not in error.where:
             raise ShapeError(
                 error.what,
-                where=f"layer {mode.module}, {error.where}",
+                where=f"layer {now.module}, {error.where}",
                 expected=error.expected,
                 got=error.got,
                 hint=error.hint,
@@ -353,14 +438,14 @@ def apply(name: str, *inputs: Tensor, **attrs: Any) -> Tensor:
     values = [t.value for t in inputs]
     known = all(value is not None for value in values)
     requires_grad = (
-        mode.recording and dtype.kind in "fO" and name != "stop_gradient" and any(t.requires_grad for t in inputs)
+        now.recording and dtype.kind in "fO" and name != "stop_gradient" and any(t.requires_grad for t in inputs)
     )
     if not known:
         return Tensor(name, inputs, attrs, shape, dtype, None, requires_grad)
     value = seams.ability("evaluate")(name, values, attrs, dtype)
     # A node of several results stays what it is, since its parts are told by its settings; so does what is made of
     # variables in a graph, which may be run again when they have changed.
-    fixed = not mode.tracing or not any(t.inputs or t.is_variable for t in inputs)
+    fixed = not now.tracing or not any(t.inputs or t.is_variable for t in inputs)
     if not requires_grad and dtype != BUNDLE and fixed:
         return Tensor("constant", (), {}, shape, dtype, value)
     return Tensor(name, inputs, attrs, shape, dtype, value, requires_grad)

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from chainrule import tree
-from chainrule.errors import TraceError
-from chainrule.graph.functions import as_tensor
+from chainrule.errors import ArgumentError, ShapeError, TraceError
+from chainrule.graph.elementwise import as_array, as_tensor
 from chainrule.graph.graph import Graph, is_static
-from chainrule.graph.mode import setting
+from chainrule.graph.mode import Guard, setting
+from chainrule.graph.noise import Noise
 from chainrule.graph.random import FreshKey, has_key, keyed
 from chainrule.graph.tensor import Tensor, placeholder
 
@@ -38,33 +39,81 @@ def trace(f: Callable[..., Any], *examples: Any, lines: bool = False) -> Graph:
         >>> len(trace(lambda x, w: cr.relu(x @ w), np.ones((2, 3)), np.ones((3, 4))).nodes)
         4
     """
-    inputs, args = placeholders(f, examples)
-    with setting(lines=lines, updates=None, tracing=True), nullcontext() if has_key() else keyed(FreshKey()):
-        result = f(*args)
+    return traced(f, examples, {}, lines)
+
+
+def traced(f: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any], lines: bool = False) -> Graph:
+    """The graph of `f` for arguments like these; its inputs are those of the arguments, then those of the keywords.
+
+    Raises:
+        TraceError: as `trace`; or `f` draws from `np.random` or `random`, whose numbers every run would have alike.
+    """
+    noise = Noise(f, args, keywords)
+    graph = _traced(f, args, keywords, lines)
+    if noise.drawn() and _constants(graph) != _constants(_traced(f, args, keywords, lines)):
+        raise TraceError(
+            "random numbers from outside chainrule are drawn while the function is traced, once for all its runs",
+            where=_name(f),
+            hint="use cr.random.normal(shape) or its like, or give the numbers as an argument",
+        )
+    return graph
+
+
+def _traced(f: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any], lines: bool) -> Graph:
+    inputs, (own, named) = placeholders(f, args, keywords)
+    guards: list[Guard] = []
+    with (
+        setting(lines=lines, updates=None, tracing=True, guards=guards),
+        nullcontext() if has_key() else keyed(FreshKey()),
+    ):
+        result = f(*own, **named)
     leaves, gives = tree.flatten(result)
     if not leaves:
         raise TraceError("the function returns nothing", where=_name(f), expected="a tensor, or a nest of them")
     takes = tree.Structure(tuple, (), (tree.LEAF,) * len(inputs))
-    return Graph(inputs, [_output(leaf, f) for leaf in leaves], takes, gives)
+    return Graph(inputs, [_output(leaf, f) for leaf in leaves], takes, gives, guards)
 
 
-def placeholders(f: Callable[..., Any], examples: tuple[Any, ...]) -> tuple[list[Tensor], tuple[Any, ...]]:
-    """A named placeholder for every array among the examples, and the arguments with them in place."""
-    leaves, structure = tree.flatten(tuple(examples))
-    names = _argument_names(f, examples)
+def _constants(graph: Graph) -> list[bytes]:
+    known = [node for node in graph.nodes if node.op == "constant" and not isinstance(node, FreshKey)]
+    return [node.read().tobytes() for node in known]
+
+
+def placeholders(
+    f: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]
+) -> tuple[list[Tensor], tuple[tuple[Any, ...], dict[str, Any]]]:
+    """A named placeholder for every array among the arguments, and the arguments with them in place."""
+    leaves, structure = tree.flatten((args, keywords))
+    words = [*_argument_names(f, len(args)), *keywords]
+    everything = [*args, *keywords.values()]
+    names = [name for word, one in zip(words, everything, strict=True) for name in _prefixed(word, one)]
     inputs: list[Tensor] = []
     filled: list[Any] = []
     for name, leaf in zip(names, leaves, strict=True):
         if is_static(leaf):
             filled.append(leaf)
             continue
-        like = leaf if isinstance(leaf, Tensor) else as_tensor(np.asarray(leaf))
+        like = leaf if isinstance(leaf, Tensor) else _array(leaf, name)
         inputs.append(placeholder(like.shape, like.dtype, name))
+        # A Python float gives way to the dtype of whatever it meets, in a program too.
+        inputs[-1].weak = isinstance(leaf, float)
         filled.append(inputs[-1])
     return inputs, tree.unflatten(structure, filled)
 
 
-def _argument_names(f: Callable[..., Any], examples: tuple[Any, ...]) -> list[str]:
+def _array(leaf: Any, name: str) -> np.ndarray[Any, Any]:
+    try:
+        return as_array(leaf)
+    except ShapeError:
+        raise ArgumentError(
+            "an argument of a traced function is neither an array nor a number, a text or a function",
+            where=name,
+            got=type(leaf).__name__,
+            hint="let the function take it from around it (a closure, functools.partial)",
+        ) from None
+
+
+def _argument_names(f: Callable[..., Any], count: int) -> list[str]:
     try:
         parameters = [
             p.name
@@ -73,8 +122,7 @@ def _argument_names(f: Callable[..., Any], examples: tuple[Any, ...]) -> list[st
         ]
     except (TypeError, ValueError):
         parameters = []
-    words = [*parameters[: len(examples)], *(f"x{i}" for i in range(len(parameters), len(examples)))]
-    return [name for word, example in zip(words, examples, strict=True) for name in _prefixed(word, example)]
+    return [*parameters[:count], *(f"x{i}" for i in range(len(parameters), count))]
 
 
 def _prefixed(word: str, example: Any) -> list[str]:

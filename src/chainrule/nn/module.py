@@ -14,7 +14,7 @@ import numpy as np
 
 from chainrule.errors import ArgumentError, ShapeError, nearest
 from chainrule.graph.elementwise import cast
-from chainrule.graph.mode import Call, current, no_grad, setting
+from chainrule.graph.mode import Call, current, mode, no_grad, setting
 from chainrule.graph.tensor import Tensor
 from chainrule.nn.summary import Summary, summarize
 
@@ -56,7 +56,7 @@ def update(buffer: Tensor, change: Callable[[Tensor], Tensor]) -> None:
     happens: a graph is a function and remembers nothing.
     """
     with no_grad():
-        updates = current().updates
+        updates = mode.updates
         if updates is not None:
             now = updates.get(buffer.id, (buffer, buffer))[1]
             updates[buffer.id] = buffer, cast(change(now), buffer.dtype)
@@ -88,7 +88,7 @@ class Module:
     @property
     def training(self) -> bool:
         """The module's own mode, or that of the `in_mode` block that this thread is in."""
-        imposed = current().training
+        imposed = mode.training
         return self._training if imposed is None else imposed
 
     @training.setter
@@ -111,7 +111,7 @@ class Module:
 
     def _run(self, args: tuple[Any, ...], path: str) -> Any:
         result = self.forward(*args)
-        calls = current().calls
+        calls = mode.calls
         if calls is not None:
             calls.append(Call(self, path, self.training, result))
         return result

@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule.errors import ShapeError, check_number
 from chainrule.graph import functions as F
-from chainrule.graph.mode import current
+from chainrule.graph.mode import mode
 from chainrule.graph.tensor import Tensor
 from chainrule.nn.module import Buffer, Module, Parameter, update
 
@@ -37,7 +37,7 @@ class _Normalization(Module):
 
     def _place(self) -> str:
         kind = type(self).__name__
-        return f"layer {current().module}, {kind}" if current().module else kind
+        return f"layer {mode.module}, {kind}" if mode.module else kind
 
     def _check(self, x: Tensor, axis: int, expected: str) -> None:
         wide = x.shape[axis] if -x.ndim <= axis < x.ndim else None

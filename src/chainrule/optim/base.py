@@ -123,7 +123,7 @@ def each(rule: Callable[..., tuple[Tensor, ...]], *trees: Any) -> list[Any]:
 
 def one_less_power(beta: float, step: Tensor) -> Tensor:
     """1 − βᵗ without the cancellation that 1 − 0.999¹ suffers in float32."""
-    return -F.expm1(step * math.log(beta)) if beta else F.as_tensor(np.ones((), step.dtype))
+    return -F.expm1(step * math.log(beta)) if beta else constant(1, step.dtype)
 
 
 def check_betas(betas: Any) -> tuple[float, float]:

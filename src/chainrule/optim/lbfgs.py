@@ -109,7 +109,7 @@ class LBFGS(Optimizer):
         rate, g = step_rate(lr, self.lr, gradients), F.concatenate([F.reshape(leaf, -1) for leaf in leaves])
         memory = _remembered(state, g)
         direction = _direction(memory, g, F.as_tensor(state["reach"]))
-        length, found = rate, F.as_tensor(np.ones((), bool))
+        length, found = rate, constant(True)
         if objective is not None and self.line_search is not None:
             length, found = _searched(objective, parameters, direction, F.sum(g * direction), rate)
         change = F.where(found, length * direction, 0.0)

@@ -10,11 +10,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import numpy as np
-
 from chainrule.errors import check_number
 from chainrule.graph import functions as F
-from chainrule.graph.tensor import Tensor
+from chainrule.graph.tensor import Tensor, constant
 
 Named = dict[str, Tensor]
 
@@ -43,7 +41,7 @@ class Penalty:
     def value(self, parameters: Named) -> Tensor:
         """What is added to the objective."""
         sums = [F.sum(self._size(w)) for path, w in parameters.items() if self.applies(path)]
-        return functools.reduce(F.add, sums, F.as_tensor(np.zeros((), _dtype(parameters)))) * self.alpha
+        return functools.reduce(F.add, sums, constant(0, _dtype(parameters))) * self.alpha
 
     def _size(self, w: Tensor) -> Tensor:
         raise NotImplementedError

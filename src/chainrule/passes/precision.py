@@ -37,7 +37,7 @@ def lowered(graph: Graph, precision: str) -> Graph:
     def make(op: str, *inputs: Tensor, **attrs: Any) -> Tensor:
         if op in ("linear", "matmul") and inputs[0].dtype == np.float32:
             attrs["precision"] = precision
-        elif op == "scan":
+        elif "body" in attrs:
             attrs["body"] = lowered(attrs["body"], precision)
         return apply(op, *inputs, **attrs)
 

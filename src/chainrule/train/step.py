@@ -17,7 +17,7 @@ from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph
 from chainrule.graph.mode import setting
 from chainrule.graph.random import keyed
-from chainrule.graph.tensor import Tensor, placeholder
+from chainrule.graph.tensor import Tensor, constant, placeholder
 from chainrule.graph.trace import trace
 from chainrule.nn.module import Module, in_mode
 from chainrule.nn.normalization import SmallBatchError
@@ -144,7 +144,7 @@ class Step:
 
     def finished(self, graph: Graph) -> Graph:
         """A traced graph as it runs: simplified, its products in the precision asked for, checked."""
-        graph = graph.simplify()
+        graph = graph.frozen().simplify()
         return (graph if self.products is None else lowered(graph, self.products)).verify()
 
     def phase(self, kind: str, state: State, X: Any, y: Any, batch: int, data: tuple[int, int]) -> Phase:
@@ -197,7 +197,7 @@ class Step:
         return output, target, cost_of(self.loss, output, target), after
 
     def _rate(self, state: State) -> Tensor:
-        rate = F.as_tensor(np.asarray(self.optimizer.lr, self.dtype))
+        rate = constant(self.optimizer.lr, self.dtype)
         if self.schedule is None:
             return rate
         if self._observes:

@@ -151,6 +151,11 @@ def _scan(attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
+def _call(attrs: dict[str, Any]) -> Kernel:
+    body = function(attrs["body"])
+    return lambda *operands: tuple(body(operands))
+
+
 OWN: dict[str, Row] = {
     "getitem": _getitem,
     "put_add": _put_add,
@@ -160,6 +165,7 @@ OWN: dict[str, Row] = {
     "matmul": _matmul,
     "erf": _erf,
     "gelu": lambda a: gelu(_erf(a)),
+    "call": _call,
     "scan": _scan,
 }
 

@@ -1,0 +1,33 @@
+"""Whether a function draws random numbers from outside the graph: from `np.random`, `random`, a generator it holds."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from chainrule.graph.surroundings import held
+
+
+class Noise:
+    """The states of the generators that a function may draw from, before it is run.
+
+    Args:
+        f: the function.
+        args, keywords: its arguments.
+    """
+
+    def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        found = [thing for owner in (f, *args, *keywords.values()) for thing in held(owner)]
+        self._generators = [thing for thing in found if isinstance(thing, np.random.Generator)]
+        self._before = self._states()
+
+    def drawn(self) -> bool:
+        """Whether any of them is in another state by now; another thread may have done it."""
+        return self._states() != self._before
+
+    def _states(self) -> Any:
+        own = [str(generator.bit_generator.state) for generator in self._generators]
+        return str(np.random.get_state(legacy=False)), random.getstate(), own

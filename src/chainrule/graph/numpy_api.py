@@ -1,0 +1,123 @@
+"""NumPy's functions on tensors: those that chainrule has keep the gradient, the others are refused where one is needed.
+
+NumPy asks the operands of its functions what to do (`__array_ufunc__`, `__array_function__`: NEP 13 and 18). A function
+of this table is ours. Any other gets the values, unless a tensor among its operands has a history that it would drop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from chainrule.errors import TraceError
+from chainrule.graph import functions as F
+from chainrule.graph import seams
+from chainrule.graph.elementwise import as_tensor
+from chainrule.graph.tensor import Tensor, constant
+
+Function = Callable[..., Any]
+
+
+def _dot(a: Any, b: Any) -> Tensor:
+    x, y = as_tensor(a), as_tensor(b)
+    return F.matmul(x, y) if x.ndim and y.ndim else F.multiply(x, y)
+
+
+def _take(a: Any, indices: Any, axis: int | None = None) -> Tensor:
+    return F.take(F.reshape(a, -1), indices) if axis is None else F.take(a, indices, axis)
+
+
+def _cumsum(a: Any, axis: int | None = None) -> Tensor:
+    return F.cumsum(F.reshape(a, -1), 0) if axis is None else F.cumsum(a, axis)
+
+
+def _filled(value: float) -> Function:
+    return lambda a: constant(np.full(a.shape, value, a.dtype))
+
+
+_FUNCTIONS: dict[Any, Function] = {
+    np.sum: lambda a, axis=None, keepdims=False: F.sum(a, axis, keepdims),
+    np.mean: lambda a, axis=None, keepdims=False: F.mean(a, axis, keepdims),
+    np.var: lambda a, axis=None, keepdims=False: F.var(a, axis, keepdims),
+    np.std: lambda a, axis=None, keepdims=False: F.std(a, axis, keepdims),
+    np.max: lambda a, axis=None, keepdims=False: F.max(a, axis, keepdims),
+    np.min: lambda a, axis=None, keepdims=False: F.min(a, axis, keepdims),
+    np.argmax: lambda a, axis=None: F.argmax(a, axis),
+    np.cumsum: _cumsum,
+    np.dot: _dot,
+    np.where: lambda condition, x, y: F.where(condition, x, y),
+    np.clip: lambda a, a_min=None, a_max=None: F.clip(a, a_min, a_max),
+    np.concatenate: lambda arrays, axis=0: F.concatenate(arrays, axis),
+    np.stack: lambda arrays, axis=0: F.stack(arrays, axis),
+    np.reshape: lambda a, shape: F.reshape(a, shape),
+    np.transpose: lambda a, axes=None: F.transpose(a, axes),
+    np.swapaxes: lambda a, axis1, axis2: F.swapaxes(a, axis1, axis2),
+    np.squeeze: lambda a, axis=None: F.squeeze(a, axis),
+    np.expand_dims: lambda a, axis: F.expand_dims(a, axis),
+    np.broadcast_to: lambda array, shape: F.broadcast_to(array, shape),
+    np.flip: lambda m, axis=None: F.flip(m, axis),
+    np.take: _take,
+    np.zeros_like: _filled(0),
+    np.ones_like: _filled(1),
+    np.shape: lambda a: a.shape,
+    np.ndim: lambda a: a.ndim,
+    np.size: lambda a: a.size,
+}
+_COMPARISONS = {np.allclose, np.isclose, np.array_equal, np.array_equiv}
+"""What has no gradient, and is asked about values that are known."""
+_RENAMED = {"bitwise_and": "logical_and", "bitwise_or": "logical_or", "invert": "logical_not"}
+_UFUNCS = {name for name in F.__all__ if isinstance(getattr(np, name, None), np.ufunc)} | set(_RENAMED)
+
+
+def ufunc(function: Any, method: str, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+    """What one of NumPy's elementwise functions gives for operands among which there are tensors."""
+    if method == "__call__" and not settings and function.__name__ in _UFUNCS:
+        return getattr(F, _RENAMED.get(function.__name__, function.__name__))(*inputs)
+    name = function.__name__ if method == "__call__" else f"{function.__name__}.{method}"
+    operands, targets = _values(name, inputs), settings.pop("out", None)
+    if targets is not None:
+        settings["out"] = _values(name, targets)
+    return getattr(function, method)(*operands, **settings)
+
+
+def array_function(function: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+    """What another function of NumPy's gives for arguments among which there are tensors."""
+    own = _FUNCTIONS.get(function)
+    given = {name: value for name, value in settings.items() if value is not None and value is not np._NoValue}
+    if own is not None:
+        try:
+            return own(*args, **given)
+        except TypeError as error:
+            if not isinstance(error, TraceError) and "argument" not in str(error):
+                raise
+    if function in _COMPARISONS:
+        return function(*(_plain(x) for x in args), **given)
+    return function(*_values(function.__name__, args), **_values(function.__name__, settings))
+
+
+def _plain(x: Any) -> Any:
+    return x.numpy() if isinstance(x, Tensor) else x
+
+
+def _values(name: str, x: Any) -> Any:
+    """The arguments with the values of tensors in place of the tensors, where nothing is lost by that."""
+    if isinstance(x, Tensor):
+        if x.has_history:
+            own = f"cr.{name}" if name in F.__all__ else "a function of chainrule's"
+            raise TraceError(
+                f"NumPy's {name} with these arguments knows no gradient, and this tensor needs one",
+                where=x.label(),
+                hint=f"use {own}, or x.detach() for the values alone",
+            )
+        return x.numpy()
+    if isinstance(x, dict):
+        return {key: _values(name, value) for key, value in x.items()}
+    if isinstance(x, (list, tuple)):
+        return type(x)(_values(name, member) for member in x)
+    return x
+
+
+seams.provide("ufunc", ufunc)
+seams.provide("array_function", array_function)
