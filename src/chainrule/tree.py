@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from chainrule.errors import ArgumentError
-
 
 @dataclass(frozen=True)
 class Structure:
@@ -90,14 +88,14 @@ def _block(tree: Any) -> tuple[int, ...] | None:
     return (len(tree), *first) if same and first is not None else None
 
 
-def leaves_as(structure: Structure, tree: Any, where: str) -> list[Any]:
+def leaves_as(structure: Structure, tree: Any) -> list[Any]:
     """The leaves of a tree that is built like a structure, in which a leaf may be a list of numbers.
 
     Raises:
-        ArgumentError: it is built in another way.
+        ValueError: it is built in another way.
 
     Example:
-        >>> leaves_as(flatten((object(), [object(), object()]))[1], ([1.0, 2.0], [3.0, 4.0]), "x")
+        >>> leaves_as(flatten((object(), [object(), object()]))[1], ([1.0, 2.0], [3.0, 4.0]))
         [[1.0, 2.0], 3.0, 4.0]
     """
     if structure is LEAF:
@@ -109,9 +107,9 @@ def leaves_as(structure: Structure, tree: Any, where: str) -> list[Any]:
         if structure.kind is None and tree is None:
             return []
         wanted = f"a {structure.kind.__name__} of {len(structure.children)}" if structure.kind else "None"
-        raise ArgumentError("another structure", where=where, expected=wanted, got=type(tree).__name__)
+        raise ValueError(f"expected {wanted}, got a {type(tree).__name__}")
     pairs = zip(structure.children, members, strict=True)
-    return [leaf for child, member in pairs for leaf in leaves_as(child, member, where)]
+    return [leaf for child, member in pairs for leaf in leaves_as(child, member)]
 
 
 def unflatten(structure: Structure, leaves: list[Any]) -> Any:

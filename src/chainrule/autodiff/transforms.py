@@ -63,6 +63,13 @@ def _packed(found: list[Tensor], structures: list[Any], single: bool) -> Any:
     return results[0] if single else tuple(results)
 
 
+def _leaves_as(structure: tree.Structure, given: Any, where: str) -> list[Any]:
+    try:
+        return tree.leaves_as(structure.plain(), given)
+    except ValueError as error:
+        raise ArgumentError("not built as what it belongs to", where=where, got=str(error)) from None
+
+
 def _results(y: Any) -> tuple[list[Tensor], Any]:
     leaves, structure = tree.flatten(y)
     return [F.as_tensor(leaf) for leaf in leaves], structure
@@ -180,7 +187,7 @@ def vjp(f: Function, *xs: Any) -> tuple[Any, Function]:
     outputs, structure = _called(_checked(f), filled, {})
 
     def pullback(cotangent: Any) -> tuple[Any, ...]:
-        leaves = tree.leaves_as(structure.plain(), cotangent, "pullback")
+        leaves = _leaves_as(structure, cotangent, "pullback")
         seeds = [F.cast(F.as_tensor(leaf), out.dtype) for leaf, out in zip(leaves, outputs, strict=True)]
         for seed, out in zip(seeds, outputs, strict=True):
             if seed.shape != out.shape:
@@ -209,7 +216,7 @@ def jvp(f: Function, xs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, A
         pulled = adjoints(real, seeds, variables)
     if len(tangents) != len(structures):
         raise ArgumentError("one tangent an argument", where="jvp", expected=len(structures), got=len(tangents))
-    leaves = [leaf for s, t in zip(structures, tangents, strict=True) for leaf in tree.leaves_as(s.plain(), t, "jvp")]
+    leaves = [leaf for s, t in zip(structures, tangents, strict=True) for leaf in _leaves_as(s, t, "jvp")]
     directions = [F.cast(F.as_tensor(t), v.dtype) for t, v in zip(leaves, variables, strict=True)]
     for direction, v in zip(directions, variables, strict=True):
         if direction.shape != v.shape:

@@ -40,7 +40,8 @@ def _directly(thing: Any) -> list[Any]:
     if isinstance(thing, types.FunctionType):
         cells = [cell.cell_contents for cell in thing.__closure__ or () if _filled(cell)]
         names = [name for name in thing.__code__.co_names if name in thing.__globals__]
-        return [*cells, *(thing.__globals__[name] for name in names), *(thing.__defaults__ or ())]
+        wrapped = [thing.__wrapped__] if hasattr(thing, "__wrapped__") else []
+        return [*wrapped, *cells, *(thing.__globals__[name] for name in names), *(thing.__defaults__ or ())]
     if hasattr(thing, "tree_state"):
         return [value for _, module in thing.named_modules() for value in vars(module).values()]
     return []
