@@ -310,3 +310,65 @@ def test_check_grad_notices_a_gradient_that_is_not_a_number(monkeypatch):
     monkeypatch.setitem(RULES, "sin", Formula("", (lambda g, y, x: g * float("nan"),)))
     with pytest.raises(GradientMismatch):
         cr.check_grad(cr.sin, 1.0)
+
+
+W_LEAF = [1.0, 2.0]
+INSIDE_NO_GRAD = {
+    "grad": lambda w: cr.grad(lambda w: (w * w).sum())(w).tolist() == [2.0, 4.0],
+    "value_and_grad": lambda w: cr.value_and_grad(lambda w: (w * w).sum())(w)[1].tolist() == [2.0, 4.0],
+    "vjp": lambda w: cr.vjp(lambda w: (w * w).sum(), w)[1](1.0)[0].tolist() == [2.0, 4.0],
+    "jvp": lambda w: cr.jvp(lambda w: (w * w).sum(), [w], [[1.0, 0.0]])[1].item() == 2.0,
+    "jacobian": lambda w: cr.jacobian(lambda w: w * w)(w).tolist() == [[2.0, 0.0], [0.0, 4.0]],
+    "hessian": lambda w: cr.hessian(lambda w: (w**3).sum())(w).tolist() == [[6.0, 0.0], [0.0, 12.0]],
+    "per_example_grad": lambda w: (
+        cr.per_example_grad(lambda w, x: (w * x).sum(), batch=(1,))(w, np.eye(2)).tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    ),
+    "compiled": lambda w: cr.compile(cr.grad(lambda w: (w * w).sum()), backend="numpy")(w).tolist() == [2.0, 4.0],
+}
+
+
+@pytest.mark.parametrize("holds", INSIDE_NO_GRAD.values(), ids=INSIDE_NO_GRAD)
+@pytest.mark.parametrize("leaf", [cr.tensor(W_LEAF), cr.tensor(W_LEAF, requires_grad=True), cr.nn.Parameter(W_LEAF)])
+def test_a_derivative_that_is_asked_for_inside_no_grad_is_taken(holds, leaf):
+    with cr.no_grad():
+        assert holds(leaf)
+
+
+def test_the_gradient_of_a_module_inside_no_grad_is_that_outside():
+    layer = cr.nn.Linear(2, 1)
+    f = cr.grad(lambda layer: layer(np.ones((1, 2), np.float32)).sum())
+    with cr.no_grad():
+        assert f(layer)["weight"].tolist() == [[1.0, 1.0]]
+
+
+def test_a_cotangent_is_built_as_the_result_is():
+    _, pullback = cr.vjp(lambda x: [x, x * 2], cr.tensor(1.0))
+    assert pullback([1.0, 10.0])[0].item() == 21.0
+    with pytest.raises(ArgumentError, match=r"pullback: not built.*list of 2"):
+        pullback([1.0, 1.0, 1.0])
+
+
+def test_a_result_that_counts_has_a_zero_tangent():
+    _, (place, moved) = cr.jvp(lambda x: (cr.argmax(x), x), [cr.tensor([1.0, 2.0])], [[1.0, 3.0]])
+    assert place.item() == 0.0
+    assert moved.tolist() == [1.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: cr.grad(cr.tensor(2.0), cr.tensor(1.0)), r"taken of a function.*y\.backward\(\)"),
+        (lambda: cr.grad(lambda x: x, cr.tensor(1.0)), "argnums: not a position"),
+        (lambda: cr.grad(lambda x: bool(x > 0))(cr.tensor(1.0)), "no derivative: expected a real number, got bool"),
+        (lambda: cr.grad(lambda p: p["a"] * p["n"])({"a": cr.tensor(2.0), "n": 3}), "argument 0 n: only real numbers"),
+        (lambda: cr.jvp(lambda x: x, [cr.tensor(1.0)], [1.0, 2.0]), "one tangent an argument"),
+    ],
+)
+def test_what_cannot_be_differentiated_is_refused_with_the_way_out(call, words):
+    with pytest.raises((ArgumentError, DerivativeError), match=words):
+        call()
+
+
+def test_a_list_of_unlike_things_is_a_tree_of_them():
+    found = cr.grad(lambda p: p[1] * 2.0 + p[0].sum())([[1.0, 3.0], 2.0, 1.5])
+    assert [g.tolist() for g in found] == [[1.0, 1.0], 2.0, 0.0]
