@@ -31,11 +31,12 @@ class TwiceReduced(nn.Module):
 
     def __init__(self):
         super().__init__()
+        self.weight = nn.Parameter(WEIGHT)
         self.layer = nn.Linear(3, 100, bias=False, init="zeros")
 
     def forward(self, x):
         rows = x.reshape(-1, 3)
-        return (twice_reduced(rows, WEIGHT) + self.layer(rows).sum(1)).reshape(len(x), -1)
+        return (twice_reduced(rows, self.weight) + self.layer(rows).sum(1)).reshape(len(x), -1)
 
 
 @pytest.fixture(autouse=True)

@@ -237,7 +237,9 @@ def _drawn(node: Tensor, operands: list[Any], rng: np.random.Generator) -> Any:
         operands = [_moved(x, rng, 1 + root / 4) for x in operands]
     value = interpreter.evaluate(node.op, operands, node.attrs, node.dtype)
     roundings = (APPROXIMATE if node.op in _APPROXIMATED else 1) + (root / 2 if root > 1 else 0)
-    return tuple(_moved(x, rng, roundings) for x in value) if isinstance(value, tuple) else _moved(value, rng, roundings)
+    return (
+        tuple(_moved(x, rng, roundings) for x in value) if isinstance(value, tuple) else _moved(value, rng, roundings)
+    )
 
 
 def _moved(x: Any, rng: np.random.Generator, roundings: float) -> Any:
@@ -251,7 +253,9 @@ def _moved(x: Any, rng: np.random.Generator, roundings: float) -> Any:
 # ---- the node
 
 
-def locate(graph: Graph, values: Sequence[Any], compiled: Callable[[Graph, Sequence[Any]], list[Any]]) -> Disagreement | None:
+def locate(
+    graph: Graph, values: Sequence[Any], compiled: Callable[[Graph, Sequence[Any]], list[Any]]
+) -> Disagreement | None:
     """The first node at which a compiler goes wrong: it does so for the node alone, and not for its operands.
 
     Args:
