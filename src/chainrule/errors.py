@@ -83,6 +83,27 @@ class GradientMismatch(ChainruleError, ArithmeticError):
     """An analytic gradient that disagrees with the numeric one."""
 
 
+class CompilerMismatch(ChainruleError, ArithmeticError):
+    """A compiled program that does not compute what the reference interpreter computes.
+
+    Attributes:
+        node: the first node that differs; where only the program as a whole is wrong, the output that differs.
+        place: the index of the element that is off most.
+        reference, compiled: what the interpreter and the program make of it.
+        times: how many times as far apart they are as rounding explains.
+    """
+
+    node: Any
+    place: tuple[int, ...]
+    reference: Any
+    compiled: Any
+    times: float
+
+
+class CompilerWarning(RuntimeWarning):
+    """A compiled program was wrong, or could not be made safe from a known fault of the compiler."""
+
+
 class NotFiniteError(ChainruleError, ArithmeticError):
     """A training run whose loss or parameters stopped being finite numbers."""
 

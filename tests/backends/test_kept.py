@@ -11,7 +11,8 @@ import pytest
 import chainrule as cr
 from chainrule.backends import cache
 from chainrule.backends.xla import kept
-from chainrule.backends.xla.kept import Program, keeping
+from chainrule.backends.xla.compiler import Program
+from chainrule.backends.xla.kept import keeping
 from small import QUIET, classifier, same, table
 
 X = np.arange(6.0, dtype=np.float32)
@@ -190,11 +191,6 @@ def test_several_at_once_do_not_disturb_each_other(folder):
         thread.join()
     assert len(found) == 4
     assert jax.config.jax_compilation_cache_dir is None
-
-
-def test_options_that_this_compiler_does_not_know_are_left_out():
-    program = Program(lambda x: x + 1, options={"xla_no_such_option": True})
-    assert np.array_equal(program(X), X + 1)
 
 
 def test_a_second_training_takes_its_program_from_the_cache_and_comes_to_the_same(folder):

@@ -7,18 +7,15 @@ JAX code keeps its setting.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from chainrule.backends.xla.devices import device, device_memory, device_name, find_device, lacking, running_on
 from chainrule.backends.xla.fleet import compile_fleet
-from chainrule.backends.xla.kept import keeping
+from chainrule.backends.xla.graphs import compile_graph
 from chainrule.backends.xla.loops import compile_schedule
-from chainrule.backends.xla.lower import function
-from chainrule.graph.graph import Graph
 
 __all__ = [
     "compile_fleet", "compile_graph", "compile_schedule", "device", "device_memory", "device_name", "find_device",
@@ -27,25 +24,8 @@ __all__ = [
 
 ALIGNED = 64
 """Bytes that the address of an array must be a multiple of for XLA to use it on a CPU without a copy."""
-Program = Callable[[Sequence[Any]], list[Any]]
 LARGE = 2**20
 """Bytes of an array from which on it is not to be there twice."""
-
-
-def compile_graph(graph: Graph) -> Program:
-    """A function from the arrays of `graph.arrays` to the arrays of its outputs, compiled at its first call."""
-    import jax
-
-    program = jax.jit(function(graph))
-    compiled = False
-
-    def run(values: Sequence[Any]) -> list[Any]:
-        nonlocal compiled
-        with jax.enable_x64(True), contextlib.nullcontext() if compiled else keeping():
-            compiled = True
-            return [np.asarray(y) for y in program(list(values))]
-
-    return run
 
 
 def put(arrays: list[Any]) -> list[Any]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from chainrule.backends.loop import Crew, Fleet, FleetProgram, Phase, Results
 from chainrule.backends.xla import small
-from chainrule.backends.xla.loops import options, phase_program, write
+from chainrule.backends.xla.compiler import KERNEL, LOOP, Program
+from chainrule.backends.xla.loops import phase_program, write
 
 
 def compile_fleet(fleet: Fleet) -> FleetProgram:
@@ -21,7 +22,7 @@ def compile_fleet(fleet: Fleet) -> FleetProgram:
     import jax
 
     tiny = small.fitting(*(phase for phase in (fleet.train, fleet.judge) if phase is not None))
-    program = jax.jit(_members(fleet, _alone(fleet, tiny)), compiler_options=options(any(tiny)))
+    program = Program(_members(fleet, _alone(fleet, tiny)), KERNEL if any(tiny) else LOOP)
 
     def run(data: Sequence[Any], crew: Crew) -> Results:
         with jax.enable_x64(True):

@@ -8,19 +8,16 @@ and never ends a training. A cache that the user has set up for JAX is used in p
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import re
 import threading
-import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chainrule.backends import cache
-from chainrule.backends.loop import Made
 
 ROOM = 256 * 2**20
 """Bytes of programs that are kept; the least recently used ones go first. One program is some 100 kB."""
@@ -37,58 +34,6 @@ class Found:
 
     cached: bool = False
     note: str | None = None
-
-
-class Program:
-    """A function of arrays, compiled when it is first made or called, for arguments of those shapes and dtypes.
-
-    Args:
-        function: of JAX arrays.
-        donate: the positions of arguments that a call uses up.
-        options: of the compiler; left out where this version of XLA does not know them.
-    """
-
-    def __init__(
-        self, function: Callable[..., Any], donate: tuple[int, ...] = (), options: dict[str, Any] | None = None
-    ) -> None:
-        import jax
-
-        self._function = jax.jit(function, donate_argnums=donate)
-        self._options = options
-        self._compiled: Any = None
-
-    def make(self, *arguments: Any) -> Made | None:
-        """Trace and compile, or take the program from the cache; None where that was done before."""
-        if self._compiled is not None:
-            return None
-        began = time.perf_counter()
-        lowered = self._function.lower(*arguments)
-        with keeping() as found:
-            self._compiled = self._compile(lowered)
-        return Made(time.perf_counter() - began, found.cached, found.note)
-
-    def _compile(self, lowered: Any) -> Any:
-        import jax
-
-        try:
-            return lowered.compile(compiler_options=self._options)
-        except jax.errors.JaxRuntimeError:
-            if not self._options:
-                raise
-            return lowered.compile()
-
-    @functools.cached_property
-    def extra(self) -> int:
-        """The bytes that a call takes besides its arguments, as far as the compiler says it, once it is compiled."""
-        stated = self._compiled.memory_analysis()
-        if stated is None:
-            return 0
-        return int(stated.temp_size_in_bytes + stated.output_size_in_bytes - stated.alias_size_in_bytes)
-
-    def __call__(self, *arguments: Any) -> Any:
-        """The function's value."""
-        self.make(*arguments)
-        return self._compiled(*arguments)
 
 
 @contextlib.contextmanager

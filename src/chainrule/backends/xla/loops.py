@@ -9,8 +9,8 @@ import numpy as np
 
 from chainrule.backends.loop import LoopProgram, Made, Outcome, Phase, Schedule, Span
 from chainrule.backends.xla import small
+from chainrule.backends.xla.compiler import KERNEL, LOOP, Program
 from chainrule.backends.xla.devices import device_name
-from chainrule.backends.xla.kept import Program
 from chainrule.backends.xla.lower import function
 from chainrule.graph.graph import Graph
 from chainrule.passes.guard import guarded
@@ -29,7 +29,7 @@ class _Loops:
         tiny = small.fitting(schedule.train, *schedule.evaluate)
         self._scratch = 0 if all(tiny) or device_name() != "cpu" else SCRATCH
         self._orders = (schedule.epochs, schedule.train.rows)
-        self._program = Program(_epochs(schedule, tiny), donate=(0,), options=options(any(tiny)))
+        self._program = Program(_epochs(schedule, tiny), KERNEL if any(tiny) else LOOP, donate=(0,))
 
     def make(self, state: Sequence[Any], data: Sequence[Any]) -> Made | None:
         """Compile for arrays of these shapes and dtypes."""
@@ -55,26 +55,6 @@ class _Loops:
         with jax.enable_x64(True):
             state, train, evaluate = self._program(list(state), list(data), orders, np.asarray(span, np.int32))
             return Outcome(state, train, tuple(evaluate))
-
-
-def options(tiny: bool) -> dict[str, Any]:
-    """Compiler options for loops on the device.
-
-    On a CPU the analysis of regions spares a copy of nearly every weight matrix in each step, since XLA then sees that
-    the backward pass has read a weight before the update writes it. In one kernel, reductions are not to be handed to
-    a library, nothing else competes for the wide registers, and loops are written as they shall run: optimizing them
-    further makes them longer, not faster, and takes twice as long to compile.
-    """
-    if device_name() != "cpu":
-        return {}
-    chosen: dict[str, Any] = {"xla_cpu_copy_insertion_use_region_analysis": True}
-    if tiny:
-        chosen |= {
-            "xla_cpu_experimental_ynn_fusion_type": "",
-            "xla_cpu_prefer_vector_width": 512,
-            "xla_backend_optimization_level": 1,
-        }
-    return chosen
 
 
 def _epochs(schedule: Schedule, tiny: list[bool]) -> Callable[..., Any]:

@@ -18,6 +18,7 @@ from typing import Any
 from chainrule.backends.kernels import Kernel
 from chainrule.backends.loop import Phase
 from chainrule.backends.work import is_small
+from chainrule.backends.xla.compiler import KERNEL, Program
 from chainrule.backends.xla.devices import device_name
 from chainrule.backends.xla.lower import TURNED
 from chainrule.passes.turn import NARROW, to_turn, turned
@@ -101,12 +102,12 @@ def possible() -> bool:
 
     if device_name() != "cpu":
         return False
-    program = jax.jit(one_kernel(lambda x: jax.lax.fori_loop(0, x, lambda i, y: y + x * i, x)))
+    program = Program(one_kernel(lambda x: jax.lax.fori_loop(0, x, lambda i, y: y + x * i, x)), KERNEL)
     try:
-        text = program.lower(3).compile().as_text()
+        program.make(3)
     except (jax.errors.JaxRuntimeError, TypeError):
         return False
-    return any(" call(" in line and "xla_cpu_small_call" in line for line in (text or "").splitlines())
+    return any(" call(" in line and "xla_cpu_small_call" in line for line in program.text.splitlines())
 
 
 # ---- products

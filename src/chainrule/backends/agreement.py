@@ -1,0 +1,304 @@
+"""Whether a compiled program computed what the reference interpreter computes, as far as rounding lets one tell.
+
+Two correct programs round differently, and where terms cancel, a unit lies at its kink or two classes tie, a last bit
+decides much. So there are two looks. The first is quick: an array may be off by some roundings of its largest element,
+growing with the root of the longest sum. What fails it gets a second look: the graph is interpreted several more times
+with every node's rounding redrawn (Monte Carlo arithmetic: D. S. Parker, "Monte Carlo Arithmetic", 1997), and what
+these runs differ by, a compiled program may differ by too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chainrule.backends import numpy as interpreter
+from chainrule.graph.graph import LEAVES, Graph
+from chainrule.graph.ops import OPS
+from chainrule.graph.tensor import Tensor
+
+Array = np.ndarray[Any, Any]
+ROUNDINGS, BY_LENGTH = 32, 4
+"""Roundings of the largest element, and more for the root of the longest sum's length, that pass at first sight."""
+DRAWS = 8
+"""How often the roundings are redrawn: a kink that lies within them is met on both sides in all but one of 256."""
+TIMES = 8
+"""How many times what the redrawn roundings changed in an element it may be off by."""
+ALIKE = 4
+"""How many times as many elements, or as far, as in the redrawn runs may be off in an array where kinks moved some."""
+APPROXIMATE = 4
+"""Roundings that a function which is approximated (exp, tanh, …) may be off by; sums and products have one."""
+_APPROXIMATED = {
+    "elu", "erf", "exp", "expm1", "gelu", "log", "log1p", "power", "sigmoid", "silu", "sin", "cos", "softplus", "tanh",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "random_normal",
+}  # fmt: skip
+_EXACT = {
+    "absolute", "after", "argmax", "broadcast_to", "cast", "concatenate", "flip", "floor", "getitem", "identity", "max",
+    "maximum", "minimum", "negative", "project", "random_uniform", "relu", "reshape", "settle", "sign", "stop_gradient",
+    "random_permutation", "transpose", "where",
+}  # fmt: skip
+
+
+class Disagreement(NamedTuple):
+    """Where a compiled program is not what the interpreter computes.
+
+    Attributes:
+        node: the output that is off.
+        place: which element is off most.
+        expected: what the interpreter makes of it.
+        got: what the program gave.
+        times: by how many times what rounding explains.
+    """
+
+    node: Tensor
+    place: tuple[int, ...]
+    expected: Any
+    got: Any
+    times: float
+
+    def __str__(self) -> str:
+        where = f" at {list(map(int, self.place))}" if self.place else ""
+        return f"{self.node.label()}{where}: interpreted {self.expected:.9g}, compiled {self.got:.9g}"
+
+
+class Reading(NamedTuple):
+    """How the outputs of a graph are to be compared.
+
+    Attributes:
+        states: how many leading outputs are new values of the leading inputs: what is compared is their change, since
+            a wrong one would be hidden beneath the weights.
+        record: whether the last output is a vector of numbers that have nothing to do with each other.
+        left_out: how many of its last numbers are not compared.
+    """
+
+    states: int = 0
+    record: bool = False
+    left_out: int = 0
+
+
+PLAIN = Reading()
+
+
+def disagreement(
+    graph: Graph, values: Sequence[Any], found: Sequence[Any], reading: Reading = PLAIN
+) -> Disagreement | None:
+    """The first output of a graph that a compiled program gave wrongly; None where all are right but for rounding.
+
+    Args:
+        graph: what the program was made of.
+        values: the arrays that it took, as `graph.arrays` gives them.
+        found: the arrays that it gave.
+        reading: how to compare them.
+
+    Raises:
+        IndexError: the interpreter cannot run on these values, since an index reaches outside its axis.
+    """
+    expected = interpreter.compile_graph(graph)(values)
+    outputs = _numbered(graph, values, found, expected, reading)
+    doubtful = [output for output in outputs if output.fails()]
+    if not doubtful:
+        return None
+    for seed in range(DRAWS):
+        other = redrawn(graph, values, np.random.default_rng(seed))
+        for output in doubtful:
+            output.saw(np.asarray(other[output.position]))
+    return next((output.told() for output in doubtful if output.is_wrong()), None)
+
+
+class _Output:
+    """One output: what it is, what it should be, and what the redrawn roundings make of it."""
+
+    def __init__(
+        self, node: Tensor, position: int, found: Array, expected: Array, allowed: Array, compared: slice
+    ) -> None:
+        self.node, self.position, self._compared = node, position, compared
+        self._found, self._expected, self._allowed = (self._cut(x) for x in (found, expected, allowed))
+        self._off = _distance(self._found, self._expected)
+        self._spread = np.zeros_like(self._off)
+        self._moved = 0
+
+    def _cut(self, x: Array) -> Array:
+        return x[self._compared] if x.ndim else x
+
+    def fails(self) -> bool:
+        return bool((self._off > self._allowed).any())
+
+    def saw(self, other: Array) -> None:
+        spread = _distance(self._cut(other), self._expected)
+        self._moved = max(self._moved, int((spread > self._allowed).sum()))
+        np.maximum(self._spread, spread, out=self._spread)
+
+    def is_wrong(self) -> bool:
+        wrong = self._off > np.maximum(self._allowed, TIMES * self._spread)
+        if not wrong.any():
+            return False
+        # Which unit lies at its kink is chance; that as many do, and matter as much, is not.
+        as_many = int((self._off > self._allowed).sum()) <= ALIKE * self._moved
+        return not (as_many and self._off.max() <= ALIKE * self._spread.max())
+
+    def told(self) -> Disagreement:
+        times = self._off / np.maximum(self._allowed, TIMES * self._spread)
+        place = np.unravel_index(int(np.nanargmax(times)), times.shape)
+        return Disagreement(
+            self.node,
+            tuple(map(int, place)),
+            self._expected[place].item(),
+            self._found[place].item(),
+            float(times[place]),
+        )
+
+
+def _numbered(
+    graph: Graph, values: Sequence[Any], found: Sequence[Any], expected: Sequence[Any], reading: Reading
+) -> Iterator[_Output]:
+    roundings = ROUNDINGS + BY_LENGTH * math.sqrt(longest(graph))
+    last = len(graph.outputs) - 1
+    for i, (node, y, right) in enumerate(zip(graph.outputs, found, expected, strict=True)):
+        before = np.asarray(values[i]) if i < reading.states else None
+        apart = reading.record and i == last
+        compared = slice(0, node.size - reading.left_out) if apart else slice(None)
+        if node.size:
+            yield _Output(node, i, np.asarray(y), right, _allowed(right, before, apart, roundings), compared)
+
+
+def _allowed(expected: Array, before: Array | None, apart: bool, roundings: float) -> Array:
+    """By how much each element may be off at first sight."""
+    if expected.dtype.kind != "f":
+        return np.zeros(expected.shape)
+    info = np.finfo(expected.dtype)
+    size = np.abs(expected.astype(np.float64))
+    scale = size if apart else _largest(size)
+    if before is None or before.dtype != expected.dtype:
+        return np.broadcast_to(roundings * info.eps * scale + 4 * info.tiny, expected.shape)
+    change = _largest(np.abs(expected.astype(np.float64) - before))
+    allowed: Array = roundings * info.eps * change + 2 * info.eps * size + 4 * info.tiny
+    return np.where(np.isnan(allowed), np.inf, allowed)
+
+
+def _largest(size: Array) -> Any:
+    return size.max(initial=0, where=np.isfinite(size))
+
+
+def _distance(x: Array, y: Array) -> Array:
+    """|x − y| for each element: infinite where only one is finite or a number, 0 where both are the same infinity."""
+    with np.errstate(all="ignore"):
+        far = np.abs(x.astype(np.float64) - y.astype(np.float64))
+    same = (x == y) | ((x != x) & (y != y))
+    return np.where(same, 0.0, np.where(np.isnan(far), np.inf, far))
+
+
+# ---- roundings
+
+
+def longest(graph: Graph) -> float:
+    """The number of terms in the longest sum of a graph."""
+    return max((_terms(node) for node in graph.nodes if node.op not in LEAVES), default=1.0)
+
+
+def _terms(node: Tensor) -> float:
+    if "body" in node.attrs:
+        return float(node.attrs["length"]) * longest(node.attrs["body"])
+    if node.op in _EXACT or OPS[node.op].elementwise:
+        return 1.0
+    shape = node.inputs[0].shape
+    if node.op in ("matmul", "linear"):
+        return float(shape[-1])
+    if node.op in ("sum", "put_add"):
+        return max(1.0, node.inputs[0].size / max(1, node.size))
+    axes = node.attrs.get("axes", node.attrs.get("axis", -1))
+    return float(math.prod(shape[axis] for axis in ([axes] if isinstance(axes, int) else axes) if shape)) or 1.0
+
+
+def redrawn(graph: Graph, values: Sequence[Any], rng: np.random.Generator) -> list[Any]:
+    """The outputs of a graph, each node's value moved within its rounding at random."""
+    held: dict[int, Any] = {x.id: v for x, v in zip((*graph.inputs, *graph.captured), values, strict=True)}
+    last = {x.id: node.id for node in graph.nodes for x in node.inputs}
+    kept = {y.id for y in graph.outputs}
+    for node in graph.nodes:
+        if node.op == "constant":
+            held.setdefault(node.id, node.value)
+        elif node.op != "input":
+            held[node.id] = _drawn(node, [held[x.id] for x in node.inputs], rng)
+        for x in {x.id for x in node.inputs}:
+            if last[x] == node.id and x not in kept:
+                del held[x]
+    return [held[y.id] for y in graph.outputs]
+
+
+def _drawn(node: Tensor, operands: list[Any], rng: np.random.Generator) -> Any:
+    if node.op in _EXACT:
+        return interpreter.evaluate(node.op, operands, node.attrs, node.dtype)
+    root = math.sqrt(_terms(node))
+    if not OPS[node.op].elementwise and node.op != "project":
+        # Where the terms of a sum cancel, what it is off by follows from them and not from what is left.
+        operands = [_moved(x, rng, 1 + root / 4) for x in operands]
+    value = interpreter.evaluate(node.op, operands, node.attrs, node.dtype)
+    roundings = (APPROXIMATE if node.op in _APPROXIMATED else 1) + (root / 2 if root > 1 else 0)
+    return (
+        tuple(_moved(x, rng, roundings) for x in value) if isinstance(value, tuple) else _moved(value, rng, roundings)
+    )
+
+
+def _moved(x: Any, rng: np.random.Generator, roundings: float) -> Any:
+    if not hasattr(x, "dtype") or x.dtype.kind != "f":
+        return x
+    with np.errstate(all="ignore"):
+        by = rng.uniform(-roundings, roundings, x.shape) * np.finfo(x.dtype).eps
+        return np.asarray(x * (1 + by), dtype=x.dtype)
+
+
+# ---- the node
+
+
+def locate(
+    graph: Graph, values: Sequence[Any], compiled: Callable[[Graph, Sequence[Any]], list[Any]]
+) -> Disagreement | None:
+    """The first node at which a compiler goes wrong: it does so for the node alone, and not for its operands.
+
+    Args:
+        graph: whose outputs, compiled, are wrong.
+        values: the arrays that it takes.
+        compiled: compiles a graph and runs it.
+
+    Returns:
+        None where every node, as the only output, is right: the program is wrong only as a whole, since what a compiler
+        puts together depends on what is wanted.
+    """
+
+    def wrong(node: Tensor) -> Disagreement | None:
+        part = Graph(graph.inputs, [node])
+        return disagreement(part, _values(graph, part, values), compiled(part, _values(graph, part, values)))
+
+    nodes = [node for node in graph.nodes if node.op not in LEAVES and node.op != "scan"]
+    found = next(filter(None, map(wrong, _distinct(graph.outputs))), None)
+    if found is None:
+        return None
+    low, high = 0, next(i for i, node in enumerate(nodes) if node.id == found.node.id)
+    while low < high:
+        middle = (low + high) // 2
+        seen = wrong(nodes[middle])
+        found, low, high = (seen, low, middle) if seen is not None else (found, middle + 1, high)
+    return _first(found, wrong)
+
+
+def _first(found: Disagreement, wrong: Callable[[Tensor], Disagreement | None]) -> Disagreement:
+    """Back through operands that are wrong themselves: bisection may have jumped over them."""
+    while True:
+        operands = [x for x in found.node.inputs if x.op not in LEAVES and x.op != "scan"]
+        earlier = next(filter(None, map(wrong, operands)), None)
+        if earlier is None:
+            return found
+        found = earlier
+
+
+def _distinct(nodes: Sequence[Tensor]) -> list[Tensor]:
+    return [node for node in {node.id: node for node in nodes}.values() if node.op not in LEAVES]
+
+
+def _values(graph: Graph, part: Graph, values: Sequence[Any]) -> list[Any]:
+    """The values that a part of a graph takes, out of those of the whole."""
+    held = {x.id: v for x, v in zip((*graph.inputs, *graph.captured), values, strict=True)}
+    return [held[x.id] for x in (*part.inputs, *part.captured)]

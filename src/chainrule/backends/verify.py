@@ -1,0 +1,118 @@
+"""What the compiler makes is checked: when, at what price, and what becomes of a program that is wrong."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from chainrule.backends.agreement import Disagreement
+from chainrule.errors import CompilerWarning, check_choice
+
+SWITCH = "CHAINRULE_VERIFY"
+"""The environment variable that says what is checked."""
+LEAST, SHARE = 0.05, 0.02
+"""Seconds that a check may take in any case, and of what a program has taken so far."""
+P = TypeVar("P")
+
+
+def setting() -> str:
+    """What `$CHAINRULE_VERIFY` says.
+
+    "first", the default: each program that was compiled anew, once, as soon as that is cheap beside what it has done.
+    "always": each program at its first call, whatever that costs, those kept from earlier processes too. "off": none.
+
+    Raises:
+        ArgumentError: it is something else.
+    """
+    return check_choice(SWITCH, os.environ.get(SWITCH, "").strip().lower() or "first", ("off", "first", "always"))
+
+
+class Check(NamedTuple):
+    """What came of a check: the seconds it took, and what to tell the user."""
+
+    seconds: float
+    note: str | None = None
+
+
+class Verdict(NamedTuple, Generic[P]):
+    """The program to go on with, None for interpreting, and what to tell the user."""
+
+    program: P | None
+    note: str | None = None
+
+
+@dataclass
+class Watch:
+    """Whether a program is still to be checked, and whether that would be cheap by now.
+
+    Attributes:
+        cost: the seconds that a check is expected to take.
+        pending: whether it is still to be checked.
+        spent: the seconds that compiling and running it have taken so far.
+    """
+
+    cost: float
+    pending: bool = True
+    spent: float = 0.0
+
+    def due(self) -> bool:
+        """Whether to check now."""
+        if not self.pending:
+            return False
+        chosen = setting()
+        self.pending = chosen != "off"
+        return chosen == "always" or (self.pending and self.cost <= max(LEAST, SHARE * self.spent))
+
+    @property
+    def note(self) -> str | None:
+        """Why a program was not checked; None where it was, or nobody wanted it."""
+        if not self.pending or setting() == "off":
+            return None
+        return (
+            f"the compiled program was not compared with the interpreter: that takes about {self.cost:.2g} s, and it has "
+            f"run for {self.spent:.2g} s; {SWITCH}=always compares it whatever that takes"
+        )
+
+
+def judged(
+    program: P,
+    again: Callable[[], P | None],
+    differs: Callable[[P], Disagreement | None],
+    located: Callable[[], Disagreement | None],
+) -> Verdict[P]:
+    """What to go on with: a program, the one compiled anew without fusions, or none.
+
+    Args:
+        program: as it was compiled.
+        again: compiles it without fusions; gives None where that cannot be asked for.
+        differs: compares a program with the interpreter.
+        located: finds the node at which the compiler goes wrong; None where it does so only for the whole.
+    """
+    found = differs(program)
+    if found is None:
+        return Verdict(program)
+    first = located()
+    where = f"{found}, though each node alone is right" if first is None else str(first)
+    second = again()
+    fine = second is not None and differs(second) is None
+    instead = "compiled without fusions it agrees, and is used so" if fine else "it is interpreted instead"
+    return Verdict(
+        second if fine else None,
+        f"the compiler made a wrong program and it is not used: {where}; {instead}; please report it",
+    )
+
+
+def tell(note: str | None, stacklevel: int = 3) -> None:
+    """Warn, where there is something to say."""
+    if note is not None:
+        warnings.warn(note, CompilerWarning, stacklevel=stacklevel)
+
+
+def timed(check: Callable[[], Verdict[P]]) -> tuple[Verdict[P], float]:
+    """What a check gives, and the seconds it took."""
+    began = time.perf_counter()
+    return check(), time.perf_counter() - began

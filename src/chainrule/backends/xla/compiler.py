@@ -1,0 +1,129 @@
+"""The one place that compiles: every program of ours is made here, and compiler options are chosen nowhere else."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from chainrule.backends.loop import Made
+from chainrule.backends.xla.devices import device_name
+from chainrule.backends.xla.kept import keeping
+
+GRAPH, LOOP, KERNEL = "graph", "loop", "one kernel"
+"""What a program is: a graph run once, loops over a state that is used up, loops that are one kernel in part."""
+LIBRARY = "xla_cpu_experimental_ynn_fusion_type"
+"""Which operations XLA hands to a library on a CPU. By default reductions are among them, and of those above 32,768
+rows the library computes some wrongly (jaxlib 0.10.2); an option for one program takes a whole list, not "-reduce"."""
+SAFE = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
+WITHOUT_FUSIONS = {
+    LIBRARY: "",
+    "xla_disable_hlo_passes": "fusion,fusion-wrapper",
+    "xla_cpu_use_fusion_emitters": False,
+}
+
+
+def options(kind: str) -> dict[str, Any]:
+    """Compiler options for a kind of program on the device that programs run on.
+
+    On a CPU the analysis of regions spares a copy of nearly every weight matrix in each step, since XLA then sees that
+    the backward pass has read a weight before the update writes it. In one kernel, nothing is to be handed to a
+    library, nothing else competes for the wide registers, and loops are written as they shall run: optimizing them
+    further makes them longer, not faster, and takes twice as long to compile.
+    """
+    if device_name() != "cpu":
+        return {}
+    regions = {} if kind == GRAPH else {"xla_cpu_copy_insertion_use_region_analysis": True}
+    if kind == KERNEL:
+        return regions | {LIBRARY: "", "xla_cpu_prefer_vector_width": 512, "xla_backend_optimization_level": 1}
+    return regions | {LIBRARY: SAFE}
+
+
+class Program:
+    """A function of arrays, compiled when it is first made or called, for arguments of those shapes and dtypes.
+
+    Args:
+        function: of JAX arrays.
+        kind: what it is: GRAPH, LOOP or KERNEL.
+        donate: the positions of arguments that a call uses up.
+        fusions: whether the compiler may put operations together.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], kind: str = GRAPH, donate: tuple[int, ...] = (), fusions: bool = True
+    ) -> None:
+        self._function, self._kind, self._donate, self._fusions = function, kind, donate, fusions
+        self._compiled: Any = None
+        self._turn = threading.Lock()
+        self.cached = False
+
+    def make(self, *arguments: Any) -> Made | None:
+        """Trace and compile, or take the program from the cache; None where that was done before."""
+        if self._compiled is not None:
+            return None
+        with self._turn:
+            return None if self._compiled is not None else self._make(*arguments)
+
+    def _make(self, *arguments: Any) -> Made:
+        import jax
+
+        began = time.perf_counter()
+        lowered = jax.jit(self._function, donate_argnums=self._donate).lower(*arguments)
+        chosen = options(self._kind) | ({} if self._fusions else WITHOUT_FUSIONS)
+        with keeping() as found:
+            compiled, unknown = _compiled(lowered, chosen)
+        self.cached = found.cached
+        self._compiled = compiled
+        return Made(time.perf_counter() - began, found.cached, _missing(unknown) or found.note)
+
+    def without_fusions(self) -> Program | None:
+        """The same, to be compiled without fusions; None where the compiler of this device cannot be asked for that."""
+        if device_name() != "cpu":
+            return None
+        return Program(self._function, self._kind, self._donate, fusions=False)
+
+    @functools.cached_property
+    def extra(self) -> int:
+        """The bytes that a call takes besides its arguments, as far as the compiler says it, once it is compiled."""
+        stated = self._compiled.memory_analysis()
+        if stated is None:
+            return 0
+        return int(stated.temp_size_in_bytes + stated.output_size_in_bytes - stated.alias_size_in_bytes)
+
+    @property
+    def text(self) -> str:
+        """What the compiler made of it."""
+        return self._compiled.as_text() or ""
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The function's value."""
+        if self._compiled is None:
+            self.make(*arguments)
+        return self._compiled(*arguments)
+
+
+def _compiled(lowered: Any, chosen: dict[str, Any]) -> tuple[Any, list[str]]:
+    """The program, and those of the options that this version of XLA does not know, which are left out."""
+    import jax
+
+    unknown: list[str] = []
+    while True:
+        try:
+            return lowered.compile(compiler_options=chosen), unknown
+        except jax.errors.JaxRuntimeError as error:
+            name = next((name for name in chosen if name in str(error)), None)
+            if name is None:
+                raise
+            unknown.append(name)
+            chosen = {other: value for other, value in chosen.items() if other != name}
+
+
+def _missing(unknown: list[str]) -> str | None:
+    if LIBRARY not in unknown:
+        return None
+    return (
+        f"this version of XLA does not take {LIBRARY}, which keeps some of its reductions from being computed wrongly: "
+        "a version that jaxlib 0.10 comes with does"
+    )
