@@ -100,11 +100,11 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         _lock(descriptor)
         # Between opening and locking, the folder may have been moved away by who held it.
-        if not os.path.samestat(os.fstat(descriptor), os.lstat(folder)):
+        if not os.path.samestat(os.fstat(descriptor), os.stat(folder)):
             raise BlockingIOError(errno.EWOULDBLOCK, "held by another process", str(folder))
         yield
     finally:

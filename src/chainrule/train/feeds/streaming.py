@@ -149,6 +149,11 @@ class StreamFeed:
             *self._noted,
         ]
 
+    @property
+    def layout(self) -> dict[str, Any]:
+        """The size of the chunks; what fits into one is in the order of rows in memory."""
+        return {"chunk_rows": self._part_rows if self.parts > 1 else "all rows"}
+
     def close(self) -> None:
         """Wait for the reader, and let go of the chunks."""
         if self._pool is not None:
