@@ -2,6 +2,7 @@
 
 import os
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,10 +144,27 @@ def test_a_folder_takes_nobodys_place(take: Callable[[Path], Any], tmp_path: Pat
 
 @POSIX
 def test_a_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
-    with files.locked(tmp_path), pytest.raises(BlockingIOError), files.locked(tmp_path):
-        pass
+    said: list[object] = []
+
+    def other() -> None:
+        try:
+            with files.locked(tmp_path):
+                said.append("held")
+        except BlockingIOError as error:
+            said.append(type(error))
+
+    def asked() -> object:
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        return said.pop()
+
     with files.locked(tmp_path):
-        pass
+        assert asked() is BlockingIOError
+        with files.locked(tmp_path):
+            assert asked() is BlockingIOError
+        assert asked() is BlockingIOError
+    assert asked() == "held"
 
 
 @POSIX

@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +22,9 @@ try:
     import fcntl
 except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
+
+_held: ContextVar[frozenset[tuple[int, int]]] = ContextVar("held", default=frozenset())
+"""The folders that are locked here, by device and inode."""
 
 
 @contextlib.contextmanager
@@ -91,7 +95,9 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold a folder for this process alone, where the system can: the lock goes with the process, however it ends.
+    """Hold a folder alone, where the system can: the lock goes with the process, however it ends.
+
+    Within the block it may be locked again.
 
     Raises:
         BlockingIOError: somebody else holds it.
@@ -102,11 +108,18 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        _lock(descriptor)
+        found = os.fstat(descriptor)
+        key, held = (found.st_dev, found.st_ino), _held.get()
+        if key not in held:
+            _lock(descriptor)
         # Between opening and locking, the folder may have been moved away by who held it.
-        if not os.path.samestat(os.fstat(descriptor), os.stat(folder)):
+        if not os.path.samestat(found, os.stat(folder)):
             raise BlockingIOError(errno.EWOULDBLOCK, "held by another process", str(folder))
-        yield
+        token = _held.set(held | {key})
+        try:
+            yield
+        finally:
+            _held.reset(token)
     finally:
         os.close(descriptor)
 
@@ -121,6 +134,29 @@ def sync(folder: str | os.PathLike[str]) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def remove(path: str | os.PathLike[str]) -> None:
+    """Remove a file, a link, or a folder with what is in it.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
+
+
+def remove_at_once(folder: str | os.PathLike[str]) -> None:
+    """Remove a folder with what is in it; whenever the process ends, its name is either gone or leads to all of it.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    away = _beside(Path(folder))
+    os.rename(folder, away)
+    shutil.rmtree(away)
 
 
 def is_temporary(name: str) -> bool:

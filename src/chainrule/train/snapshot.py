@@ -70,6 +70,16 @@ def read(folder: Path, names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str
             raise _lacking(folder, missing[0])
 
 
+def copy(source: Path, target: Path) -> None:
+    """Write one folder's moment into another.
+
+    Raises:
+        RunError: as `read` and `write`.
+    """
+    config, contents = read(source, NAMES)
+    write(target, config, contents)
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """What `config.json` of a folder of ours says.
 
@@ -110,7 +120,13 @@ def refuse_foreign(folder: Path) -> None:
 
 def own_files(folder: Path) -> list[Path]:
     """The files of a folder that are ours by their names, those of a write that was broken off among them."""
-    return [path for path in folder.iterdir() if path.name in (CONFIG, *NAMES) or _is_left_over(path.name)]
+    return [path for path in folder.iterdir() if path.name in (CONFIG, *NAMES) or is_left_over(path.name)]
+
+
+def is_left_over(name: str) -> bool:
+    """Whether a name is one that a write which was broken off leaves behind."""
+    aside = "|".join(map(re.escape, NAMES))
+    return files.is_temporary(name) or re.fullmatch(rf"\.({aside})\.[0-9a-f]{{16}}", name) is not None
 
 
 def _commit(folder: Path, config: dict[str, Any], contents: dict[str, bytes]) -> None:
@@ -132,17 +148,12 @@ def _sweep(folder: Path) -> None:
         listed = read_config(folder).get("files", {}) if (folder / CONFIG).exists() else {}
         needed = {_aside(name, digest) for name, digest in listed.items()}
         for path in folder.iterdir():
-            if _is_left_over(path.name) and path.name not in needed:
-                path.unlink()
+            if is_left_over(path.name) and path.name not in needed:
+                files.remove(path)
 
 
 def _aside(name: str, digest: str) -> str:
     return f".{name}.{digest[:16]}"
-
-
-def _is_left_over(name: str) -> bool:
-    aside = "|".join(map(re.escape, NAMES))
-    return files.is_temporary(name) or re.fullmatch(rf"\.({aside})\.[0-9a-f]{{16}}", name) is not None
 
 
 def _written(folder: Path) -> tuple[int, int] | None:
