@@ -159,7 +159,7 @@ def test_a_run_that_is_being_written_is_refused_to_a_second_one(command, fit, fo
 
     def first():
         with places.opened("run", "run", overwrite=False, resume=bool(options)) as place:
-            runs.write_description(place.part, {"options": {}, "preprocessing": {}})
+            runs.write_description(place.part, described)
             begun.set()
             over.wait(60)
 
