@@ -15,7 +15,7 @@ def run(script):
         env={**os.environ, "PYTHONPATH": str(SOURCE)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=500,
     )
 
 

@@ -161,11 +161,11 @@ def test_a_run_that_is_being_written_is_refused_to_a_second_one(command, fit, fo
         with places.opened("run", "run", overwrite=False, resume=bool(options)) as place:
             runs.write_description(place.part, described)
             begun.set()
-            over.wait(60)
+            over.wait(500)
 
     thread = threading.Thread(target=first)
     thread.start()
-    assert begun.wait(60)
+    assert begun.wait(500)
     before = contents(folder)
     try:
         status, _, err = command("fit", "iris", "--epochs", 2, "--out", "run", *options)

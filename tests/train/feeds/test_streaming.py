@@ -190,7 +190,7 @@ def test_the_next_chunk_is_read_while_one_is_trained_on() -> None:
     feed.divide(16)
     feed.begin(Fitting(1, 16, "never", None, (), None), 0, 0, cr.backends.get("numpy"))
     first = feed.load(0, 0).data[0]
-    assert second.wait(10)
+    assert second.wait(500)
     assert np.array_equal(first[:32], X[:32])
     feed.close()
 
