@@ -196,7 +196,9 @@ def main(argv: list[str] | None = None) -> None:
         for kind, costs in fitted(rows).items():
             print(f"{kind}: " + ", ".join(f"{cost:.3g}" for cost in costs))
     if asked.json:
-        asked.json.write_text(json.dumps(rows, indent=1) + "\n")
+        from chainrule import files
+
+        files.write(asked.json, (json.dumps(rows, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

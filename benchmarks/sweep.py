@@ -103,7 +103,9 @@ def main(argv: list[str] | None = None) -> None:
     )
     print(f"ratio: {other['seconds'] / mine['seconds']:.1f}")
     if asked.json:
-        asked.json.write_text(json.dumps({"chainrule": mine, "scikit-learn": other}, indent=1) + "\n")
+        from chainrule import files
+
+        files.write(asked.json, (json.dumps({"chainrule": mine, "scikit-learn": other}, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from chainrule import files
 from chainrule.explain import style
 from chainrule_peers import OURS, PEERS, table
 from chainrule_peers.turns import Measured
@@ -75,7 +76,8 @@ def draw(series: Mapping[str, Mapping[str, Measured]], folder: Path) -> list[Pat
         cells = list(series.get(name, {}).values())
         if len(cells) > 1:
             drawn.append(folder / f"{name}.png")
-            figure(picture, cells).savefig(drawn[-1], dpi=120)
+            with files.replacing(drawn[-1]) as file:
+                figure(picture, cells).savefig(file, format="png", dpi=120)
     return drawn
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from chainrule import files
 from chainrule_peers.task import Cell
 from chainrule_peers.turns import Measured, from_json
 
@@ -36,10 +36,8 @@ class Report:
 
 
 def write(path: Path, report: Report) -> None:
-    """Write beside the file and move it there, so that breaking off loses nothing."""
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(json.dumps(asdict(report), indent=1) + "\n")
-    os.replace(beside, path)
+    """Write the file whole, so that breaking off loses nothing."""
+    files.write(path, (json.dumps(asdict(report), indent=1) + "\n").encode())
 
 
 def read(path: Path) -> Report:

@@ -1,7 +1,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +12,11 @@ import pytest
 
 import chainrule as cr
 from chainrule.cli import fit as fit_module
-from chainrule.cli import runs
+from chainrule.cli import places, runs
 from chainrule.cli.options import ACTIVATIONS, OPTIMIZERS, SCHEDULES
 from chainrule.data import memory
 from chainrule.errors import RunError
+from chainrule.train import snapshot
 
 SHORT = ("--epochs", 4, "--layers", "8")
 
@@ -169,23 +169,21 @@ def test_a_place_that_cannot_be_written_is_refused_before_training(refused, fold
     assert "cannot be written" in refused("fit", "iris", "--out", "file/run")
 
 
-def test_a_full_disk_at_the_end_does_not_lose_the_model(fit, folder, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
+def full(*_, **__):
+    raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(runs, "_move", full)
+
+def test_a_full_disk_at_the_end_does_not_lose_the_model(fit, folder, monkeypatch):
+    monkeypatch.setattr(places, "_move", full)
     status, found, err = fit("iris", *SHORT, "--out", "run")
     assert status == 1
-    assert not found["run"].startswith("run")
-    assert f"No space left on device; the trained model is in {found['run']}" in err
+    assert found["run"] == "run.part"
+    assert "No space left on device; the trained model is in run.part" in err
     assert runs.read(found["run"])[1].classes == ["setosa", "versicolor", "virginica"]
 
 
 def test_a_disk_that_is_full_everywhere_is_said_and_is_no_wrong_request(command, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(runs, "_fill", full)
+    monkeypatch.setattr(runs, "save", full)
     status, out, err = command("fit", "iris", *SHORT, "--json")
     assert status == 1
     assert out == ""
@@ -193,17 +191,16 @@ def test_a_disk_that_is_full_everywhere_is_said_and_is_no_wrong_request(command,
 
 
 def test_a_disk_that_fills_while_training_does_not_lose_the_model(fit, folder, monkeypatch):
-    from chainrule.train import checkpoint
+    write = snapshot.write
 
-    write = checkpoint._write
-
-    def full(path, contents):
+    def part_is_full(path, *contents):
         if str(path).startswith("run.part"):
             raise RunError("cannot be written: No space left on device", where=str(path))
-        write(path, contents)
+        write(path, *contents)
 
-    monkeypatch.setattr(checkpoint, "_write", full)
-    status, found, err = fit("iris", *SHORT, "--out", "run")
+    monkeypatch.setattr(snapshot, "write", part_is_full)
+    with pytest.warns(RuntimeWarning, match="the checkpoint was not written"):
+        status, found, err = fit("iris", *SHORT, "--out", "run")
     assert status == 1
     assert found["epochs"] >= 1
     assert f"the trained model is in {found['run']}" in err
@@ -239,17 +236,12 @@ def test_a_run_that_goes_on_is_the_run_that_was_never_broken_off(fit, folder):
         (("iris", "--out", "run", "--resume", "--lr", "0.5"), "--lr: differs from the run's: expected 0.003, got 0.5"),
         (("iris", "--out", "run", "--resume", "--overwrite"), "--overwrite and --resume: cannot be used together"),
         (("iris", "--out", "run", "--resume", "--epochs", "2"), "further than that"),
+        (("iris", "--out", "run.part"), "expected one that does not end in .part"),
     ],
 )
 def test_going_on_with_something_else_is_refused_and_leaves_the_run_as_it_was(fit, refused, arguments, message):
     fit("iris", *SHORT, "--out", "run")
     assert message in refused("fit", *arguments)
-
-
-def test_a_run_without_a_checkpoint_does_not_begin_anew_in_silence(fit, refused, folder):
-    fit("iris", *SHORT, "--out", "run")
-    shutil.rmtree(folder / "run/checkpoint")
-    assert "run: has no checkpoint to go on from" in refused("fit", "iris", "--out", "run", "--resume")
 
 
 def test_a_damaged_checkpoint_is_refused_and_leaves_the_run_as_it_was(fit, refused, folder):
@@ -266,15 +258,16 @@ def test_a_loss_that_is_no_number_ends_the_job_and_keeps_what_there_was(fit, fol
     assert (folder / "run/history.jsonl").exists()
 
 
-def test_an_interrupted_run_is_kept_and_goes_on(fit, folder, outside):
-    command = [sys.executable, "-m", "chainrule", "fit", "digits", "--epochs", "100000", "--backend", "numpy"]
-    process = subprocess.Popen([*command, "--out", "run"], **outside)
-    while not (folder / "run.part/config.json").exists():
+def test_an_interrupted_run_is_kept_and_goes_on(folder, outside):
+    eager = "from chainrule.train import fitting; fitting.CHECKPOINT_EVERY = 0; from chainrule.cli.main import main; "
+    command = ["fit", "digits", "--epochs", "100000", "--backend", "numpy", "--out", "run"]
+    process = subprocess.Popen([sys.executable, "-c", f"{eager}raise SystemExit(main({command}))"], **outside)
+    # With the first checkpoint the training is certainly under way.
+    while not (folder / "run.part/checkpoint/config.json").exists():
         assert process.poll() is None
         time.sleep(0.05)
-    time.sleep(1.5)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate()
     assert process.returncode == 1
     assert "interrupted; --resume goes on; the run so far is in run" in err
     assert "Traceback" not in err

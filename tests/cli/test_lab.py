@@ -119,6 +119,25 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_anything_is_measure
     assert "cannot be written (Not a directory)" in refused("lab", "--all", "--out", "taken/inside")
 
 
+@pytest.mark.parametrize("name", ["fan-out", "index"])
+@pytest.mark.parametrize(
+    "make", [lambda p: p.write_text("mine"), lambda p: p.symlink_to("nowhere"), lambda p: p.mkdir()]
+)
+def test_a_file_that_is_no_page_of_a_lab_is_left_as_it_is(refused, folder, monkeypatch, name, make):
+    monkeypatch.setattr(running, "load", lambda name: pytest.fail("measured"))
+    (folder / "site").mkdir()
+    make(folder / f"site/{name}.html")
+    asked = "--all" if name == "index" else name
+    line = refused("lab", asked, "--out", "site")
+    assert f"site/{name}.html: cannot be written (exists already, and is no page of a lab)" in line
+
+
+def test_the_pages_of_an_earlier_run_are_replaced(command, folder):
+    for _ in range(2):
+        assert command("lab", "fan-out")[0] == 0
+    assert [path.name for path in (folder / "labs").iterdir()] == ["fan-out.html"]
+
+
 def test_ctrl_c_in_the_midst_of_a_training_breaks_the_lab_off(command, monkeypatch, folder):
     """A training alone would end early and be judged; a lab must not judge half of one."""
 

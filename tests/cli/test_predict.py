@@ -1,9 +1,12 @@
 import json
+import os
 import shutil
 
 import numpy as np
 import polars as pl
 import pytest
+
+from chainrule.cli import predict
 
 
 @pytest.fixture
@@ -86,6 +89,33 @@ def test_an_existing_file_is_not_overwritten_without_being_told(command, refused
     assert (folder / "p.csv").read_text() == "mine"
     assert command("predict", iris, "flowers.csv", "--out", "p.csv", "--overwrite")[0] == 0
     assert (folder / "p.csv").read_text().startswith("target\n")
+
+
+@pytest.mark.parametrize("options", [(), ("--overwrite",)])
+@pytest.mark.parametrize("to", ["mine.csv", "nowhere.csv"])
+def test_a_link_is_neither_followed_nor_replaced(refused, iris, flowers, folder, options, to):
+    (folder / "mine.csv").write_text("mine")
+    (folder / "p.csv").symlink_to(to)
+    assert "p.csv: exists already" in refused("predict", iris, "flowers.csv", "--out", "p.csv", *options)
+    assert os.readlink("p.csv") == to
+    assert (folder / "mine.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.parquet"])
+def test_a_file_that_came_while_predicting_is_not_overwritten(command, iris, flowers, folder, name, monkeypatch):
+    frame = predict._frame
+
+    def late(*given):
+        (folder / name).write_text("mine")
+        return frame(*given)
+
+    monkeypatch.setattr(predict, "_frame", late)
+    status, _, err = command("predict", iris, "flowers.csv", "--out", name)
+    assert status == 2
+    assert err.count("\n") == 1
+    assert f"{name}: cannot be written" in err
+    assert (folder / name).read_text() == "mine"
+    assert not [path for path in os.listdir() if path.startswith(".")]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,9 @@
 """Rows in files: read from anywhere as they were written, and a clear word about a file that cannot be."""
 
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -52,6 +56,66 @@ def test_the_rows_of_a_map_are_read_from_its_file_at_the_right_place(npy):
     assert in_map(mapped[::2]) is None
 
 
+def test_many_threads_and_a_forked_process_read_one_file_at_once(npy, monkeypatch):
+    array = np.arange(400_000, dtype=np.float32).reshape(-1, 4)
+    rows = in_npy(npy(array))
+
+    def read(seed):
+        """How many of many reads from anywhere gave other rows than are there."""
+        random, out = np.random.default_rng(seed), np.empty((300, 4), np.float32)
+        wrong = 0
+        for start in random.integers(0, len(array) - 300, 200):
+            rows.read(start, out)
+            wrong += not np.array_equal(out, array[start : start + 300])
+        return wrong
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(read, range(16))) == [0] * 16
+        monkeypatch.delattr(os, "preadv", raising=False)  # as on Windows
+        assert list(pool.map(read, range(16))) == [0] * 16
+    # What a fork shares is where the file stands.
+    monkeypatch.undo()
+    rows.file.seek(0)
+    rows.read(70, np.empty((300, 4), np.float32))
+    assert rows.file.tell() == 0
+
+
+@pytest.mark.parametrize("how", ["written to", "shorter", "longer"])
+def test_a_file_that_changes_is_refused_by_name(npy, how):
+    path = npy(X)
+    rows = in_npy(path)
+    rows.read(0, np.empty((20, 3), np.float32))
+    with open(path, "r+b") as file:
+        if how == "written to":
+            file.seek(200)
+            file.write(b"\1")
+        else:
+            file.truncate(path.stat().st_size + (1 if how == "longer" else -1))
+    # A disk that keeps whole seconds only must not hide it.
+    os.utime(path, ns=(0, rows._written[1] + 10**9))
+    with pytest.raises(DataError, match=r"X\.npy: rows 4 to 8 cannot be read \(the file "):
+        rows.read(3, np.empty((5, 3), np.float32))
+
+
+def test_a_file_that_is_replaced_is_read_on_as_it_was(npy, tmp_path):
+    rows = in_npy(npy(X))
+    npy(-X, "new.npy")
+    os.replace(tmp_path / "new.npy", tmp_path / "X.npy")
+    out = np.empty((20, 3), np.float32)
+    rows.read(0, out)
+    assert np.array_equal(out, X)
+
+
+def test_masked_elements_are_refused_where_they_are_read():
+    masked = np.ma.masked_array(X, np.zeros(X.shape, bool))
+    out = np.empty((5, 3), np.float32)
+    ArrayRows(masked, "X").read(3, out)
+    assert np.array_equal(out, X[3:8])
+    masked[7, 1] = np.ma.masked
+    with pytest.raises(DataError, match="X, rows 4 to 8: masked elements: got 1 of them; fill them in"):
+        ArrayRows(masked, "X").read(3, out)
+
+
 def test_what_is_sliced_is_read_like_an_array():
     class Dataset:
         """Like one of HDF5."""
@@ -94,9 +158,9 @@ def test_a_file_that_became_shorter_is_named_with_the_rows_that_are_gone(npy):
     with open(path, "r+b") as file:
         file.truncate(128 + 12 * 10)
     out = np.empty((5, 3), np.float32)
-    rows.read(5, out)
-    with pytest.raises(DataError, match=r"X\.npy: rows 9 to 13 cannot be read \(the file ends before\)"):
-        rows.read(8, out)
+    for start, said in ((8, "rows 9 to 13 cannot be read (the file ends before)"), (5, "the file has changed since")):
+        with pytest.raises(DataError, match=re.escape(said)):
+            rows.read(start, out)
     with pytest.raises(
         DataError, match=r"X\.npy: the file is shorter than its header says: expected 368 bytes, got 248"
     ):

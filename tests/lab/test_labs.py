@@ -180,7 +180,7 @@ def test_a_page_that_cannot_be_finished_leaves_nothing_behind(tmp_path, monkeypa
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.replace", full)
+    monkeypatch.setattr("os.replace", full)
     with pytest.raises(cr.errors.RunError, match="No space left on device"):
         lab.run("fan-out", out=tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,9 @@
 """Trainers on disk: what is read is what was written, going on is bit-identical, and nothing half-written is left."""
 
+import hashlib
 import json
+import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,8 @@ import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import ArgumentError, RunError
 from chainrule.train import checkpoint as files
-from chainrule.train import fitting
+from chainrule.train import fitting, snapshot
+from killed import kills
 from small import QUIET, classifier, network, numbers, parameters, regressor, same, table
 
 BACKENDS = ["numpy", "xla"]
@@ -137,16 +141,41 @@ def edited(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
     return damage
 
 
+def listed(run: Path) -> None:
+    """Have the config name the tensors as they are now."""
+    digest = hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
+    edited(lambda c: c["files"].update({"model.safetensors": digest}))(run)
+
+
 def without(prefix: str) -> Callable[[Path], None]:
     def damage(run: Path) -> None:
         tensors = load_file(run / "model.safetensors")
         save_file({k: v for k, v in tensors.items() if not k.startswith(prefix)}, run / "model.safetensors")
+        listed(run)
 
     return damage
 
 
-def cut(name: str, size: int) -> Callable[[Path], None]:
-    return lambda run: (run / name).write_bytes((run / name).read_bytes()[:size]) and None
+def cut(name: str, size: int, said: bool = False) -> Callable[[Path], None]:
+    def damage(run: Path) -> None:
+        (run / name).write_bytes((run / name).read_bytes()[:size])
+        if said:
+            listed(run)
+
+    return damage
+
+
+def one_bit(run: Path) -> None:
+    content = bytearray((run / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (run / "model.safetensors").write_bytes(content)
+
+
+def of_another_moment(run: Path) -> None:
+    other = cr.Trainer.load(run)
+    other.fit(X, Y, epochs=1, **QUIET)
+    other.save(run.parent / "other")
+    shutil.copy(run.parent / "other/model.safetensors", run / "model.safetensors")
 
 
 DAMAGES: dict[str, Callable[[Path], Any]] = {
@@ -156,6 +185,11 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
     "empty config": cut("config.json", 0),
     "config of bytes": lambda run: (run / "config.json").write_bytes(b"\xff\xfe\x00"),
     "half the tensors": cut("model.safetensors", 500),
+    "half the tensors, and said so": cut("model.safetensors", 500, said=True),
+    "one bit of the tensors": one_bit,
+    "the tensors of another moment": of_another_moment,
+    "no list of files": edited(lambda c: c.pop("files")),
+    "a list of files that is none": edited(lambda c: c.update(files=3)),
     "no tensors in the file": cut("model.safetensors", 0),
     "a list": lambda run: (run / "config.json").write_text("[]"),
     "another format": lambda run: (run / "config.json").write_text('{"format": "other/1"}'),
@@ -219,21 +253,66 @@ def test_a_path_that_is_a_file_is_not_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "run").read_text() == "mine"
 
 
-def test_a_disk_that_is_full_leaves_the_run_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = classifier()
-    trainer.save(tmp_path / "run")
-    before = parameters(trainer)
+@pytest.mark.parametrize("mode", ["kill", "fail"])
+@pytest.mark.parametrize("there", [True, False])
+def test_whatever_call_is_the_last_there_is_the_old_run_or_the_new_one(mode: str, there: bool, tmp_path: Path) -> None:
+    old, new = classifier(), classifier()
+    new.fit(X, Y, epochs=1, **QUIET)
+    found = set()
 
-    def full(self: Path, data: bytes) -> int:
-        raise OSError(28, "No space left on device")
+    def prepare(folder: Path) -> None:
+        if there:
+            old.save(folder / "run")
 
-    trainer.fit(X, Y, epochs=1, **QUIET)
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
-        with pytest.raises(RunError, match="No space left on device"):
-            trainer.save(tmp_path / "run")
-    assert [p.name for p in tmp_path.iterdir()] == ["run"]
-    assert np.array_equal(parameters(cr.Trainer.load(tmp_path / "run")), before)
+    for folder in kills(tmp_path, prepare, lambda folder: new.save(folder / "run"), mode):
+        if not there and not (folder / "run").exists():
+            found.add("none")
+        else:
+            read = cr.Trainer.load(folder / "run")
+            found.add(("old", "new")[same(read, new)])
+            assert (read.epochs, read.history.epochs) == ((0, 0), (1, 1))[same(read, new)]
+        if mode == "fail":
+            assert [p.name for p in folder.iterdir()] == ["run"] * (folder / "run").exists()
+        # The next one who writes clears up.
+        new.save(folder / "run")
+        assert sorted(p.name for p in (folder / "run").iterdir()) == sorted((snapshot.CONFIG, *snapshot.NAMES))
+        assert same(cr.Trainer.load(folder / "run"), new)
+    assert found == {"old" if there else "none", "new"}
+
+
+def test_who_reads_while_another_one_writes_gets_one_moment(tmp_path: Path) -> None:
+    trainers = [classifier(), classifier()]
+    trainers[1].fit(X, Y, epochs=1, **QUIET)
+    trainers[0].save(tmp_path / "run")
+    over = threading.Event()
+
+    def write() -> None:
+        for i in range(60):
+            trainers[i % 2].save(tmp_path / "run")
+        over.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    reads = 0
+    while not over.is_set():
+        read = cr.Trainer.load(tmp_path / "run")
+        assert same(read, trainers[read.epochs])
+        reads += 1
+    thread.join()
+    assert reads
+
+
+def test_a_folder_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_text("mine")
+    for write in (
+        lambda trainer: trainer.save(tmp_path),
+        lambda trainer: trainer.fit(X, Y, epochs=1, checkpoint=tmp_path, **QUIET),
+    ):
+        trainer = classifier()
+        with pytest.raises(RunError, match=r"holds a model\.safetensors that is not chainrule's; choose another"):
+            write(trainer)
+        assert trainer.steps == 0
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("model.safetensors", "mine")]
 
 
 def test_saving_again_replaces_the_run_and_leaves_other_files(tmp_path: Path) -> None:
@@ -327,11 +406,34 @@ def test_more_epochs_than_before_may_be_asked_for_and_fewer_not(tmp_path: Path) 
         classifier().fit(X, Y, epochs=4, checkpoint=tmp_path / "c", resume=True, **QUIET)
 
 
-def test_resuming_without_a_checkpoint_yet_begins(tmp_path: Path) -> None:
-    first, second = classifier(), classifier()
-    first.fit(X, Y, epochs=2, checkpoint=tmp_path / "c", resume=True, **QUIET)
-    second.fit(X, Y, epochs=2, **QUIET)
-    assert same(first, second)
+def test_resuming_without_a_checkpoint_starts_nothing(tmp_path: Path) -> None:
+    trainer = classifier()
+    with pytest.raises(RunError, match="c: has no checkpoint to go on from; leave out resume to begin anew"):
+        trainer.fit(X, Y, epochs=2, checkpoint=tmp_path / "c", resume=True, **QUIET)
+    assert trainer.steps == 0
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"batch_size": 8}, "batch_size: differs from the checkpoint's: expected 16, got 8"),
+        ({"shuffle": "once"}, "shuffle: differs from the checkpoint's: expected epoch, got once"),
+        ({"X": X[:40], "y": Y[:40]}, "X: differs from the checkpoint's: expected 50 rows, got 40 rows"),
+        (
+            {"X": cr.data.stream(X, Y, chunk_rows=16), "y": None},
+            "chunk_rows: differs from the checkpoint.s: expected all rows, got 16",
+        ),
+    ],
+    ids=["batch", "shuffle", "rows", "chunks"],
+)
+def test_going_on_with_other_steps_is_refused(other: dict[str, Any], message: str, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"X": X, "y": Y, "batch_size": 16, "checkpoint": tmp_path / "c", **QUIET}
+    classifier().fit(**given, epochs=1)
+    trainer = classifier()
+    with pytest.raises(ArgumentError, match=message):
+        trainer.fit(**{**given, **other}, epochs=2, resume=True)
+    assert trainer.steps == 0
 
 
 def test_checkpoints_are_written_while_it_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import chainrule as cr
-from chainrule.cli import defaults, runs, summary
+from chainrule.cli import defaults, places, runs, summary
 from chainrule.cli.options import Options, add_options
 from chainrule.cli.streamed import Streamed, must_stream
 from chainrule.data import Preprocessor, Source, Split, Target, load, split
@@ -85,11 +85,12 @@ def run(request: argparse.Namespace) -> int:
     """Run the command."""
     began = time.perf_counter()
     options = Options.of(request)
-    runs.check_place(request.out, request.overwrite, request.resume)
+    places.check_place(request.out, request.overwrite, request.resume)
+    before = runs.describe(places.Place(Path(request.out)).there[-1]) if request.resume else {}
     if request.resume:
-        options = _as_before(options, runs.before(request.out)["options"])
+        options = _as_before(options, before["options"])
     prepared, options = _prepared(request.table, options)
-    if request.resume and runs.before(request.out).get("fingerprint") != prepared.fingerprint:
+    if request.resume and before.get("fingerprint") != prepared.fingerprint:
         raise RunError("was trained on other rows", where=request.out, hint="go on with the table that it began with")
     options = defaults.complete(options, prepared.preprocessor.task, prepared.sizes["train"])
     trainer = defaults.trainer(options, prepared.inputs, outputs(prepared.preprocessor))
@@ -99,16 +100,23 @@ def run(request: argparse.Namespace) -> int:
         "fingerprint": prepared.fingerprint,
         "preprocessing": prepared.preprocessor.to_dict(),
     }
-    place, failure = _train(trainer, fit_arguments(prepared, options), request, described)
-    results = _results(trainer, prepared, options, began)
-    try:
-        where, trouble = runs.finish(place, trainer, {**described, "results": results})
-    except RunError as error:
-        print(f"chainrule: error: {error}", file=sys.stderr)
-        return 1
-    found = {"run": str(where), **results, "notes": prepared.notes + trainer.history.notes}
+    with places.opened(request.out, Path(request.table).stem, request.overwrite, request.resume) as place:
+        failure = _train(trainer, fit_arguments(prepared, options), place, described, request.resume)
+        results = _results(trainer, prepared, options, began)
+        try:
+            where, trouble = places.finish(place, trainer, {**described, "results": results})
+        except RunError as error:
+            print(f"chainrule: error: {error}", file=sys.stderr)
+            return 1
+    found = {"run": str(where), **results, "notes": prepared.notes + trainer.history.notes + _left(where)}
     _show(found, as_json=request.json)
     return _status(failure, trouble, found)
+
+
+def _left(where: Path) -> list[str]:
+    """What to say of the files in a run folder that are not the run's."""
+    others = runs.others(where)
+    return [f"{where}: what is not of the run stays in it: {', '.join(others)}"] if others else []
 
 
 def outputs(preprocessor: Preprocessor) -> int:
@@ -174,32 +182,26 @@ def _as_before(options: Options, before: dict[str, Any]) -> Options:
 
 
 def _train(
-    trainer: cr.Trainer, arguments: dict[str, Any], request: argparse.Namespace, described: dict[str, Any]
-) -> tuple[runs.Place, str | None]:
-    """Train; gives the place of the run, and the reason if the job failed. A wrong request leaves nothing behind."""
-    ours = True
-    if request.resume:
-        place, ours = runs.reopen(request.out)
-    else:
-        place = runs.reserve(request.out, Path(request.table).stem, request.overwrite)
+    trainer: cr.Trainer, arguments: dict[str, Any], place: places.Place, described: dict[str, Any], resume: bool
+) -> str | None:
+    """Train; gives the reason if the job failed. A wrong request leaves nothing behind."""
     try:
         runs.write_description(place.part, described)
-        trainer.fit(**arguments, checkpoint=place.checkpoint, resume=request.resume)
+        trainer.fit(**arguments, checkpoint=place.checkpoint, resume=resume)
     except NotFiniteError as error:
         trainer.history.stopped = "diverged"
-        return place, str(error)
+        return str(error)
     except (ChainruleError, OSError) as error:
         # Where something was learnt, the place became full or unwritable on the way; it is saved elsewhere.
         if isinstance(error, OSError) and trainer.history.epochs:
             trainer.history.stopped = "not saved"
-            return place, str(error)
+            return str(error)
         if isinstance(error, DataError) and trainer.steps:
             trainer.history.stopped = "not read"
-            return place, str(error)
-        if ours:
-            runs.give_up(place)
+            return str(error)
+        places.give_up(place)
         raise error if isinstance(error, ChainruleError) else RunError(str(error)) from None
-    return place, "interrupted; --resume goes on" if trainer.history.stopped == "interrupted" else None
+    return "interrupted; --resume goes on" if trainer.history.stopped == "interrupted" else None
 
 
 def _results(trainer: cr.Trainer, prepared: Prepared | Streamed, options: Options, began: float) -> dict[str, Any]:

@@ -40,8 +40,8 @@ def run(request: argparse.Namespace) -> int:
 
 def _check(request: argparse.Namespace) -> None:
     """Refuse what cannot be done, before anything is measured."""
-    from chainrule.lab import load
-    from chainrule.lab.pages import folder
+    from chainrule.lab import load, names
+    from chainrule.lab.pages import INDEX, folder
 
     if request.all and request.name is not None:
         raise ArgumentError("cannot be used together", where="NAME and --all", hint="give one of them")
@@ -51,7 +51,7 @@ def _check(request: argparse.Namespace) -> None:
         if request.out is not None:
             raise ArgumentError("there is nothing to write", where="--out", hint="name a lab, or give --all")
         return
-    folder(request.out or OUT)
+    folder(request.out or OUT, [*names(), INDEX] if request.all else [request.name])
 
 
 def _run_one(request: argparse.Namespace) -> int:
@@ -65,7 +65,7 @@ def _run_one(request: argparse.Namespace) -> int:
 
 def _run_all(request: argparse.Namespace) -> int:
     from chainrule.lab import names
-    from chainrule.lab.pages import index_page, write
+    from chainrule.lab.pages import INDEX, index_page, write
 
     results = []
     for name in names():
@@ -73,7 +73,7 @@ def _run_all(request: argparse.Namespace) -> int:
         if not request.json:
             _show_line(results[-1])
     page = index_page((result.name, result.lab, result.holds) for result in results)
-    index = write(page, Path(request.out or OUT), "index")
+    index = write(page, Path(request.out or OUT), INDEX)
     held = sum(result.holds for result in results)
     if request.json:
         _print_json({"labs": [result.json() for result in results], "holds": held == len(results)})

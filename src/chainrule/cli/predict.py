@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chainrule import files
 from chainrule.cli import runs
 from chainrule.data import Preprocessor, load
 from chainrule.errors import ArgumentError, RunError
@@ -43,7 +44,7 @@ def run(request: argparse.Namespace) -> int:
     if out is None:
         sys.stdout.write(frame.write_csv())
     else:
-        _write(frame, out)
+        _write(frame, out, request.overwrite)
     return 0
 
 
@@ -53,8 +54,8 @@ def _checked(out: str | None, overwrite: bool) -> Path | None:
     path = Path(out)
     if path.suffix.lower() not in ENDINGS:
         raise ArgumentError("unknown kind of file", where="--out", expected=" or ".join(ENDINGS), got=repr(out))
-    if path.is_dir() or (path.exists() and not overwrite):
-        raise ArgumentError("exists already", where=out, hint="--overwrite replaces a file")
+    if os.path.lexists(path) and (not overwrite or path.is_symlink() or not path.is_file()):
+        raise ArgumentError("exists already", where=out, hint="--overwrite replaces a file, but no link or folder")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise ArgumentError("no folder that can be written to", where=str(path.parent))
     return path
@@ -70,14 +71,12 @@ def _frame(outputs: np.ndarray, preprocessor: Preprocessor, proba: bool) -> pl.D
     return pl.DataFrame({str(label): chances[:, i] for i, label in enumerate(preprocessor.classes or [])})
 
 
-def _write(frame: pl.DataFrame, path: Path) -> None:
-    beside = path.with_name(f".{path.name}.part")
+def _write(frame: pl.DataFrame, path: Path, overwrite: bool) -> None:
     try:
-        if path.suffix.lower() == ".parquet":
-            frame.write_parquet(beside)
-        else:
-            frame.write_csv(beside)
-        os.replace(beside, path)
+        with files.replacing(path, new=not overwrite) as file:
+            if path.suffix.lower() == ".parquet":
+                frame.write_parquet(file)
+            else:
+                frame.write_csv(file)
     except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise RunError(f"cannot be written ({error.strerror})", where=str(path)) from None
+        raise RunError(f"cannot be written ({error.strerror or error})", where=str(path)) from None

@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule.data.batches import ArrayBatches, Batches, is_table, tables
 from chainrule.data.ready import Ready, scratch
-from chainrule.data.rows import ArrayRows, Rows, in_map, in_npy, in_npz
+from chainrule.data.rows import ArrayRows, Rows, in_map, in_npy, in_npz, refuse_masked
 from chainrule.data.streams import Stream
 from chainrule.errors import ArgumentError, DataError, check_number
 
@@ -103,6 +103,8 @@ def _rows(source: Any, name: str) -> Rows:
         return in_npy(source)
     if isinstance(source, np.memmap) and (found := in_map(source)) is not None:
         return found
+    if isinstance(source, np.ndarray):
+        refuse_masked(source, name)
     if not (hasattr(source, "shape") and hasattr(source, "dtype")):
         source = np.asarray(source)
     return ArrayRows(source, name)

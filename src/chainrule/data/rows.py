@@ -10,6 +10,7 @@ import io
 import math
 import os
 import struct
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -18,6 +19,7 @@ import numpy as np
 
 from chainrule.errors import DataError
 
+_turn = threading.Lock()
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -42,6 +44,17 @@ class Rows(Protocol):
         """
 
 
+def refuse_masked(values: Any, name: str) -> None:
+    """Refuse an array in which elements are masked: taken as an array, they would be what lies under the mask.
+
+    Raises:
+        DataError: naming it.
+    """
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        hint = "fill them in, as with array.filled(…), or leave out such rows"
+        raise DataError("masked elements", where=name, got=f"{np.ma.count_masked(values):,} of them", hint=hint)
+
+
 class ArrayRows:
     """Rows of an array, or of anything else with `shape`, `dtype` and rows by slices (HDF5, Zarr)."""
 
@@ -52,13 +65,17 @@ class ArrayRows:
     def read(self, start: int, out: np.ndarray[Any, Any]) -> None:
         """The rows from `start` on, as many as `out` has, in its dtype."""
         try:
-            out[...] = self.array[start : start + len(out)]
+            rows = self.array[start : start + len(out)]
+            refuse_masked(rows, f"{self.name}, rows {start + 1:,} to {start + len(out):,}")
+            out[...] = rows
+        except DataError:
+            raise
         except (OSError, ValueError, RuntimeError) as error:
             raise _unreadable(self.name, start, len(out), str(error)) from error
 
 
 class FileRows:
-    """Rows that lie in a file as plain numbers.
+    """Rows that lie in a file as plain numbers; several threads or processes may read them at once.
 
     Args:
         file: opened for reading, unbuffered.
@@ -71,26 +88,44 @@ class FileRows:
     def __init__(self, file: BinaryIO, name: str, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.file, self.name, self.offset, self.shape, self.dtype = file, name, offset, shape, dtype
         self._row = math.prod(shape[1:]) * dtype.itemsize
+        self._written = _written(file)
 
     def read(self, start: int, out: np.ndarray[Any, Any]) -> None:
         """The rows from `start` on, as many as `out` has, in its dtype."""
         straight = out.dtype == self.dtype and out.flags.c_contiguous
         rows = out if straight else np.empty(out.shape, self.dtype)
         try:
-            self.file.seek(self.offset + start * self._row)
-            self._fill(bytes_of(rows))
+            _fill(self.file, self.offset + start * self._row, bytes_of(rows))
+            if _written(self.file) != self._written:
+                raise OSError("the file has changed since it was opened")
         except OSError as error:
             raise _unreadable(self.name, start, len(out), error.strerror or str(error)) from error
         if not straight:
             out[...] = rows
 
-    def _fill(self, view: memoryview) -> None:
-        done = 0
-        while done < len(view):
-            count = self.file.readinto(view[done:])  # type: ignore[attr-defined]
-            if not count:
-                raise OSError("the file ends before")
-            done += count
+
+def _written(file: BinaryIO) -> tuple[int, int]:
+    """Tells one state of a file from another: its size and when it was last written to."""
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
+
+
+def _fill(file: BinaryIO, at: int, view: memoryview) -> None:
+    """The bytes from a place on; not from where the file stands, since that is shared by all who have it open."""
+    done = 0
+    while done < len(view):
+        count = _read_at(file, at + done, view[done:])
+        if not count:
+            raise OSError("the file ends before")
+        done += count
+
+
+def _read_at(file: BinaryIO, at: int, view: memoryview) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(file.fileno(), [view], at)
+    with _turn:
+        file.seek(at)
+        return int(file.readinto(view))  # type: ignore[attr-defined]
 
 
 def bytes_of(array: np.ndarray[Any, Any]) -> memoryview:

@@ -11,17 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
+from chainrule import files
 from chainrule.errors import RunError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_TEMPLATE = """\
+_GENERATOR = '<meta name="generator" content="chainrule">'
+_TEMPLATE = (
+    """\
 <!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+"""
+    + _GENERATOR
+    + """
 <title>{{ title }}</title>
 <style>
 :root { color-scheme: light dark; }
@@ -43,6 +49,7 @@ pre { overflow-x: auto; }
 </body>
 </html>
 """
+)
 _TABLE = """\
 <table>{% if head %}<thead><tr>{% for cell in head %}<th>{{ cell }}</th>{% endfor %}</tr></thead>{% endif %}
 <tbody>{% for row in rows %}<tr>
@@ -118,13 +125,16 @@ class Page:
         """Write the page, whole or not at all; returns the path."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.part")
-        try:
-            beside.write_text(self.html(), encoding="utf-8")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        files.write(path, self.html().encode())
         return path
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is a page that was written here, and no link."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return _GENERATOR.encode() in file.read(1024)
 
 
 def _cell(value: Any) -> tuple[str, bool]:

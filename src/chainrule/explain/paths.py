@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule import files
 from chainrule.autodiff.transforms import value_and_grad
 from chainrule.backends.compile import compile
 from chainrule.errors import ArgumentError, DataError, ShapeError, TraceError, check_number
@@ -171,7 +172,8 @@ class Paths:
         self.draw(figure)
         with writing(path) as place, rc_context({"svg.fonttype": "none", "svg.hashsalt": "chainrule"}):
             place.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(place, format="svg", metadata={"Date": None})
+            with files.replacing(place) as file:
+                figure.savefig(file, format="svg", metadata={"Date": None})
         return place
 
     def to_html(self, path: str | Path) -> Path:

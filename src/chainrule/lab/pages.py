@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chainrule.errors import RunError
-from chainrule.explain.page import Page
+from chainrule.explain.page import Page, is_page
 from chainrule.lab import style
 from chainrule.lab.catalogue import SECTIONS
 from chainrule.lab.experiment import Lab, Measured
@@ -27,20 +28,32 @@ _CHECKS = """\
 </ul>"""
 
 
-def folder(out: str | Path) -> Path:
-    """The folder for the pages, made if need be.
+INDEX = "index"
+"""The page that lists the others."""
+
+
+def folder(out: str | Path, names: Iterable[str]) -> Path:
+    """The folder for the pages of these names, made if need be.
 
     Raises:
-        RunError: it cannot be made or written to.
+        RunError: it cannot be made or written to, or holds a file that is no page of ours where one is to go.
     """
     path = Path(out)
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
-            return path
+            pass
+        taken = [place for name in names if os.path.lexists(place := _place(path, name)) and not is_page(place)]
     except OSError as error:
         reason = "is not a folder" if isinstance(error, FileExistsError) else error.strerror
         raise _refused(path, reason) from None
+    if taken:
+        raise _refused(taken[0], "exists already, and is no page of a lab")
+    return path
+
+
+def _place(folder: Path, name: str) -> Path:
+    return folder / f"{name}.html"
 
 
 def write(page: Page, folder: Path, name: str) -> Path:
@@ -49,7 +62,7 @@ def write(page: Page, folder: Path, name: str) -> Path:
     Raises:
         RunError: it cannot be written.
     """
-    path = folder / f"{name}.html"
+    path = _place(folder, name)
     try:
         return page.write(path)
     except OSError as error:

@@ -54,7 +54,7 @@ def run(name: str, out: str | Path | None = None) -> Result:
 
     Raises:
         ArgumentError: there is no such lab.
-        RunError: the page cannot be written.
+        RunError: the page cannot be written, or would take the place of a file that is none.
 
     Example:
         >>> result = run("fan-out")
@@ -62,7 +62,7 @@ def run(name: str, out: str | Path | None = None) -> Result:
         (True, ['claim', 'figures', 'holds', 'name'])
     """
     lab = load(name)
-    folder = None if out is None else pages.folder(out)
+    folder = None if out is None else pages.folder(out, [name])
     # A lab seeds what it draws; this makes what it forgot to seed the same, whatever ran before it.
     seed(0)
     began = time.perf_counter()

@@ -1,12 +1,10 @@
-"""Trainers on disk: a folder of JSON and safetensors, written beside and moved into place, so that no half is left."""
+"""Trainers on disk: a folder of JSON and safetensors whose files belong to one moment."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-import shutil
-import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ import numpy as np
 from chainrule import tree
 from chainrule.data.standardize import Standardizer
 from chainrule.errors import ArgumentError, RunError
+from chainrule.train import snapshot
 from chainrule.train.history import History
 from chainrule.train.recipe import from_recipe, to_recipe
 
@@ -23,10 +22,10 @@ if TYPE_CHECKING:
     from chainrule.nn.module import Module
     from chainrule.train.trainer import Trainer
 
-FORMAT = "chainrule-trainer/1"
 PARTS = ("model", "loss", "optimizer", "schedule", "penalty", "clip")
 SETTINGS = ("normalize", "backend", "precision", "seed")
-FileTree = dict[str, bytes]
+TENSORS, LINES = snapshot.NAMES
+Array = np.ndarray[Any, Any]
 
 
 @dataclass
@@ -38,9 +37,25 @@ class Best:
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
-def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
-    """Write a trainer to a folder."""
-    _write(Path(path), _files(trainer))
+@dataclass
+class Position:
+    """Where a training stands, besides what its trainer holds.
+
+    Attributes:
+        best: the best epoch so far.
+        records: (steps, numbers), what the steps done in the epoch under way have recorded.
+        layout: what the order of the steps follows from (rows, batch size, …), by the name of the argument.
+    """
+
+    best: Best = field(default_factory=Best)
+    records: Array = field(default_factory=lambda: np.empty((0, 0)))
+    layout: dict[str, Any] = field(default_factory=dict)
+
+
+def save(trainer: Trainer, path: str | os.PathLike[str], more: dict[str, Any] | None = None) -> None:
+    """Write a trainer to a folder, with more entries in its `config.json` if wanted."""
+    config, tensors = _contents(trainer)
+    _write(Path(path), trainer, {**config, **(more or {})}, tensors)
 
 
 def load(path: str | os.PathLike[str], kind: type[Trainer], model: Module | None) -> Trainer:
@@ -73,59 +88,85 @@ def load(path: str | os.PathLike[str], kind: type[Trainer], model: Module | None
 
 def exists(path: str | os.PathLike[str]) -> bool:
     """Whether a folder holds a trainer."""
-    return (Path(path) / "config.json").is_file()
+    return (Path(path) / snapshot.CONFIG).is_file()
 
 
-def save_training(path: str | os.PathLike[str], trainer: Trainer, best: Best) -> None:
-    """Write a checkpoint: a trainer, and the best parameters so far."""
-    extra = {f"best.{name}": value for name, value in best.parameters.items()}
-    _write(
-        Path(path), _files(trainer, extra, {"best": {"loss": best.loss, "epoch": best.epoch} if best.epoch else None})
-    )
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Refuse a folder for checkpoints that holds another program's files; see `snapshot.refuse_foreign`."""
+    snapshot.refuse_foreign(Path(path))
 
 
-def restore_training(path: str | os.PathLike[str], trainer: Trainer, epochs: int) -> Best:
-    """Put a checkpoint into a trainer that shall do so many epochs in all; gives the best epoch so far."""
+def save_training(path: str | os.PathLike[str], trainer: Trainer, position: Position) -> None:
+    """Write a checkpoint: a trainer, and where its training stands."""
+    config, tensors = _contents(trainer)
+    best = position.best
+    config["best"] = {"loss": best.loss, "epoch": best.epoch} if best.epoch else None
+    config["layout"] = position.layout
+    tensors |= {f"best.{name}": value for name, value in best.parameters.items()}
+    tensors["epoch.records"] = position.records
+    _write(Path(path), trainer, config, tensors)
+
+
+def restore_training(path: str | os.PathLike[str], trainer: Trainer, epochs: int, layout: dict[str, Any]) -> Position:
+    """Put a checkpoint into a trainer that shall do so many epochs in all; gives where the training stands.
+
+    Raises:
+        RunError: there is no checkpoint, or it is not one of this trainer.
+        ArgumentError: the steps would come in another order, or more than those epochs are done.
+    """
+    if not exists(path):
+        raise RunError("has no checkpoint to go on from", where=str(path), hint="leave out resume to begin anew")
     config, tensors = _read(Path(path))
-    _restore(trainer, config, tensors, Path(path))
-    done = trainer.history.epochs
-    trainer.history.stopped = "finished"
+    try:
+        found, best, records = config["layout"], config["best"], tensors["epoch.records"]
+        done = len(config["history"]["loss"]) + bool(len(records))
+        kept = Best(**best, parameters=_under("best.", tensors)) if best else Best()
+    except (KeyError, TypeError) as error:
+        raise RunError("not a checkpoint of a training", where=str(path), got=str(error)) from None
+    for name, value in layout.items():
+        if found.get(name) != value:
+            hint = "go on as the training began"
+            raise ArgumentError(
+                "differs from the checkpoint's", where=name, expected=found.get(name), got=value, hint=hint
+            )
     if done > epochs:
         raise ArgumentError(
             "the checkpoint is further than that", where="epochs", expected=f"at least {done}", got=epochs
         )
-    parameters = {name[5:]: value for name, value in tensors.items() if name.startswith("best.")}
-    return Best(**config["best"], parameters=parameters) if config.get("best") else Best()
+    _restore(trainer, config, tensors, Path(path))
+    trainer.history.stopped = "finished"
+    return Position(kept, records, layout)
 
 
-def _files(trainer: Trainer, extra: dict[str, Any] | None = None, more: dict[str, Any] | None = None) -> FileTree:
-    from safetensors.numpy import save as to_bytes
-
+def _contents(trainer: Trainer) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a trainer is on disk: the entries of `config.json`, and its tensors by name."""
     recipe = {name: to_recipe(getattr(trainer, name)) for name in PARTS}
     recipe |= {"metrics": [metric.name for metric in trainer.metrics]} | {
         name: getattr(trainer, name) for name in SETTINGS
     }
-    state = trainer.optimizer_state
     config = {
-        "format": FORMAT,
+        "format": snapshot.FORMAT,
         "trainer": recipe,
         "steps": trainer.steps,
         "epochs": trainer.epochs,
         "history": {k: v for k, v in asdict(trainer.history).items() if k != "step_loss"},
-        **(more or {}),
     }
-    tensors = {f"model.{name}": value for name, value in trainer.model.state_dict().items()} | (extra or {})
+    tensors = {f"model.{name}": value for name, value in trainer.model.state_dict().items()}
     tensors["history.step_loss"] = np.asarray(trainer.history.step_loss, np.float64)
+    state = trainer.optimizer_state
     if state is not None:
         tensors |= {f"optimizer.{n}": np.asarray(v) for n, v in _flat(state).items()}
     if trainer.standardizer is not None:
         tensors |= {"standardizer.mean": trainer.standardizer.mean, "standardizer.scale": trainer.standardizer.scale}
+    return config, tensors
+
+
+def _write(folder: Path, trainer: Trainer, config: dict[str, Any], tensors: dict[str, Any]) -> None:
+    from safetensors.numpy import save as to_bytes
+
+    content = to_bytes({name: np.asarray(value, order="C") for name, value in tensors.items()})
     lines = "".join(json.dumps(row) + "\n" for row in trainer.history.rows())
-    return {
-        "config.json": (json.dumps(config, indent=1) + "\n").encode(),
-        "model.safetensors": to_bytes({name: np.asarray(value, order="C") for name, value in tensors.items()}),
-        "history.jsonl": lines.encode(),
-    }
+    snapshot.write(folder, config, {TENSORS: content, LINES: lines.encode()})
 
 
 def _flat(state: Any) -> dict[str, Any]:
@@ -175,40 +216,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
 
-    if not folder.is_dir():
-        raise RunError("no such folder", where=str(folder))
+    config, contents = snapshot.read(folder, (TENSORS,))
     try:
-        config = json.loads((folder / "config.json").read_bytes())
-        tensors = from_bytes((folder / "model.safetensors").read_bytes())
-    except FileNotFoundError as error:
-        raise RunError(f"not a chainrule run: {Path(error.filename).name} is missing", where=str(folder)) from None
-    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
+        return config, from_bytes(contents[TENSORS])
+    except SafetensorError as error:
         raise RunError("damaged", where=str(folder), got=str(error).split("\n")[0]) from None
-    except OSError as error:
-        raise RunError(f"cannot be read: {error.strerror}", where=str(folder)) from None
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        got = config.get("format") if isinstance(config, dict) else type(config).__name__
-        raise RunError("not a chainrule run", where=str(folder / "config.json"), expected=FORMAT, got=got)
-    return config, tensors
-
-
-def _write(folder: Path, contents: FileTree) -> None:
-    """Write files beside, then move each into place: a reader sees the old ones or the new ones, never half a file."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            for name, content in contents.items():
-                (beside / name).write_bytes(content)
-            if folder.exists():
-                for name in contents:
-                    os.replace(beside / name, folder / name)
-            else:
-                os.chmod(beside, 0o755)
-                os.replace(beside, folder)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-    except OSError as error:
-        raise RunError(
-            f"cannot be written: {error.strerror}", where=str(folder), hint="choose another folder or free some space"
-        ) from None

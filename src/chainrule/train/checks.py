@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.data.rows import refuse_masked
 from chainrule.errors import ArgumentError, DataError, ShapeError, check_choice, check_number
 from chainrule.nn.losses import CrossEntropyLoss, Loss, NLLLoss
 from chainrule.nn.module import Module
@@ -215,6 +216,7 @@ def split(X: Any, y: Any, share: float, seed: int) -> tuple[np.ndarray[Any, Any]
 
 
 def _array(values: Any, name: str) -> np.ndarray[Any, Any]:
+    refuse_masked(values, name)
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
         raise DataError("not numbers", where=name, expected="an array of numbers", got=f"dtype {array.dtype}")

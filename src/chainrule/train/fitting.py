@@ -40,6 +40,10 @@ class Fitting:
     callbacks: tuple[Callable[[Trainer], Any], ...]
     checkpoint: str | os.PathLike[str] | None
 
+    def layout(self, rows: int, seed: int) -> dict[str, Any]:
+        """What the order of the steps follows from, by the name of the argument, as plain values."""
+        return {"X": f"{rows:,} rows", "batch_size": self.batch_size, "shuffle": self.shuffle, "seed": seed}
+
     def order(self, rows: int, seed: int, epoch: int, part: int = 0) -> np.ndarray[Any, Any]:
         """The order of the rows in an epoch, or in a part of it."""
         if self.shuffle == "never":
@@ -68,7 +72,8 @@ class Keeper:
 
     Attributes:
         begun: the epochs that were done before this fit.
-        best: the best epoch so far.
+        start: the steps that were.
+        position: where the training stands.
         seen: what the schedule has made of the losses so far, where it observes them.
     """
 
@@ -77,7 +82,8 @@ class Keeper:
     step: Step
     structure: tree.Structure
     begun: int
-    best: files.Best
+    start: int
+    position: files.Position
     seen: Plateau
     written: float = field(default_factory=time.monotonic)
 
@@ -99,10 +105,14 @@ class Keeper:
             self.put_back(self._state(loop))
             answers = [callback(self.trainer) for callback in self.fitting.callbacks]
             stop = stop or True in answers
+        self.checkpoint_if_due(loop)
+        return stop
+
+    def checkpoint_if_due(self, loop: Loop) -> None:
+        """Write a checkpoint where one is wanted and the last one is old enough, in the midst of an epoch too."""
         if self.fitting.checkpoint is not None and time.monotonic() - self.written > CHECKPOINT_EVERY:
             self.put_back(self._state(loop))
-            self._write()
-        return stop
+            self._write(loop)
 
     def _observe(self, loop: Loop) -> None:
         """Let the schedule see the epoch's loss, and tell the program what it makes of it."""
@@ -116,21 +126,21 @@ class Keeper:
 
     def _stops_early(self, loop: Loop) -> bool:
         history = self.trainer.history
-        if history.val_loss[-1] < self.best.loss:
+        if history.val_loss[-1] < self.position.best.loss:
             state = self._state(loop)
-            self.best = files.Best(history.val_loss[-1], history.epochs, self._tensors(state))
+            self.position.best = files.Best(history.val_loss[-1], history.epochs, self._tensors(state))
         return self._out_of_patience()
 
     def _out_of_patience(self) -> bool:
         history, patience = self.trainer.history, self.fitting.early_stopping
-        stop = patience is not None and history.epochs - self.best.epoch >= patience
+        stop = patience is not None and history.epochs - self.position.best.epoch >= patience
         if stop:
             history.stopped = "early stopping"
         return stop
 
     def has_ended(self) -> bool:
         """Whether the training that is resumed had already stopped early."""
-        return self.best.epoch > 0 and self._out_of_patience()
+        return self.position.best.epoch > 0 and self._out_of_patience()
 
     def _state(self, loop: Loop) -> dict[str, Any]:
         return tree.unflatten(self.structure, list(loop.backend.get(loop.state)))
@@ -160,15 +170,19 @@ class Keeper:
         if loop.interrupted:
             history.stopped = "interrupted"
         if self.fitting.checkpoint is not None:
-            self._write()
-        if self.best.epoch:
-            history.best_epoch = self.best.epoch
-            self.trainer.model.load_state_dict(self.best.parameters)
+            self._write(loop)
+        if self.position.best.epoch:
+            history.best_epoch = self.position.best.epoch
+            self.trainer.model.load_state_dict(self.position.best.parameters)
 
-    def _write(self) -> None:
+    def _write(self, loop: Loop) -> None:
         assert self.fitting.checkpoint is not None, "no place to write to"
+        if self.trainer.steps != self.start + self.trainer.history.epochs * loop.feed.steps + loop.done:
+            # A second Ctrl-C came between a call and the noting of its records; the checkpoint before is whole.
+            return
+        self.position.records = np.concatenate(loop.records) if loop.done else np.empty((0, 0))
         try:
-            files.save_training(self.fitting.checkpoint, self.trainer, self.best)
+            files.save_training(self.fitting.checkpoint, self.trainer, self.position)
         except RunError as error:
             # A full disk must not end a training that can still be saved elsewhere.
             note = f"the checkpoint was not written: {error}"

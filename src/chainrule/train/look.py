@@ -24,11 +24,13 @@ class Look:
         moments: of the features that are trained on, if they are wanted.
         spread: Σ(t − t̄)² of the targets.
         labels: the classes that occur.
+        total: the bits of all numbers that are trained on, added up (see `bits`).
     """
 
     def __init__(self, stream: Stream, dtype: np.dtype[Any], loss: Any, normalize: str | None) -> None:
         self.moments = None if normalize is None else Moments(normalize)
         self.labels = np.empty(0, np.int32)
+        self.total = 0
         targets = Moments("feature")
         size = max(1, SIZE // stream.row_bytes(dtype))
         for first in range(0, stream.X.shape[0], size):
@@ -45,7 +47,13 @@ class Look:
                 continue
             if self.moments is not None:
                 self.moments.add(X[kept])
+            self.total += bits(X[kept]) + bits(y[kept])
             targets.add(y[kept].reshape(int(kept.sum()), -1))
             if isinstance(loss, (CrossEntropyLoss, NLLLoss)):
                 self.labels = np.union1d(self.labels, y)
         self.spread = float((targets.count * targets.sigma**2).sum())
+
+
+def bits(array: np.ndarray[Any, Any]) -> int:
+    """The bits of an array's numbers added up: the same in any order of the rows, as long as none changes."""
+    return int(np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}").sum(dtype=np.uint64))

@@ -58,6 +58,8 @@ class Loop:
         rate: global step → learning rate.
         at_epoch_end: called after each whole epoch with the loop; returns whether to stop. None lets the program run
             over several epochs a call.
+        within_epoch: called after each other call of the program.
+        records: (steps, numbers) each, what the steps done in the epoch under way have recorded.
     """
 
     program: LoopProgram
@@ -70,17 +72,23 @@ class Loop:
     history: History
     progress: Progress
     at_epoch_end: Callable[[Loop], bool] | None
+    within_epoch: Callable[[Loop], None]
     steps_a_call: float
+    records: list[Any]
     summed: bool = False
     interrupted: bool = field(default=False, init=False)
     data: Sequence[Any] = field(default=(), init=False)
-    _partial: Any = field(default=None, init=False)
     _spreads: dict[tuple[int, ...], float] = field(default_factory=dict, init=False)
+
+    @property
+    def done(self) -> int:
+        """The steps done in the epoch under way."""
+        return sum(map(len, self.records))
 
     def run(self, first: int, last: int) -> None:
         """Train the epochs [first, last)."""
         steps = self.feed.steps
-        epoch, step = first, 0
+        epoch, step = first, self.done
         with interruptible(self):
             while epoch < last and not self.interrupted:
                 load = self.feed.load(epoch, step)
@@ -88,7 +96,9 @@ class Loop:
                 epoch += self._call(epoch, last, span, load)
                 step = (span.stop + load.shift) % steps
                 self.progress.update(self.history.epochs + step / steps, self.history)
-                if step == 0 and self.at_epoch_end is not None and self.at_epoch_end(self):
+                if step:
+                    self.within_epoch(self)
+                elif self.at_epoch_end is not None and self.at_epoch_end(self):
                     break
 
     def _span(self, epoch: int, last: int, step: int, load: Load) -> Span:
@@ -129,30 +139,27 @@ class Loop:
         """Write down the records (epochs, steps, numbers) of a call; gives the number of epochs that are whole now."""
         finite = np.isfinite(train).all(axis=2)
         fine = span.last if finite.all() else int(finite.all(axis=1).argmin())
-        whole = self._whole(train[:fine], span, shift)
+        whole = self._whole(train[:fine], span)
         if whole is not None:
             self._write(epoch, whole, [records[: len(whole)] for records in evaluated])
         self.history.step_loss += train[:fine, :, 0].ravel().tolist()
         if fine < span.last:
             bad, batch = int(finite[fine].argmin()), self.schedule.train.batch
             self.history.step_loss += train[fine, :bad, 0].tolist()
+            self.records.append(train[fine, :bad].copy())
             step = span.start + bad
             rows = orders[fine, step * batch : (step + 1) * batch]
             raise NotFinite(epoch + fine, step + shift, rows, float(train[fine, bad, 0]))
         return 0 if whole is None else len(whole)
 
-    def _whole(self, records: Any, span: Span, shift: int) -> Any:
+    def _whole(self, records: Any, span: Span) -> Any:
         """The records of the epochs that are whole now, or None; those of a part are held till the rest is there."""
-        if self._partial is None and span.stop - span.start == self.feed.steps:
+        if span.stop - span.start == self.feed.steps:
             return records
-        if not len(records):
+        self.records += [part.copy() for part in records]
+        if not len(records) or span.stop < self.schedule.train.steps:
             return None
-        if self._partial is None:
-            self._partial = np.empty((1, self.feed.steps, records.shape[2]))
-        self._partial[:, span.start + shift : span.stop + shift] = records
-        if span.stop < self.schedule.train.steps:
-            return None
-        whole, self._partial = self._partial, None
+        whole, self.records = np.concatenate(self.records)[None], []
         return whole
 
     def _write(self, epoch: int, records: Any, evaluated: Sequence[Any]) -> None:

@@ -165,9 +165,9 @@ class Trainer:
             early_stopping: stop after so many epochs without a better val_loss, and keep the best parameters.
             progress: whether to show a bar on standard error.
             callbacks: called with this trainer after each epoch; one that returns True stops the training.
-            checkpoint: a folder to keep the whole state in, about every ten seconds and at the end. Where it cannot be
-                written the training goes on, with a warning and a note in the history.
-            resume: go on from the checkpoint if there is one.
+            checkpoint: a folder to keep the whole state in, about every ten seconds and at the end, within epochs too.
+                Where it cannot be written the training goes on, with a warning and a note in the history.
+            resume: go on from the checkpoint, bit for bit as if the training had never been broken off.
 
         Returns:
             The history. Ctrl-C ends the training cleanly: the history says "interrupted", the last state is kept.
@@ -175,7 +175,9 @@ class Trainer:
         Raises:
             DataError: the arrays hold NaN, differ in length, or labels are not 0…K−1.
             ShapeError: shapes do not fit, naming the layer.
-            ArgumentError: an argument is outside its range, or the machine does not have the precision.
+            ArgumentError: an argument is outside its range, or differs from the checkpoint's, or the machine does not
+                have the precision.
+            RunError: there is no checkpoint to resume from, or the folder for it holds another program's files.
             NotFiniteError: the loss became NaN or infinite; names the step, the layer and the operation. The model
                 keeps the last finite parameters.
         """
@@ -189,12 +191,14 @@ class Trainer:
         fitting = Fitting(epochs, size, shuffle, early_stopping, tuple(callbacks), checkpoint)
         feed.divide(size)
         self.history.notes += feed.notes
-        best = files.Best()
-        if resume and checkpoint is not None and files.exists(checkpoint):
-            best = files.restore_training(checkpoint, self, epochs)
+        if checkpoint is not None:
+            files.check_place(checkpoint)
+        position = files.Position(layout=fitting.layout(feed.rows, self.seed) | feed.layout)
+        if resume and checkpoint is not None:
+            position = files.restore_training(checkpoint, self, epochs, position.layout)
         try:
             with self._place.entered():
-                self._run(feed, fitting, best, progress)
+                self._run(feed, fitting, position, progress)
         finally:
             feed.close()
             if sum(p.size for p in self.model.parameters()) > LARGE:
@@ -252,34 +256,35 @@ class Trainer:
             fitting = Fitting(epochs, size, "epoch", early_stopping, tuple(callbacks), checkpoint)
             feed.divide(size)
             with self._place.entered():
-                prepared, state = self._prepared(feed, fitting, History())
+                prepared, state = self._prepared(feed, fitting, History(), self.steps)
                 return memory.stated(prepared, state, feed, fitting, self.optimizer_state)
         finally:
             feed.close()
             self.standardizer = standardizer
 
-    def _prepared(self, feed: Feed, fitting: Fitting, history: History) -> tuple[Prepared, State]:
-        """What runs the training, and the state to begin with."""
+    def _prepared(self, feed: Feed, fitting: Fitting, history: History, start: int) -> tuple[Prepared, State]:
+        """What runs a training that began at the step `start`, and the state to begin with."""
         rate = None if self.schedule is None else self.schedule.bind(fitting.epochs * feed.steps, feed.steps)
         name = self._choose(feed, fitting, rate, history)
         machine.check_precision(self.precision, name)
         step, seen = self.step(name, rate), observed(rate, history)
-        state = step.state(self.optimizer_state, self.steps, self.steps - history.epochs * feed.steps, seen.factor)
+        state = step.state(self.optimizer_state, self.steps, start, seen.factor)
         plan = self._plan(name, step, state, feed, fitting, history)
         program = plan.program(history, state, feed.arrays)
         return Prepared(name, backends.get(name), step, seen, plan, program), state
 
-    def _run(self, feed: Feed, fitting: Fitting, best: files.Best, progress: bool) -> None:
+    def _run(self, feed: Feed, fitting: Fitting, position: files.Position, progress: bool) -> None:
         history = self.history
         first = history.epochs
         begun = self.epochs - first
-        prepared, state = self._prepared(feed, fitting, history)
+        start = self.steps - first * feed.steps - len(position.records)
+        prepared, state = self._prepared(feed, fitting, history, start)
         name, backend, step, seen, plan, program = prepared
         estimate = memory.stated(prepared, state, feed, fitting, self.optimizer_state)
         memory.check(estimate, feed.room(backend).there, backend.device_memory())
         history.backend, history.memory = name, estimate.peak
         leaves, structure = tree.flatten(state)
-        keeper = Keeper(fitting, self, step, structure, begun, best, seen)
+        keeper = Keeper(fitting, self, step, structure, begun, start, position, seen)
         # From here on the state lives where the program runs; large networks must not have it twice.
         del state
         self.optimizer_state = None
@@ -287,8 +292,9 @@ class Trainer:
         loop = Loop(
             program, backend, plan.schedule, backend.put(leaves), feed,
             self.metrics, keeper.rate, history, Bar(fitting.epochs, feed.notes) if progress else Silent(),
-            keeper.at_epoch_end if keeper.watches else None,
-            steps_a_call(seconds(plan.schedule.train.graph, name)), summed=self.summed,
+            keeper.at_epoch_end if keeper.watches else None, keeper.checkpoint_if_due,
+            steps_a_call(seconds(plan.schedule.train.graph, name)), [position.records] * bool(len(position.records)),
+            summed=self.summed,
         )  # fmt: skip
         try:
             if not keeper.has_ended():

@@ -190,7 +190,7 @@ def test_the_next_chunk_is_read_while_one_is_trained_on() -> None:
     feed.divide(16)
     feed.begin(Fitting(1, 16, "never", None, (), None), 0, 0, cr.backends.get("numpy"))
     first = feed.load(0, 0).data[0]
-    assert second.wait(10)
+    assert second.wait(500)
     assert np.array_equal(first[:32], X[:32])
     feed.close()
 
@@ -269,7 +269,8 @@ def test_a_file_that_ends_in_the_midst_of_a_training_is_named_and_what_was_learn
             file.truncate(128 + 16 * 20)
 
     with pytest.raises(
-        DataError, match=r"X\.npy: rows .* cannot be read \(the file ends before\); what was learnt is kept"
+        DataError,
+        match=r"X\.npy: rows .* cannot be read \(the file (ends before|has changed .*)\); what was learnt is kept",
     ) as e:
         trainer.fit(stream, epochs=9, batch_size=16, callbacks=[cut], checkpoint=tmp_path / "at", **QUIET)
     assert "\n" not in str(e.value)
@@ -283,6 +284,83 @@ def test_a_file_that_ends_in_the_midst_of_a_training_is_named_and_what_was_learn
         cr.data.stream(*files, chunk_rows=16), epochs=3, batch_size=16, checkpoint=tmp_path / "at", resume=True, **QUIET
     )
     assert history.epochs == 3
+
+
+@pytest.mark.parametrize("chunk", [16, 64])
+@pytest.mark.parametrize("what", ["label", "feature"])
+def test_rows_that_change_after_they_were_looked_through_are_refused(what: str, chunk: int) -> None:
+    features, labels = X.copy(), Y.copy()
+    look_through = streaming.Look
+
+    def change(*given: Any) -> Any:
+        found = look_through(*given)
+        if what == "label":
+            labels[20] = 7
+        else:
+            features[20, 1] += 1
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streaming, "Look", change)
+        feed_given = cr.data.stream(features, labels, chunk_rows=chunk)
+        said = "a label that was not there before: the rows have changed: got 7" if what == "label" else "epoch 1"
+        with pytest.raises(DataError, match=said):
+            classifier().fit(feed_given, epochs=3, batch_size=16, **QUIET)
+
+
+def test_rows_that_change_while_they_are_trained_on_are_refused() -> None:
+    features = X.copy()
+
+    def change(trainer: cr.Trainer) -> None:
+        if trainer.history.epochs == 2:
+            features[:] = 0
+
+    trainer = classifier()
+    with pytest.raises(DataError, match=r"the rows have changed by epoch [34]; what was learnt is kept"):
+        trainer.fit(cr.data.stream(features, Y, chunk_rows=16), epochs=9, batch_size=16, callbacks=[change], **QUIET)
+    assert trainer.history.epochs <= 4
+
+
+def test_trainings_in_several_threads_on_one_stream_are_those_alone(files: tuple[Path, Path]) -> None:
+    stream = cr.data.stream(*files, chunk_rows=16)
+    alone = trained("numpy", stream, validation=None)
+    found: list[cr.Trainer] = []
+    trainers = [classifier(nn.Dropout(0.2), schedule=optim.Cosine(), normalize="feature") for _ in range(8)]
+
+    def fit(trainer: cr.Trainer) -> None:
+        trainer.fit(stream, epochs=4, batch_size=16, **QUIET)
+        found.append(trainer)
+
+    threads = [threading.Thread(target=fit, args=(trainer,)) for trainer in trainers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert all(same(trainer, alone) for trainer in found)
+
+
+@pytest.mark.parametrize("data", [lambda X, y: (X, y), lambda X, y: (cr.data.stream(X, y, chunk_rows=16),)])
+def test_masked_arrays_are_refused_in_memory_and_streamed(data: Any) -> None:
+    hidden = np.zeros(X.shape, bool)
+    hidden[3, 1] = True
+    for given in ((np.ma.masked_array(X, hidden), Y), (X, np.ma.masked_array(Y, hidden[:, 1]))):
+        with pytest.raises(DataError, match="masked elements: got 1 of them; fill them in"):
+            classifier().fit(*data(*given), **QUIET)
+    # Nothing is hidden by a mask without elements.
+    classifier().fit(*data(np.ma.masked_array(X), np.ma.masked_array(Y)), epochs=1, batch_size=16, **QUIET)
+
+
+def test_masked_arrays_are_refused_wherever_arrays_are_taken() -> None:
+    masked = np.ma.masked_array(X, np.arange(X.size).reshape(X.shape) == 5)
+    trainer = classifier()
+    for use in (
+        lambda: trainer.predict(masked),
+        lambda: trainer.evaluate(masked, Y),
+        lambda: trainer.fit(X, Y, validation=(masked, Y), **QUIET),
+    ):
+        with pytest.raises(DataError, match="masked elements"):
+            use()
 
 
 def test_a_loss_that_explodes_names_the_step_of_the_epoch_and_not_of_the_chunk() -> None:

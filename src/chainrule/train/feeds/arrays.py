@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chainrule.data.rows import refuse_masked
 from chainrule.data.standardize import Standardizer
 from chainrule.errors import ArgumentError
 from chainrule.train import checks, memory
@@ -26,6 +27,8 @@ def in_memory(trainer: Trainer, X: Any, y: Any, validation: Any) -> InMemory:
     """
     if y is None:
         raise ArgumentError("no targets", where="y", hint="only a chainrule.data.stream has its own")
+    for values, name in ((X, "X"), (y, "y")):
+        refuse_masked(values, name)
     X, y, dtype = np.asarray(X), np.asarray(y), trainer.dtype
     memory.check_rows(_making(trainer, X, validation))
     given = [X, y]

@@ -78,6 +78,10 @@ class Feed(Protocol):
     def notes(self) -> list[str]:
         """What the user should know before the training."""
 
+    @property
+    def layout(self) -> dict[str, Any]:
+        """What the order of the rows follows from besides the arguments of `fit`, as plain values."""
+
     def divide(self, batch: int) -> None:
         """Take steps of so many rows."""
 
@@ -121,6 +125,11 @@ class InMemory:
     def spread(self) -> float:
         """Σ(t − t̄)² of the targets that are trained on."""
         return spread(self.arrays[1])
+
+    @property
+    def layout(self) -> dict[str, Any]:
+        """No chunks."""
+        return {"chunk_rows": "all rows"}
 
     def divide(self, batch: int) -> None:
         """Take steps of so many rows."""

@@ -22,7 +22,7 @@ from chainrule.errors import ArgumentError, DataError
 from chainrule.train import checks
 from chainrule.train.feeds.feed import Load, Room, hollow
 from chainrule.train.fitting import Fitting
-from chainrule.train.look import Look
+from chainrule.train.look import Look, bits
 from chainrule.train.plan import room_for
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class StreamFeed:
     ) -> None:
         self.stream, self.standardizer, self._held, self._noted = stream, standardizer, held, noted
         self.sample, self.target, self.spread = look.sample, look.target, look.spread
+        self._total, self._summed = look.total, (0, 0, 0)
         self.labels = {"y": look.labels} | ({"validation y": held[1]} if held else {})
         self.rows = stream.rows
         self.steps = self.parts = 0
@@ -149,6 +150,11 @@ class StreamFeed:
             *self._noted,
         ]
 
+    @property
+    def layout(self) -> dict[str, Any]:
+        """The size of the chunks; what fits into one is in the order of rows in memory."""
+        return {"chunk_rows": self._part_rows if self.parts > 1 else "all rows"}
+
     def close(self) -> None:
         """Wait for the reader, and let go of the chunks."""
         if self._pool is not None:
@@ -202,14 +208,31 @@ class StreamFeed:
 
     def _read(self, room: list[Array], epoch: int, part: int) -> list[Any]:
         X, y = room
-        at = 0
+        at = total = 0
         for start, stop in self._runs(epoch, part):
             to = at + stop - start
             self.stream.read(start, X[at:to], y[at:to])
+            self._check_labels(y[at:to])
+            total += bits(X[at:to]) + bits(y[at:to])
             if self.standardizer is not None:
                 X[at:to] = self.standardizer(X[at:to])
             at = to
+        self._check_total(epoch, part, total)
         return list(self._backend.hold(room))
+
+    def _check_labels(self, y: Array) -> None:
+        """Refuse labels that were not there when the stream was looked through."""
+        known = self.labels["y"]
+        if len(known) and not np.isin(y, known).all():
+            got = y[~np.isin(y, known)][0]
+            raise DataError("a label that was not there before: the rows have changed", where=self.stream.name, got=got)
+
+    def _check_total(self, epoch: int, part: int, total: int) -> None:
+        """Refuse an epoch whose rows, read to the last, are not those that the stream was looked through for."""
+        of, parts, before = self._summed
+        self._summed = (epoch, parts + 1, before + total) if of == epoch else (epoch, 1, total)
+        if self._summed[1] == self.parts and self._summed[2] % 2**64 != self._total % 2**64:
+            raise DataError(f"the rows have changed by epoch {epoch + 1}", where=self.stream.name)
 
     def _runs(self, epoch: int, part: int) -> list[tuple[int, int]]:
         """The runs of rows that the chunk is put together from, in the order of the file."""

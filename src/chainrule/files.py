@@ -1,0 +1,196 @@
+"""Files written whole or not at all: made beside their place under a name of their own, synced, moved into place.
+
+A reader finds the old file or the new one, whenever the process ends and even if the machine stops. No link is
+followed: a temporary file is made exclusively, and where the name itself is a link, the link gives way and what it
+leads to stays as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from typing import BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
+
+_held: ContextVar[frozenset[tuple[int, int]]] = ContextVar("held", default=frozenset())
+"""The folders that are locked here, by device and inode."""
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str], *, new: bool = False) -> Iterator[BinaryIO]:
+    """A file to write to, which takes its place when the block ends and leaves nothing behind if the block fails.
+
+    Args:
+        path: the file; its folder must exist.
+        new: whether a file that is there already is to be refused instead of replaced.
+
+    Raises:
+        FileExistsError: `new`, and there is something at the path.
+        OSError: it cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "a.txt"
+        >>> with replacing(path) as file:
+        ...     _ = file.write(b"whole")
+        >>> path.read_bytes()
+        b'whole'
+    """
+    path = Path(path)
+    beside = _beside(path)
+    try:
+        # "x" neither opens what is there nor follows a link.
+        with open(beside, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if new:
+            _place_new(beside, path)
+        else:
+            os.replace(beside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        raise
+    sync(path.parent)
+
+
+def write(path: str | os.PathLike[str], content: bytes, *, new: bool = False) -> None:
+    """Write a file whole or not at all; see `replacing`."""
+    with replacing(path, new=new) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A folder to fill, which takes its place when the block ends and leaves nothing behind if the block fails.
+
+    Raises:
+        OSError: it cannot be made, or there is something at the path.
+    """
+    path = Path(path)
+    beside = _beside(path)
+    os.mkdir(beside)
+    try:
+        yield beside
+        if os.path.lexists(path):
+            raise _taken(path)
+        os.rename(beside, path)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    sync(path.parent)
+
+
+@contextlib.contextmanager
+def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold a folder alone, where the system can: the lock goes with the process, however it ends.
+
+    Within the block it may be locked again.
+
+    Raises:
+        BlockingIOError: somebody else holds it.
+        OSError: it cannot be opened.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        found = os.fstat(descriptor)
+        key, held = (found.st_dev, found.st_ino), _held.get()
+        if key not in held:
+            _lock(descriptor)
+        # Between opening and locking, the folder may have been moved away by who held it.
+        if not os.path.samestat(found, os.stat(folder)):
+            raise BlockingIOError(errno.EWOULDBLOCK, "held by another process", str(folder))
+        token = _held.set(held | {key})
+        try:
+            yield
+        finally:
+            _held.reset(token)
+    finally:
+        os.close(descriptor)
+
+
+def sync(folder: str | os.PathLike[str]) -> None:
+    """Have the system write down which files a folder holds, where it can be told to."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove(path: str | os.PathLike[str]) -> None:
+    """Remove a file, a link, or a folder with what is in it.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
+
+
+def remove_at_once(folder: str | os.PathLike[str]) -> None:
+    """Remove a folder with what is in it; whenever the process ends, its name is either gone or leads to all of it.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    away = _beside(Path(folder))
+    os.rename(folder, away)
+    shutil.rmtree(away)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a name is one that a file of ours has until it is whole."""
+    return re.fullmatch(r"\.chainrule-[0-9a-f]{16}\.part", name) is not None
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".chainrule-{secrets.token_hex(8)}.part")
+
+
+def _taken(path: Path) -> FileExistsError:
+    return FileExistsError(errno.EEXIST, "there is something already", str(path))
+
+
+def _place_new(beside: Path, path: Path) -> None:
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Some file systems have no second names; there, somebody quicker is noticed only up to this line.
+        if os.path.lexists(path):
+            raise _taken(path) from None
+        os.replace(beside, path)
+    else:
+        os.unlink(beside)
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        # A file system that knows no locks: better to write without than not at all.
+        return
