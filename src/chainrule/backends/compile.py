@@ -18,7 +18,7 @@ from chainrule.graph import seams
 from chainrule.graph.elementwise import as_tensor, cast
 from chainrule.graph.graph import Graph, is_static, replay
 from chainrule.graph.mode import Call, mode, setting
-from chainrule.graph.surroundings import fingerprint
+from chainrule.graph.surroundings import Surroundings
 from chainrule.graph.tensor import Tensor, apply, constant, placeholder
 from chainrule.graph.trace import traced
 
@@ -56,16 +56,16 @@ class _Version:
         buffers: whose new values are its last results.
     """
 
-    def __init__(self, graph: Graph, calls: list[Call], buffers: list[Tensor]) -> None:
-        self.graph, self.buffers = graph, buffers
+    def __init__(self, graph: Graph, calls: list[Call], buffers: list[Tensor], around: Surroundings) -> None:
+        self.graph, self.buffers, self._around = graph, buffers, around
         self._calls = [call._replace(result=None) for call in calls]
         self.interpreted = 0.0
 
     @property
     def holds(self) -> bool:
-        """Whether modules are in the modes, and masks have the values, that it was made with."""
+        """Whether all is as it was when it was made: modes of modules, masks, what the function has from around it."""
         modes = all(call.module.training == call.training for call in self._calls)
-        return modes and all(guard.holds for guard in self.graph.guards)
+        return modes and self._around.hold and all(guard.holds for guard in self.graph.guards)
 
     @functools.cached_property
     def closed(self) -> Graph:
@@ -95,14 +95,13 @@ class Compiled:
     def __init__(self, f: Callable[..., Any], backend: str) -> None:
         functools.update_wrapper(self, f, updated=())
         self._f, self._backend = f, check_choice("backend", backend, ("auto", "numpy", "xla"))
-        self._versions: dict[Any, _Version] = {}
+        self._versions: dict[Any, list[_Version]] = {}
         self._turn = threading.RLock()
-        self._steady = True
 
     @property
     def structures(self) -> int:
         """How many programs it holds."""
-        return len(self._versions)
+        return sum(map(len, self._versions.values()))
 
     def __reduce__(self) -> Any:
         # A copy makes its own programs.
@@ -139,23 +138,28 @@ class Compiled:
     def _version(
         self, leaves: list[Any], structure: tree.Structure, args: tuple[Any, ...], named: dict[str, Any]
     ) -> _Version:
-        modes = tuple(owner.tree_state() for owner in structure.owners())
+        owners = structure.owners()
+        modes = tuple(owner.tree_state() for owner in owners)
+        key = (structure.plain(), tuple(_type(leaf) for leaf in leaves), modes, mode.training)
         with self._turn:
-            around = fingerprint(self._f) if self._steady else None
-            key = (structure.plain(), tuple(_type(leaf) for leaf in leaves), modes, mode.training, around)
-            version = self._versions.pop(key, None)
-            if version is None or not version.holds:
-                version = self._made(args, named)
-                # A function that keeps a count or a log would otherwise never meet its own program again.
-                self._steady = self._steady and fingerprint(self._f) == around
-                key = (*key[:-1], around if self._steady else None)
-            self._versions[key] = version
-            while len(self._versions) > MOST:
-                # The first one is the one that was not used for longest.
-                del self._versions[next(iter(self._versions))]
+            alike = self._versions.pop(key, [])
+            version = next((v for v in alike if v.holds), None)
+            if version is None:
+                version = self._made(args, named, Surroundings(self._f, *owners))
+            # The last one is the one that was used last.
+            self._versions[key] = [*(v for v in alike if v is not version), version]
+            if self.structures > MOST:
+                self._forget()
         return version
 
-    def _made(self, args: tuple[Any, ...], named: dict[str, Any]) -> _Version:
+    def _forget(self) -> None:
+        """Let go of the program that was not used for longest."""
+        key = next(iter(self._versions))
+        del self._versions[key][0]
+        if not self._versions[key]:
+            del self._versions[key]
+
+    def _made(self, args: tuple[Any, ...], named: dict[str, Any], around: Surroundings) -> _Version:
         calls: list[Call] = []
         buffers: list[Tensor] = []
 
@@ -169,7 +173,8 @@ class Compiled:
 
         with setting(calls=calls):
             graph = traced(pure, args, named).simplify().verify()
-        return _Version(graph, calls, buffers)
+        around.drop_changed()
+        return _Version(graph, calls, buffers, around)
 
 
 def _type(leaf: Any) -> Any:

@@ -110,10 +110,16 @@ def _unary(name: str, real: bool = True) -> Callable[[Any], Tensor]:
     return function
 
 
+def _is_weak(x: Any) -> bool:
+    """Whether this is a Python number, or stands for one."""
+    return x.weak if isinstance(x, Tensor) else isinstance(x, (int, float))
+
+
 def _binary(name: str, real: bool = False) -> Callable[[Any, Any], Tensor]:
     def function(x: Any, y: Any) -> Tensor:
-        weak = builtins.all(isinstance(z, (int, float)) or getattr(z, "weak", False) for z in (x, y))
-        x, y = common(x, y)
+        weak = _is_weak(x) and _is_weak(y)
+        if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.dtype is y.dtype):
+            x, y = common(x, y)
         if real and x.dtype.kind != "f":
             # A quotient of whole numbers is float64 in NumPy, however short they are.
             x, y = cast(x, np.float64), cast(y, np.float64)

@@ -55,41 +55,80 @@ def _filled(cell: Any) -> bool:
     return True
 
 
-def fingerprint(thing: Any) -> tuple[Any, ...]:
-    """What tells whether a function still means the same: its plain values, and the identity of all else it holds.
+class Surroundings:
+    """What a function's meaning depends on besides its arguments, as it is now: plain values, and which objects.
+
+    Args:
+        things: functions and modules.
 
     Example:
         >>> def scaled(x):
         ...     return x * factor
         >>> factor = 2
-        >>> before = fingerprint(scaled)
+        >>> around = Surroundings(scaled)
+        >>> around.hold
+        True
         >>> factor = 3
-        >>> fingerprint(scaled) == before
+        >>> around.hold
         False
     """
-    return tuple(_print(value) for value in held(thing))
+
+    def __init__(self, *things: Any) -> None:
+        found = {id(thing): thing for thing in things}
+        found |= {id(thing): thing for start in things for thing in held(start)}
+        self._places = [place for thing in found.values() for place in _places(thing)]
+
+    @property
+    def hold(self) -> bool:
+        """Whether all is as it was."""
+        return all(_same(_read(*place), value) for place, value in self._places)
+
+    def drop_changed(self) -> None:
+        """Look no more at what has changed since: a function that keeps a count or a log changes it itself."""
+        self._places = [(place, value) for place, value in self._places if _same(_read(*place), value)]
 
 
-def _print(value: Any) -> Any:
-    if isinstance(value, _PLAIN):
-        return type(value), repr(value)
-    if isinstance(value, (list, tuple)):
-        return type(value), tuple(_print(member) for member in value)
-    if isinstance(value, dict):
-        return dict, tuple((repr(key), _print(member)) for key, member in value.items())
-    return _Same(value)
+Place = tuple[Any, Any]
+"""A dict and a key, or the cell of a closure and None."""
 
 
-class _Same:
-    """An object, equal to itself alone; it holds the object, so that no other can take its place in memory."""
+def _places(thing: Any) -> list[tuple[Place, Any]]:
+    places: list[Place] = []
+    if isinstance(thing, types.FunctionType):
+        places += [(cell, None) for cell in thing.__closure__ or () if _filled(cell)]
+        places += [(thing.__globals__, name) for name in thing.__code__.co_names if name in thing.__globals__]
+    elif hasattr(thing, "tree_state"):
+        places += [(vars(module), name) for _, module in thing.named_modules() for name in vars(module)]
+    return [(place, _kept(_read(*place))) for place in places]
 
-    __slots__ = ("_value",)
 
+def _read(holder: Any, name: Any) -> Any:
+    if name is None:
+        return holder.cell_contents if _filled(holder) else None
+    return holder.get(name)
+
+
+def _kept(value: Any) -> Any:
+    """The value to compare with later: of a list or dict its contents, as far as they are plain."""
+    return _Contents(value) if isinstance(value, (list, dict)) else value
+
+
+class _Contents:
     def __init__(self, value: Any) -> None:
-        self._value = value
+        self.value, self.told = value, _told(value)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other._value is self._value
 
-    def __hash__(self) -> int:
-        return id(self._value)
+def _told(value: Any) -> Any:
+    if isinstance(value, dict):
+        return [(key, _told(member)) for key, member in value.items()]
+    if isinstance(value, (list, tuple)):
+        return [_told(member) for member in value]
+    return repr(value) if isinstance(value, _PLAIN) else id(value)
+
+
+def _same(now: Any, before: Any) -> bool:
+    if now is before:
+        return True
+    if isinstance(before, _Contents):
+        return now is before.value and _told(now) == before.told
+    return type(now) is type(before) and isinstance(now, _PLAIN) and repr(now) == repr(before)
