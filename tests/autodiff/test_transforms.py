@@ -372,3 +372,27 @@ def test_what_cannot_be_differentiated_is_refused_with_the_way_out(call, words):
 def test_a_list_of_unlike_things_is_a_tree_of_them():
     found = cr.grad(lambda p: p[1] * 2.0 + p[0].sum())([[1.0, 3.0], 2.0, 1.5])
     assert [g.tolist() for g in found] == [[1.0, 1.0], 2.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "differentiate",
+    [
+        lambda f: cr.grad(f)(cr.tensor([1.0, 2.0])),
+        lambda f: cr.value_and_grad(f)(cr.tensor([1.0, 2.0])),
+        lambda f: cr.jvp(f, (cr.tensor([1.0, 2.0]),), (cr.tensor([1.0, 0.0]),)),
+    ],
+    ids=["grad", "value_and_grad", "jvp"],
+)
+def test_what_a_function_keeps_of_its_argument_asks_for_no_gradient_afterwards(differentiate):
+    kept = []
+
+    def f(x):
+        kept.append(x)
+        return (x * x).sum()
+
+    differentiate(f)
+    assert not kept[0].requires_grad
+    later = (kept[0] * 3.0).sum()
+    assert not later.requires_grad
+    with pytest.raises(DerivativeError, match="nothing it depends on asks for a gradient"):
+        later.backward()

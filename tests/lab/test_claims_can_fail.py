@@ -87,3 +87,11 @@ def test_nesterov_that_is_plain_momentum(monkeypatch):
     plain = cr.optim.SGD.__init__
     monkeypatch.setattr(cr.optim.SGD, "__init__", lambda self, lr, momentum=0.0, **_: plain(self, lr, momentum))
     broken("nesterov-equivalence", "the two forms agree")
+
+
+def test_an_adam_whose_correction_counts_one_step_too_many(monkeypatch):
+    from chainrule.optim import adam
+
+    right = adam.one_less_power
+    monkeypatch.setattr(adam, "one_less_power", lambda beta, step: right(beta, step + 1))
+    broken("adam-bias-correction", "with the exponent t")

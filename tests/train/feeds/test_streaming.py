@@ -1,5 +1,6 @@
 """Trainings on rows that stay in their file: as in memory, every row once an epoch, and in memory that is bounded."""
 
+import itertools
 import os
 import re
 import signal
@@ -162,6 +163,16 @@ def test_a_chunk_comes_from_all_over_the_file_and_is_shuffled() -> None:
         assert np.abs(batches.mean(axis=1) - chunk.mean()).max() < 6 * chunk.std() / 10
         # Neighbours in the file are not neighbours in the order.
         assert (np.abs(np.diff(chunk)) == 1).mean() < 0.01
+
+
+@pytest.mark.parametrize("shuffle", ["epoch", "once", "never"])
+def test_each_epoch_draws_anew_which_blocks_make_up_a_chunk(shuffle: str) -> None:
+    feed = feed_of(10_000, 1000, 100, shuffle)
+    firsts = [{int(row) for row in epoch_of(feed, epoch, 100)[0]} for epoch in range(3)]
+    feed.close()
+    # Not only are the rows of a chunk in another order: they are others. One in ten would meet again by chance.
+    shared = [len(first & second) / 1000 for first, second in itertools.combinations(firsts, 2)]
+    assert all(share < 0.3 for share in shared) if shuffle == "epoch" else shared == [1.0] * 3
 
 
 def test_the_order_follows_from_the_seed() -> None:

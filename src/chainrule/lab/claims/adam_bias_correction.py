@@ -22,21 +22,27 @@ BETAS = ((0.9, 0.9), (0.9, 0.99), (0.9, 0.999), (0.99, 0.9))
 
 
 def followed(betas: tuple[float, float]) -> dict[str, Array]:
-    """Adam on streams of random gradients, all at once: by step the mean of s, its error, and two kinds of step."""
+    """Adam on streams of random gradients, all at once.
+
+    By step: the mean of s and its error, the size of Adam's step and of the one without correction, and how far, in
+    learning rates, Adam's is at most from the one by the formula.
+    """
     adam = cr.optim.Adam(RATE, betas)
     update = cr.compile(adam.update, backend="numpy")
     noise = np.random.default_rng(0)
     w: Any = np.zeros(STREAMS)
     state = adam.init(w)
     rows = []
-    for _ in range(STEPS):
+    for t in range(1, STEPS + 1):
         moved, state = update(noise.laplace(MEAN, SPREAD, STREAMS), state, w)
         m, s = state["mean"].numpy(), state["square"].numpy()
         uncorrected = RATE * m / (np.sqrt(s) + adam.eps)
-        rows.append((s.mean(), s.std() / np.sqrt(STREAMS), _size(moved.numpy() - w), _size(uncorrected)))
+        corrected = RATE * m / (1 - betas[0] ** t) / (np.sqrt(s / (1 - betas[1] ** t)) + adam.eps)
+        off = np.max(np.abs(w - corrected - moved.numpy())) / RATE
+        rows.append((s.mean(), s.std() / np.sqrt(STREAMS), _size(moved.numpy() - w), _size(uncorrected), off))
         w = moved.numpy()
     columns = np.array(rows).T
-    return dict(zip(("square", "error", "corrected", "uncorrected"), columns, strict=True))
+    return dict(zip(("square", "error", "corrected", "uncorrected", "off"), columns, strict=True))
 
 
 def _size(step: Array) -> Any:
@@ -66,12 +72,15 @@ def measure() -> Measured:
         figures[f"{name}: uncorrected steps, least and most (times the corrected)"] = [
             round(float(x), 4) for x in (ratio.min(), ratio.max())
         ]
+    off = max(float(run["off"].max()) for run in runs.values())
+    figures["largest distance of Adam's step from that by the formula (learning rates)"] = off
     figures["largest relative error of ŝ = s/(1 − β₂ᵗ) against μ"] = max(restored)
     large, small = (runs[b]["uncorrected"] / runs[b]["corrected"] for b in ((0.9, 0.999), (0.99, 0.9)))
     checks = {
         "the mean of s is μ(1 − β₂ᵗ) at every step, within 5 standard errors": max(right) < 5,
         "with the exponent t − 1 it is more than 20 standard errors off": min(wrong) > 20,
         "s/(1 − β₂ᵗ) has the mean μ from the first step on, within 5 %": max(restored) < 0.05,
+        "Adam's steps are those of m/(1 − β₁ᵗ) and s/(1 − β₂ᵗ), with the exponent t": off < 1e-9,
         "without correction Adam's usual betas take steps more than 3 times too large at first": bool(large[0] > 3),
         "with β₁ = 0.99 and β₂ = 0.9 the first step is less than a tenth of what it should be": bool(small[0] < 0.1),
     }
