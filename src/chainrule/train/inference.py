@@ -20,14 +20,13 @@ from chainrule.graph.graph import Graph
 from chainrule.graph.random import generator, keyed
 from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.graph.trace import trace
-from chainrule.nn.module import in_mode
 from chainrule.passes import lift
 from chainrule.passes.rowwise import rowwise, same_but_for_rows
 from chainrule.train.loop import summarized
 from chainrule.train.machine import Place
 from chainrule.train.metrics import spread
 from chainrule.train.recipe import described
-from chainrule.train.step import Step, cost_of, output_of, spec
+from chainrule.train.step import Step, cost_of, output_of, spec, untouched
 
 Array = np.ndarray[Any, Any]
 BLOCK = 4096
@@ -186,7 +185,7 @@ def forward(step: Step, shape: tuple[int, ...]) -> Graph:
             return output_of(step.model, tensors, {}, X)[0]
 
     tensors = {name: spec(x, name) for name, x in step.named}
-    with in_mode(training=False):
+    with untouched(training=False):
         return trace(run, tensors, placeholder((2,), np.uint32, "key"), placeholder(shape, step.dtype, "X"))
 
 
@@ -196,7 +195,7 @@ def judging(step: Step, outputs: Any, y: Array) -> Graph:
     def run(outputs: Any, y: Tensor) -> Tensor:
         return step.record(cost_of(step.loss, outputs, y), outputs, y)
 
-    with in_mode(training=False):
+    with untouched(training=False):
         return trace(run, tree.map(lambda x: spec(np.asarray(x), "output"), outputs), spec(y, "y"))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -194,7 +195,7 @@ class Step:
     def traced(self, kind: str, state: State, X: Any, y: Any, rows: int) -> Graph:
         """The graph of a "training" or an "evaluation" as it comes from tracing."""
         step = self._train if kind == "training" else self._evaluate
-        with in_mode(training=kind == "training"):
+        with untouched(training=kind == "training"):
             examples = _typed(state), spec(X, "X"), spec(y, "y"), placeholder((rows,), np.int32, "rows")
             return self._closed(trace(step, *examples))
 
@@ -327,6 +328,13 @@ class Step:
         """The loss, the sums of the metrics, and what else is recorded, as a vector."""
         sums = [metric.sum(output, target) for metric in self.metrics]
         return F.stack([F.reshape(F.cast(number, self.dtype), ()) for number in (value, *sums, *more)])
+
+
+@contextlib.contextmanager
+def untouched(*, training: bool) -> Iterator[None]:
+    """Within this block models are traced in a mode, and tracing draws nothing from the generator that `seed` sets."""
+    with in_mode(training=training), keyed(constant(np.zeros(2, np.uint32))):
+        yield
 
 
 def output_of(
