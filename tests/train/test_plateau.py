@@ -65,11 +65,22 @@ def test_a_training_broken_off_and_resumed_is_the_uninterrupted_one_bit_for_bit(
     assert rest.history.lr == whole.history.lr
 
 
-def test_it_begins_anew_with_every_training() -> None:
-    each = trainer(schedule=optim.ReduceOnPlateau(0.5, patience=0, threshold=0.5))
-    first = each.fit(X, Y, epochs=4, **QUIET).lr
-    assert each.fit(X, Y, epochs=1, **QUIET).lr == [RATE]
-    assert first[-1] < RATE
+def test_it_goes_on_in_a_second_training_and_when_that_is_resumed(tmp_path: Path) -> None:
+    def made() -> cr.Trainer:
+        return trainer(schedule=optim.ReduceOnPlateau(0.5, patience=0, threshold=0.5))
+
+    once, twice = made(), made()
+    whole = once.fit(X, Y, epochs=11, **QUIET).lr
+    first = twice.fit(X, Y, epochs=5, **QUIET).lr
+    twice.save(tmp_path / "first")
+    assert first + twice.fit(X, Y, epochs=6, **QUIET).lr == whole
+    assert RATE > whole[5] > whole[-1]
+
+    loaded = cr.Trainer.load(tmp_path / "first")
+    for epochs in (2, 6):
+        loaded.fit(X, Y, epochs=epochs, checkpoint=tmp_path / "c", resume=epochs == 6, **QUIET)
+    assert first + loaded.history.lr == whole
+    assert same(loaded, once)
 
 
 def test_it_reduces_after_a_warm_up_too() -> None:

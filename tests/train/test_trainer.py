@@ -7,7 +7,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn, optim
-from chainrule.train import trainer as trainer_module
+from chainrule.train import inference
 from small import CLASSES, QUIET, ROWS, classifier, network, numbers, parameters, regressor, same, table
 
 BACKENDS = ["numpy", "xla"]
@@ -83,7 +83,7 @@ def test_the_learning_rate_at_the_end_of_each_epoch_is_written_down() -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_validation_on_a_pair_is_the_evaluation_after_the_epoch(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer_module, "BLOCK", 8)
+    monkeypatch.setattr(inference, "BLOCK", 8)
     held = table(30, seed=1)
     trainer = classifier(nn.Dropout(0.5), backend=backend)
     seen: list[dict[str, float]] = []
@@ -166,7 +166,7 @@ def test_images_are_normalised_by_channel() -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("rows", [1, 16, 40, 50])
 def test_prediction_in_blocks_is_the_model_row_by_row(backend: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer_module, "BLOCK", 16)
+    monkeypatch.setattr(inference, "BLOCK", 16)
     trainer = classifier(nn.Dropout(0.5), backend=backend)
     found = trainer.predict(X[:rows])
     assert found.shape == (rows, CLASSES)
@@ -178,7 +178,7 @@ def test_an_evaluation_in_blocks_is_that_in_one(monkeypatch: pytest.MonkeyPatch)
     trainer = regressor(metrics=("r2", "rmse", "mae"))
     whole = trainer.evaluate(*numbers())
     for block in (1, 7, 25, 50):
-        monkeypatch.setattr(trainer_module, "BLOCK", block)
+        monkeypatch.setattr(inference, "BLOCK", block)
         assert trainer.evaluate(*numbers()) == pytest.approx(whole, rel=1e-5)
 
 
@@ -209,14 +209,60 @@ def test_two_trainings_of_two_epochs_are_one_of_four(backend: str, precision: st
     assert (twice.epochs, twice.steps) == (once.epochs, once.steps) == (4, 16)
 
 
-@pytest.mark.parametrize("schedule", [optim.Cosine(), optim.Step(1, 0.1), optim.Warmup(steps=5)], ids=repr)
-def test_a_schedule_begins_anew_with_every_training(schedule: optim.Schedule) -> None:
+GOING_ON = [
+    optim.Step(3, 0.5),
+    optim.Exponential(0.8),
+    optim.Cosine(steps=50),
+    optim.OneCycle(steps=40),
+    optim.Warmup(optim.Exponential(0.5), steps=6),
+    optim.Warmup(optim.ReduceOnPlateau(0.5, patience=0), steps=6),
+    optim.ReduceOnPlateau(0.5, patience=0),
+]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("schedule", GOING_ON, ids=repr)
+def test_a_schedule_goes_on_in_a_second_training(schedule: optim.Schedule, backend: str) -> None:
+    def trainer() -> cr.Trainer:
+        return classifier(optimizer=optim.SGD(2.0, momentum=0.5), schedule=schedule, backend=backend)
+
+    twice, once = trainer(), trainer()
+    histories = [twice.fit(X, Y, epochs=epochs, batch_size=16, **QUIET) for epochs in (3, 4)]
+    whole = once.fit(X, Y, epochs=7, batch_size=16, **QUIET)
+    assert histories[0].lr + histories[1].lr == whole.lr
+    assert len(set(whole.lr)) > 2
+    assert same(twice, once)
+    assert histories[1].notes == []
+
+
+@pytest.mark.parametrize("schedule", [optim.Cosine(), optim.OneCycle(), optim.Warmup(optim.Step(1, 0.1))], ids=repr)
+def test_a_schedule_without_a_length_spans_each_training_and_says_so(schedule: optim.Schedule) -> None:
     arguments: dict[str, Any] = {"epochs": 2, "batch_size": 16, "shuffle": "never", **QUIET}
     again, fresh = (classifier(optimizer=optim.SGD(0.1), schedule=schedule) for _ in range(2))
-    again.fit(X, Y, **arguments)
+    assert again.fit(X, Y, **arguments).notes == []
     fresh.model.load_state_dict(again.model.state_dict())
-    assert again.fit(X, Y, **arguments).lr == fresh.fit(X, Y, **arguments).lr
+    second = again.fit(X, Y, **arguments)
+    assert second.lr == fresh.fit(X, Y, **arguments).lr
     assert same(again, fresh)
+    [note] = second.notes
+    assert "the schedule begins anew" in note
+
+
+def test_a_schedule_that_has_come_to_a_rate_of_zero_says_so() -> None:
+    trainer = classifier(optimizer=optim.SGD(0.1), schedule=optim.Cosine(steps=4))
+    assert trainer.fit(X, Y, epochs=1, batch_size=16, **QUIET).notes == []
+    before = parameters(trainer)
+    [note] = trainer.fit(X, Y, epochs=1, batch_size=16, **QUIET).notes
+    assert "Cosine(steps=4, final=0.0) is at its end: the learning rate is 0" in note
+    assert (parameters(trainer) == before).all()
+
+
+def test_an_epoch_counts_as_one_for_a_schedule_whatever_the_batch_is() -> None:
+    trainer = classifier(optimizer=optim.SGD(0.1), schedule=optim.Step(2, 0.5))
+    first = trainer.fit(X, Y, epochs=3, batch_size=10, **QUIET).lr
+    assert first + trainer.fit(X, Y, epochs=3, batch_size=25, **QUIET).lr == pytest.approx(
+        [0.1, 0.1, 0.05, 0.05, 0.025, 0.025]
+    )
 
 
 def test_a_training_may_go_on_on_the_other_backend() -> None:

@@ -23,7 +23,10 @@ _STANDS_FOR = "_stands_for"
 
 
 class Parameter(Tensor):
-    """A tensor that training changes.
+    """A tensor that training changes, unless its `requires_grad` is set to False: then it is frozen.
+
+    A frozen parameter keeps its value whatever optimizer, decay or penalty a `Trainer` has. It still belongs to the
+    module's state: it is saved, loaded and read anew in every run of a graph.
 
     Example:
         >>> Parameter([1.0, 2.0]).requires_grad
@@ -31,6 +34,7 @@ class Parameter(Tensor):
     """
 
     __slots__ = ()
+    changes = True
 
     def __init__(self, data: Any, dtype: Any = None) -> None:
         array = np.array(data, dtype=dtype)

@@ -47,6 +47,8 @@ class Adam(Optimizer):
         [0.9, 1.1]
     """
 
+    elementwise = True
+
     def __init__(self, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
         super().__init__(lr)
         self.betas = check_betas(betas)
@@ -108,6 +110,8 @@ class AdamW(Adam):
         [0.95]
     """
 
+    elementwise = True
+
     def __init__(
         self, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.01
     ) -> None:
@@ -140,6 +144,8 @@ class Adamax(Optimizer):
         >>> [round(x, 6) for x in w.tolist()], round(state["largest"].item(), 6)
         ([0.833333], 1.0)
     """
+
+    elementwise = True
 
     def __init__(self, lr: float = 2e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
         super().__init__(lr)
@@ -195,6 +201,8 @@ class Nadam(Optimizer):
         >>> [round(x, 6) for x in w.tolist()]
         [0.9, 1.1]
     """
+
+    elementwise = True
 
     def __init__(
         self,

@@ -35,6 +35,8 @@ class AdaGrad(Optimizer):
         ([-1.8], [25.0])
     """
 
+    elementwise = True
+
     def __init__(self, lr: float = 0.01, eps: float = 1e-10, initial_accumulator_value: float = 0.0) -> None:
         super().__init__(lr)
         self.eps = check_number("eps", eps, low=0)
@@ -86,6 +88,8 @@ class RMSProp(Optimizer):
         >>> w.tolist(), state["square"].tolist()
         ([-0.2, 0.2], [1.0, 225.0])
     """
+
+    elementwise = True
 
     def __init__(
         self, lr: float = 0.01, rho: float = 0.9, eps: float = 1e-8, momentum: float = 0.0, centered: bool = False
@@ -153,6 +157,8 @@ class Adadelta(Optimizer):
         >>> [round(x, 6) for x in w.tolist()], [round(x, 6) for x in state["steps"].tolist()]
         ([1.4], [0.36])
     """
+
+    elementwise = True
 
     def __init__(self, lr: float = 1.0, rho: float = 0.9, eps: float = 1e-6) -> None:
         super().__init__(lr)

@@ -1,8 +1,8 @@
 """What optimizers are: pure pairs `init(parameters) → state`, `update(gradients, state, parameters, lr) → both anew`.
 
 Parameters, gradients and states are trees of arrays or tensors. Everything is said with graph operations, so that an
-update is part of the training step's graph. Those that work element by element may be given all parameters packed in
-one vector.
+update is part of the training step's graph. Those that say that they work element by element may be given all
+parameters packed in one vector.
 """
 
 from __future__ import annotations
@@ -37,9 +37,18 @@ class Optimizer:
     Attributes:
         full_batch: whether it compares the gradients of different steps, so that each must be of all rows, and wants
             to evaluate the objective itself: its `update` then takes `objective`, a function w → C.
+        elementwise: whether what becomes of a weight depends on its own gradient and state alone, wherever it stands,
+            so that parameters may come packed as one vector. Every class says it for itself; one that does not gets
+            the structure of the parameters, a dict by path.
     """
 
     full_batch = False
+    elementwise = False
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        # What a subclass overrides may tell the parameters apart, whatever holds of its base.
+        cls.elementwise = vars(cls).get("elementwise", False)
 
     def __init__(self, lr: float) -> None:
         self.lr = check_number("lr", lr, low=0, low_open=True)

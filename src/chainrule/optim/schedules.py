@@ -1,7 +1,9 @@
 """Schedules: functions of the step that give the factor on the optimizer's learning rate.
 
 A schedule is called with the step (0, 1, 2, …; a number or a tensor). Lengths that are left out mean the whole
-training; the trainer says how long that is by `bind`.
+training; the trainer says how long that is by `bind`. In a second `fit` a schedule goes on where the first one left it,
+the epochs done before counting in steps of this one's epochs. One with a length left out begins anew, since that length
+is of one `fit`; the history notes it.
 """
 
 from __future__ import annotations
@@ -28,6 +30,14 @@ class Schedule:
     def __call__(self, step: Any) -> Tensor:
         """The factor at a step."""
         raise NotImplementedError
+
+    @property
+    def spans_fit(self) -> bool:
+        """Whether it spans each `fit` from beginning to end, having no length of its own; else it goes on in the next.
+
+        To be asked before `bind` has given it a length.
+        """
+        return False
 
     @property
     def observes(self) -> bool:
@@ -124,6 +134,11 @@ class Linear(Schedule):
         self.steps = None if steps is None else check_number("steps", steps, low=1, integer=True)
         self.final = check_number("final", final, low=0, high=1)
 
+    @property
+    def spans_fit(self) -> bool:
+        """Whether no length is given."""
+        return self.steps is None
+
     def bind(self, steps: int, steps_per_epoch: int) -> Linear:
         """This schedule over the whole training, unless it has its own length."""
         return Linear(self.steps or max(steps, 1), self.final)
@@ -150,6 +165,11 @@ class Cosine(Schedule):
     def __init__(self, steps: int | None = None, final: float = 0.0) -> None:
         self.steps = None if steps is None else check_number("steps", steps, low=1, integer=True)
         self.final = check_number("final", final, low=0, high=1)
+
+    @property
+    def spans_fit(self) -> bool:
+        """Whether no length is given."""
+        return self.steps is None
 
     def bind(self, steps: int, steps_per_epoch: int) -> Cosine:
         """This schedule over the whole training, unless it has its own length."""
@@ -191,6 +211,11 @@ class OneCycle(Schedule):
         self.pct_start = check_number("pct_start", pct_start, low=0, high=1)
         self.div_factor = check_number("div_factor", div_factor, low=1)
         self.final_div_factor = check_number("final_div_factor", final_div_factor, low=1)
+
+    @property
+    def spans_fit(self) -> bool:
+        """Whether no length is given."""
+        return self.steps is None
 
     def bind(self, steps: int, steps_per_epoch: int) -> OneCycle:
         """This schedule over the whole training, unless it has its own length."""
@@ -239,6 +264,11 @@ class Warmup(Schedule):
         return F.where(
             count < self.steps, (count + 1.0) * (1.0 / self.steps), self.then(F.maximum(count - self.steps, 0.0))
         )
+
+    @property
+    def spans_fit(self) -> bool:
+        """Whether no length is given, of the rise or of what follows."""
+        return self.steps is None or self.then.spans_fit
 
     @property
     def observes(self) -> bool:

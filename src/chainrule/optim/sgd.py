@@ -37,6 +37,8 @@ class SGD(Optimizer):
         ([0.9], [-0.1])
     """
 
+    elementwise = True
+
     def __init__(self, lr: float, momentum: float = 0.0, nesterov: bool = False) -> None:
         super().__init__(lr)
         self.momentum = check_number("momentum", momentum, low=0, high=1, high_open=True)

@@ -14,6 +14,7 @@ import numpy as np
 from chainrule import tree
 from chainrule.data.standardize import Standardizer
 from chainrule.errors import ArgumentError, RunError
+from chainrule.optim.plateau import Plateau
 from chainrule.train import snapshot
 from chainrule.train.history import History
 from chainrule.train.recipe import from_recipe, to_recipe
@@ -83,6 +84,9 @@ def load(path: str | os.PathLike[str], kind: type[Trainer], model: Module | None
     except (TypeError, ValueError) as error:
         raise RunError("the recipe does not fit this version", where=str(folder), got=str(error)) from None
     _restore(trainer, config, tensors, folder)
+    frozen = config.get("frozen", ())
+    for name, parameter in trainer.model.named_parameters():
+        parameter.requires_grad = name not in frozen
     return trainer
 
 
@@ -149,6 +153,8 @@ def _contents(trainer: Trainer) -> tuple[dict[str, Any], dict[str, Any]]:
         "trainer": recipe,
         "steps": trainer.steps,
         "epochs": trainer.epochs,
+        "frozen": [name for name, p in trainer.model.named_parameters() if not p.requires_grad],
+        "plateau": [None if value == math.inf else value for value in trainer.plateau],
         "history": {k: v for k, v in asdict(trainer.history).items() if k != "step_loss"},
     }
     tensors = {f"model.{name}": value for name, value in trainer.model.state_dict().items()}
@@ -181,10 +187,12 @@ def _restore(trainer: Trainer, config: dict[str, Any], tensors: dict[str, Any], 
     except ValueError as error:
         raise RunError("the parameters are not those of this model", where=str(folder), got=str(error)) from None
     try:
-        state = _optimizer_state(trainer, _under("optimizer.", tensors))
+        state = _optimizer_state(trainer, _under("optimizer.", tensors), config["frozen"])
         scaling = _under("standardizer.", tensors)
         standardizer = Standardizer(scaling["mean"], scaling["scale"]) if scaling else None
         steps, epochs = int(config["steps"]), int(config["epochs"])
+        factor, best, waited, resting = config["plateau"]
+        plateau = Plateau(factor, math.inf if best is None else best, waited, resting)
         history = History(**config["history"], step_loss=tensors["history.step_loss"].tolist())
     except (KeyError, TypeError, ValueError) as error:
         trainer.model.load_state_dict(before)
@@ -192,18 +200,26 @@ def _restore(trainer: Trainer, config: dict[str, Any], tensors: dict[str, Any], 
         raise RunError("damaged, or of another kind of trainer", where=str(folder), got=got) from None
     trainer.optimizer_state = state if state is not None else trainer.optimizer_state
     trainer.standardizer = standardizer or trainer.standardizer
-    trainer.steps, trainer.epochs, trainer.history = steps, epochs, history
+    trainer.steps, trainer.epochs, trainer.history, trainer.plateau = steps, epochs, history, plateau
 
 
 def _under(prefix: str, tensors: dict[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _optimizer_state(trainer: Trainer, found: dict[str, Any]) -> Any:
+def _optimizer_state(trainer: Trainer, found: dict[str, Any], frozen: list[str]) -> Any:
     """The optimizer's state with the arrays found, by path; None where there are none."""
     if not found:
         return None
-    plain = tree.map(lambda x: x.numpy(), trainer.optimizer.init(dict(trainer.model.tree_children())))
+    fresh = trainer.optimizer.init(dict(trainer.model.tree_children()))
+    known = {
+        # There is none of a parameter that was frozen all along.
+        key: {name: x for name, x in value.items() if f"{key}.{name}" in found or name not in frozen}
+        if isinstance(value, dict)
+        else value
+        for key, value in fresh.items()
+    }
+    plain = tree.map(lambda x: x.numpy(), known)
     tracked = trainer.optimizer.tracked(plain)
     empty = tracked if set(tree.names(tracked)) == set(found) else plain
     names = tree.names(empty)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from chainrule.data.rows import refuse_masked
 from chainrule.errors import ArgumentError, DataError, ShapeError, check_choice, check_number
 from chainrule.nn.losses import CrossEntropyLoss, Loss, NLLLoss
 from chainrule.nn.module import Module
 from chainrule.nn.normalization import SmallBatchError
 from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
+from chainrule.train.arrays import numbers
+from chainrule.train.metrics import classifies, regresses
 
 BATCH_SIZE = 32
 """Rows a step, where nothing else is said."""
@@ -24,7 +25,7 @@ def features(X: Any, dtype: np.dtype[Any], name: str = "X", first: int | None = 
 
     Where X is only a block of the rows, `first` is the number of its first one, for messages.
     """
-    array = _array(X, name)
+    array = numbers(X, name)
     if array.ndim < 2:
         raise ShapeError(
             "one row a sample is wanted",
@@ -43,7 +44,7 @@ def targets(
     y: Any, loss: Module, dtype: np.dtype[Any], name: str = "y", first: int | None = None
 ) -> np.ndarray[Any, Any]:
     """Y as class indices (int32) for a classifier's loss, else as finite numbers in the training's precision."""
-    array = _array(y, name)
+    array = numbers(y, name)
     _finite(array, name, first)
     if not takes_labels(loss):
         return _cast(array, target_dtype(array, loss, dtype), name)
@@ -73,7 +74,7 @@ def takes_labels(loss: Module) -> bool:
 def target_dtype(y: np.ndarray[Any, Any], loss: Module, dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype in which a loss gets its targets."""
     # A loss of the user's own gets whole numbers as whole numbers, since they may be labels.
-    whole = takes_labels(loss) or (not isinstance(loss, Loss) and y.dtype.kind != "f")
+    whole = takes_labels(loss) or (not classifies(loss) and not regresses(loss) and y.dtype.kind != "f")
     return np.dtype(np.int32) if whole else dtype
 
 
@@ -112,11 +113,55 @@ def arguments(
             raise ArgumentError("nothing to judge by", where="early_stopping", hint=hint)
 
 
+def part(name: str, value: Any, kind: type) -> None:
+    """Refuse what a `Trainer` is not made of."""
+    if isinstance(value, kind):
+        return
+    if isinstance(value, type):
+        raise ArgumentError("a class, where one of it is wanted", where=name, hint=f"write {value.__name__}(…)")
+    raise ArgumentError("not what is wanted here", where=name, expected=kind.__name__, got=type(value).__name__)
+
+
+def one_number(loss: Module) -> None:
+    """Refuse a loss that gives a number a row."""
+    if isinstance(loss, Loss) and loss.reduction == "none":
+        raise ArgumentError(
+            "a training needs one number, and this loss gives one a row",
+            where="loss",
+            got=f"{type(loss).__name__}('none')",
+            hint='use reduction="mean" or "sum"',
+        )
+
+
+def called_after_epochs(callbacks: Any) -> tuple[Callable[[Any], Any], ...]:
+    """The callbacks of a `fit`; refuses what is not a sequence of functions."""
+    if callable(callbacks) or not isinstance(callbacks, Iterable):
+        name = getattr(callbacks, "__name__", "f")
+        hint = f"write callbacks=[{name if name.isidentifier() else 'f'}]" if callable(callbacks) else None
+        raise ArgumentError("several are wanted", where="callbacks", expected="a list of functions", hint=hint)
+    found = tuple(callbacks)
+    for callback in found:
+        if not callable(callback):
+            raise ArgumentError("not a function", where="callbacks", got=type(callback).__name__)
+    return found
+
+
 def equal_lengths(X: np.ndarray[Any, Any], y: np.ndarray[Any, Any], names: str = "X and y") -> None:
     """Refuse X and y of different lengths."""
     if y.ndim == 0 or len(X) != len(y):
         raise DataError(
             f"{names} differ in length", expected=f"{len(X)} targets", got=y.shape[0] if y.ndim else "one number"
+        )
+
+
+def something_to_train(model: Module) -> None:
+    """Refuse a model whose parameters are all frozen."""
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ArgumentError(
+            "there is nothing to train: every parameter is frozen",
+            where="model",
+            expected="a parameter with requires_grad=True",
+            hint="set requires_grad = True on those that shall be trained",
         )
 
 
@@ -213,14 +258,6 @@ def split(X: Any, y: Any, share: float, seed: int) -> tuple[np.ndarray[Any, Any]
     out = held(len(X), share)
     order = np.random.Generator(np.random.Philox(key=[seed, 2**32])).permutation(len(X))
     return np.sort(order[out:]), np.sort(order[:out])
-
-
-def _array(values: Any, name: str) -> np.ndarray[Any, Any]:
-    refuse_masked(values, name)
-    array = np.asarray(values)
-    if array.dtype.kind not in "biuf":
-        raise DataError("not numbers", where=name, expected="an array of numbers", got=f"dtype {array.dtype}")
-    return array
 
 
 def _cast(array: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str) -> np.ndarray[Any, Any]:

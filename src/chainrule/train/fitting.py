@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 import warnings
@@ -18,8 +17,9 @@ from chainrule.graph.random import shuffled
 from chainrule.optim.plateau import Plateau
 from chainrule.optim.schedules import Schedule as LearningRate
 from chainrule.train import checkpoint as files
-from chainrule.train.history import History
+from chainrule.train import prepare
 from chainrule.train.loop import Loop
+from chainrule.train.plan import Plan
 from chainrule.train.step import Step
 
 if TYPE_CHECKING:
@@ -56,23 +56,15 @@ class Fitting:
         return bool(observes or self.early_stopping is not None or self.callbacks or self.checkpoint is not None)
 
 
-def watched(history: History) -> list[float]:
-    """The loss that a schedule observes, an epoch each: the validation's where there is one, else the training's."""
-    return history.val_loss or history.loss
-
-
-def observed(schedule: LearningRate | None, history: History) -> Plateau:
-    """What a schedule has made of the losses so far: all there is to know of it when a training is resumed."""
-    return Plateau() if schedule is None else functools.reduce(schedule.observe, watched(history), Plateau())
-
-
 @dataclass
 class Keeper:
     """Puts states back into the model, keeps the best one and writes checkpoints.
 
     Attributes:
+        step: what a step is made of, as long as callbacks change nothing; `plan` likewise.
         begun: the epochs that were done before this fit.
         start: the steps that were.
+        offset: by how many steps the schedule is further than this fit.
         position: where the training stands.
         seen: what the schedule has made of the losses so far, where it observes them.
     """
@@ -80,12 +72,18 @@ class Keeper:
     fitting: Fitting
     trainer: Trainer
     step: Step
+    plan: Plan
     structure: tree.Structure
     begun: int
     start: int
+    offset: int
     position: files.Position
     seen: Plateau
     written: float = field(default_factory=time.monotonic)
+    lr: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lr = self.step.optimizer.lr
 
     @property
     def watches(self) -> bool:
@@ -95,18 +93,53 @@ class Keeper:
     def rate(self, step: int) -> float:
         """The learning rate at a step of this training, as long as its epoch is not over."""
         schedule = self.step.schedule
-        return float(self.step.optimizer.lr * self.seen.factor * (1.0 if schedule is None else float(schedule(step))))
+        factor = 1.0 if schedule is None else float(schedule(step + self.offset))
+        return float(self.lr * self.seen.factor * factor)
+
+    def notes(self, steps: int) -> list[str]:
+        """What the user should know of the schedule, for epochs of so many steps."""
+        schedule = self.trainer.schedule
+        if schedule is None:
+            return []
+        if schedule.spans_fit and self.begun:
+            return [f"the schedule begins anew: {schedule!r} spans each fit, its length being left out"]
+        rates = [self.rate(step) for step in (0, self.fitting.epochs * steps - 1)]
+        ended = f"{schedule!r} is at its end: the learning rate is 0 in all of this training; give it more steps"
+        return [] if any(rates) else [ended]
 
     def at_epoch_end(self, loop: Loop) -> bool:
         """Whether to stop after this epoch."""
         self._observe(loop)
         stop = self._stops_early(loop) if self.fitting.early_stopping is not None else False
         if self.fitting.callbacks:
-            self.put_back(self._state(loop))
-            answers = [callback(self.trainer) for callback in self.fitting.callbacks]
-            stop = stop or True in answers
+            stop = self._is_called_off(loop) or stop
         self.checkpoint_if_due(loop)
         return stop
+
+    def _is_called_off(self, loop: Loop) -> bool:
+        """Whether a callback wants the training to stop; what callbacks change counts from here on."""
+        before = self._state(loop)
+        self.put_back(before)
+        answers = [callback(self.trainer) for callback in self.fitting.callbacks]
+        self._follow(loop, self._tensors(before))
+        if True in answers:
+            self.trainer.history.stopped = "callback"
+        return True in answers
+
+    def _follow(self, loop: Loop, before: dict[str, Any]) -> None:
+        """Go on with other weights, another rate or another program, where callbacks have changed them."""
+        trainer, history = self.trainer, self.trainer.history
+        step, plan = prepare.planned(trainer, history.backend, loop.feed, self.fitting, history)
+        now = dict(trainer.model.named_parameters()) | dict(trainer.model.named_buffers())
+        same = plan is self.plan and all(np.array_equal(before[name], x.numpy()) for name, x in now.items())
+        if same and trainer.optimizer.lr == self.lr:
+            return
+        state = prepare.starting_state(trainer, step, self.start - self.offset, self.seen.factor, history)
+        self.step, self.plan, self.lr = step, plan, trainer.optimizer.lr
+        leaves, self.structure = tree.flatten(state)
+        loop.program = plan.program(history, state, loop.feed.arrays)
+        loop.schedule, loop.metrics, loop.summed = plan.schedule, trainer.metrics, trainer.summed
+        loop.state = loop.backend.put(leaves)
 
     def checkpoint_if_due(self, loop: Loop) -> None:
         """Write a checkpoint where one is wanted and the last one is old enough, in the midst of an epoch too."""
@@ -118,7 +151,7 @@ class Keeper:
         """Let the schedule see the epoch's loss, and tell the program what it makes of it."""
         if self.step.schedule is None:
             return
-        before, self.seen = self.seen, self.step.schedule.observe(self.seen, watched(self.trainer.history)[-1])
+        before, self.seen = self.seen, self.step.schedule.observe(self.seen, self.trainer.history.watched[-1])
         if self.seen.factor != before.factor:
             state = tree.unflatten(self.structure, loop.state)
             [state["factor"]] = loop.backend.put([np.asarray(self.seen.factor, self.step.dtype)])
@@ -149,12 +182,14 @@ class Keeper:
         return tree.unflatten(self.structure, list(loop.backend.view(loop.state)))
 
     def _tensors(self, state: dict[str, Any]) -> dict[str, Any]:
-        return {**self.step.named_parameters(state["parameters"]), **state["buffers"]}
+        return self.step.tensors(state)
 
     def put_back(self, state: dict[str, Any]) -> None:
         """Give the model and the trainer a state of the loop."""
         self.trainer.model.load_state_dict(self._tensors(state))
         self.trainer.optimizer_state = self.step.named_optimizer(state["optimizer"])
+        named = dict(self.trainer.model.named_parameters())
+        self.trainer.optimized = {name: named[name] for name in self.step.trained}
         self.trainer.steps = int(state["step"])
         self.trainer.epochs = self.begun + self.trainer.history.epochs
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from chainrule.backends.loop import Made
+
+MOST = 2**20
+"""Losses of steps that are kept: 8 MB."""
 
 
 @dataclass
@@ -17,13 +24,16 @@ class History:
         val_loss: the validation loss after each epoch; empty without validation data.
         metrics: by name ("accuracy", "val_accuracy", …), one value an epoch.
         lr: the learning rate at the end of each epoch.
-        step_loss: the loss of every step.
+        step_loss: the loss of every step, 8 bytes each. Of more than 1,048,576 steps it is every second one, every
+            fourth one and so on, so that there are never more: `loss_steps` says of which.
+        step_loss_every: how many steps lie between two of these.
+        steps: how many steps there were.
         seconds: how long the training took, tracing and compiling included.
         trace_seconds: how long it took to make the graphs of the step and the evaluation; 0 where they stood already.
         compile_seconds: how long it took to make a program of them, importing the compiler included.
         from_cache: whether the compiled program was kept from an earlier process; None where nothing was compiled.
         memory: the peak in bytes that was stated before the training started, the `peak` of `Trainer.estimate`.
-        stopped: why it ended: "finished", "early stopping" or "interrupted".
+        stopped: why it ended: "finished", "early stopping", "callback" or "interrupted".
         best_epoch: the epoch (from 1) whose parameters were kept, where early stopping chose one.
         backend: "numpy" or "xla".
         notes: what the user should know, one line each.
@@ -33,7 +43,9 @@ class History:
     val_loss: list[float] = field(default_factory=list)
     metrics: dict[str, list[float]] = field(default_factory=dict)
     lr: list[float] = field(default_factory=list)
-    step_loss: list[float] = field(default_factory=list)
+    step_loss: array[float] = field(default_factory=lambda: array("d"))
+    step_loss_every: int = 1
+    steps: int = 0
     seconds: float = 0.0
     trace_seconds: float = 0.0
     compile_seconds: float = 0.0
@@ -44,10 +56,39 @@ class History:
     backend: str = ""
     notes: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.step_loss = array("d", self.step_loss)
+
+    @property
+    def loss_steps(self) -> range:
+        """The steps that the losses in `step_loss` are of, counted from 1.
+
+        Example:
+            >>> history = History()
+            >>> history.record([0.5, 0.25])
+            >>> list(zip(history.loss_steps, history.step_loss))
+            [(1, 0.5), (2, 0.25)]
+        """
+        return range(1, 1 + self.step_loss_every * len(self.step_loss), self.step_loss_every)
+
+    def record(self, losses: Sequence[float] | np.ndarray[Any, Any]) -> None:
+        """Write down the losses of the steps that follow."""
+        due = -self.steps % self.step_loss_every
+        self.step_loss.extend(array("d", losses[due :: self.step_loss_every]))
+        self.steps += len(losses)
+        while len(self.step_loss) > MOST:
+            self.step_loss = self.step_loss[::2]
+            self.step_loss_every *= 2
+
     @property
     def epochs(self) -> int:
         """The number of whole epochs."""
         return len(self.loss)
+
+    @property
+    def watched(self) -> list[float]:
+        """The loss that a schedule observes, an epoch each: that of the validation, or else of the training."""
+        return self.val_loss or self.loss
 
     def rows(self) -> list[dict[str, Any]]:
         """One dict an epoch: what a line of `history.jsonl` holds."""
@@ -59,12 +100,17 @@ class History:
             rows.append(row | {name: values[i] for name, values in self.metrics.items()})
         return rows
 
+    def note(self, text: str) -> None:
+        """Write down what the user should know, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
     def compiled(self, made: Made) -> None:
         """Write down that a program was made."""
         self.compile_seconds += made.seconds
         self.from_cache = made.cached
-        if made.note is not None and made.note not in self.notes:
-            self.notes.append(made.note)
+        if made.note is not None:
+            self.note(made.note)
 
     def add(
         self, losses: list[float], metrics: dict[str, list[float]], rates: list[float], val_losses: list[float]

@@ -1,55 +1,217 @@
-"""A model used on rows, in inference mode: its outputs, its loss and metrics, a block of rows at a time."""
+"""A model used on rows, in inference mode: its outputs, its loss and metrics. The programs are kept between calls.
+
+Compiled programs take 1, 2, 4, … up to 4,096 rows: fewer rows are filled up with copies of the last one, whose results
+are left out. That is done where every row of the outputs depends on its own row alone, which the graph tells; a model
+that mixes rows (x − x.mean(0)) gets all of them at once, as many as there are.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule import tree
-from chainrule.backends.compile import program
-from chainrule.backends.loop import Phase
+from chainrule import backends, tree
+from chainrule.backends.estimate import choose
+from chainrule.graph.graph import Graph
+from chainrule.graph.random import generator, keyed
+from chainrule.graph.tensor import Tensor, placeholder
+from chainrule.graph.trace import trace
+from chainrule.passes import lift
+from chainrule.passes.rowwise import rowwise, same_but_for_rows
 from chainrule.train.loop import summarized
 from chainrule.train.machine import Place
 from chainrule.train.metrics import spread
-from chainrule.train.step import Step
+from chainrule.train.recipe import described
+from chainrule.train.step import Step, cost_of, output_of, spec, untouched
 
 Array = np.ndarray[Any, Any]
 BLOCK = 4096
-"""Rows that are evaluated or predicted at once."""
+"""Rows that are evaluated or predicted at once, where the model keeps rows apart."""
+KEPT = 32
+"""Programs that are kept: those used last."""
 
 
-def outputs(step: Step, place: Place, X: Array) -> Array:
-    """What the model gives for every row of X."""
-    blocks = []
-    graphs: dict[int, Any] = {}
-    for start in range(0, len(X), BLOCK):
-        block = X[start : start + BLOCK]
-        if len(block) not in graphs:
-            graphs[len(block)] = step.prediction(block)
-        graph = graphs[len(block)]
-        with place.entered():
-            [output] = program(graph, place.once(graph, -(-len(X) // BLOCK)))(graph.arrays([block]))
-        blocks.append(output)
-    return np.concatenate(blocks)
+class _Kept(NamedTuple):
+    """A program.
+
+    Attributes:
+        graph: what it computes.
+        by_row: for each output whether it has a row for each row of X; None where rows are mixed.
+        run: the arrays of the graph's inputs → those of its outputs.
+        sketch: what the graph was as traced, where a part is the user's own and only tracing can tell; else None.
+    """
+
+    graph: Graph
+    by_row: list[bool] | None
+    run: Callable[[Sequence[Any]], list[Any]]
+    sketch: Any
+
+    @property
+    def draws(self) -> bool:
+        """Whether a model draws random numbers."""
+        key = self.graph.inputs[-2]
+        return any(x is key for node in self.graph.nodes for x in node.inputs)
 
 
-def scores(step: Step, place: Place, X: Array, y: Array, summed: bool) -> dict[str, float]:
-    """The loss and the metrics over all rows."""
-    state = step.state()
-    phase = step.phase("evaluation", state, X, y, min(BLOCK, len(X)), (0, 1))
-    records = _records(phase, place, tree.flatten(state)[0], X, y)
-    [loss], found = summarized(records[None], phase.batch, len(X), step.metrics, summed, spread(y))
-    return {"loss": loss, **{name: value for name, [value] in found.items()}}
+class _Block(NamedTuple):
+    """The outputs for the rows [first, last), and the program that they come from."""
+
+    kept: _Kept
+    leaves: list[Array]
+    first: int
+    last: int
 
 
-def _records(phase: Phase, place: Place, state: list[Any], X: Array, y: Array) -> Array:
-    records, backend = [], place.once(phase.graph, -(-len(X) // BLOCK))
-    for start in range(0, len(X), phase.batch):
-        rows = np.arange(start, min(start + phase.batch, len(X)), dtype=np.int32)
-        graph = phase.step if len(rows) == phase.batch else phase.last
-        assert graph is not None, "a batch without its graph"
-        with place.entered():
-            [record] = program(graph, backend)([*state, X, y, rows])
-        records.append(record)
-    return np.asarray(records, np.float64)
+@dataclass
+class Inference:
+    """The programs that predictions and evaluations of a trainer ran last."""
+
+    _kept: OrderedDict[Any, _Kept] = field(default_factory=OrderedDict)
+
+    def outputs(self, step: Step, place: Place, X: Array) -> Any:
+        """What the model gives for every row of X (N, …), in the structure in which it gives it."""
+        blocks = list(self._blocks(step, place, X))
+        structure, by_row = blocks[0].kept.graph.gives.plain(), blocks[0].kept.by_row
+        columns = zip(*(block.leaves for block in blocks), strict=True)
+        if len(blocks) == 1 or by_row is None:
+            return tree.unflatten(structure, blocks[0].leaves)
+        leaves = [np.concatenate(parts) if split else parts[0] for parts, split in zip(columns, by_row, strict=True)]
+        return tree.unflatten(structure, leaves)
+
+    def output(self, step: Step, place: Place, X: Array) -> Tensor:
+        """The first output for the first row of X, as far as shape and dtype go."""
+        return self._forward(step, place, "numpy", (1, *X.shape[1:])).graph.outputs[0]
+
+    def scores(self, step: Step, place: Place, X: Array, y: Array, summed: bool) -> dict[str, float]:
+        """The loss and the metrics over all rows."""
+        records, size = [], 0
+        for block in self._blocks(step, place, X, (step.seed, step.drawn_at)):
+            target = y[block.first : block.last]
+            size = size or len(target)
+            outputs = tree.unflatten(block.kept.graph.gives.plain(), block.leaves)
+            judge = self._judging(step, place, outputs, target, -(-len(X) // size))
+            [record] = _run(judge, place, [*block.leaves, target])
+            records.append(record)
+        numbers = np.asarray(records, np.float64)[None]
+        [loss], found = summarized(numbers, size, len(X), step.metrics, summed, spread(y))
+        return {"loss": loss, **{name: value for name, [value] in found.items()}}
+
+    def _blocks(self, step: Step, place: Place, X: Array, key: tuple[int, int] | None = None) -> Iterator[_Block]:
+        """The outputs for a block of rows after another; all rows at once where the model mixes them.
+
+        Args:
+            step: of the model.
+            place: where to run.
+            X: (N, …) rows, as the model takes them.
+            key: what the model draws random numbers by, where it does; by default another one for each block.
+        """
+        size = min(len(X), BLOCK)
+        backend = place.settled or self._chosen(step, place, X, size)
+        tensors = [np.asarray(x.value, x.dtype) for _, x in step.named]
+        first = 0
+        while first < len(X):
+            rows = X[first : first + size]
+            padded = 1 << (len(rows) - 1).bit_length() if backend == "xla" else len(rows)
+            kept = self._forward(step, place, backend, (padded, *X.shape[1:]))
+            if kept.by_row is None and (padded, size) != (len(X), len(X)):
+                size = padded = len(X)
+                rows, kept = X, self._forward(step, place, backend, X.shape)
+            drawn = np.asarray(key or (0, 0), np.uint32)
+            if key is None and kept.draws:
+                drawn = generator().integers(0, 2**32, 2, np.uint32)
+            leaves = _run(kept, place, [*tensors, drawn, _filled(rows, padded)])
+            yield _Block(kept, _cut(kept, leaves, len(rows)), first, first + len(rows))
+            first += len(rows)
+
+    def _chosen(self, step: Step, place: Place, X: Array, rows: int) -> str:
+        """The backend by the size alone, so that the choice repeats."""
+        graph = self._forward(step, place, "numpy", (rows, *X.shape[1:])).graph
+        return place.once(graph, -(-len(X) // rows))
+
+    def _forward(self, step: Step, place: Place, backend: str, shape: tuple[int, ...]) -> _Kept:
+        def traced(rows: int) -> Graph:
+            return forward(step, (rows, *shape[1:]))
+
+        def split(graph: Graph) -> list[bool] | None:
+            kept = rowwise(graph, graph.inputs[-1])
+            sizes = shape[0], shape[0] + 1
+            return kept if kept is not None and same_but_for_rows(graph, traced(sizes[1]), sizes) else None
+
+        key = "forward", backend, place.device, shape, *step.settings
+        return self._program(step, key, backend, described(step.model), lambda: traced(shape[0]), split)
+
+    def _judging(self, step: Step, place: Place, outputs: Any, target: Array, blocks: int) -> _Kept:
+        leaves, structure = tree.flatten(outputs)
+        types = tuple((np.shape(x), np.asarray(x).dtype) for x in (*leaves, target))
+        key = "judging", structure, types, blocks, *step.settings, tuple(metric.name for metric in step.metrics)
+        return self._program(step, key, "", described(step.loss), lambda: judging(step, outputs, target), None, blocks)
+
+    def _program(
+        self,
+        step: Step,
+        key: Any,
+        backend: str,
+        parts: Any,
+        traced: Callable[[], Graph],
+        split: Callable[[Graph], list[bool] | None] | None,
+        blocks: int = 1,
+    ) -> _Kept:
+        """The program kept under a key; made where there is none, or where what it is made of has changed."""
+        kept, graph, sketch = self._kept.get((key, parts)), None, None
+        if parts is None:
+            graph = traced()
+            sketch = lift.sketch([graph])
+        if kept is None or kept.sketch != sketch:
+            graph = graph or traced()
+            finished = step.finished(graph)
+            name = backend or choose([finished], [blocks])
+            kept = _Kept(finished, split and split(graph), backends.get(name).compile_graph(finished), sketch)
+        self._kept[key, parts] = kept
+        self._kept.move_to_end((key, parts))
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return kept
+
+
+def forward(step: Step, shape: tuple[int, ...]) -> Graph:
+    """(tensors…, key, X) → outputs, in inference mode, for X of a shape; the tensors are those of `Step.named`."""
+
+    def run(tensors: dict[str, Tensor], key: Tensor, X: Tensor) -> Any:
+        with keyed(key):
+            return output_of(step.model, tensors, {}, X)[0]
+
+    tensors = {name: spec(x, name) for name, x in step.named}
+    with untouched(training=False):
+        return trace(run, tensors, placeholder((2,), np.uint32, "key"), placeholder(shape, step.dtype, "X"))
+
+
+def judging(step: Step, outputs: Any, y: Array) -> Graph:
+    """(outputs…, y) → record = (loss, metrics…)."""
+
+    def run(outputs: Any, y: Tensor) -> Tensor:
+        return step.record(cost_of(step.loss, outputs, y), outputs, y)
+
+    with untouched(training=False):
+        return trace(run, tree.map(lambda x: spec(np.asarray(x), "output"), outputs), spec(y, "y"))
+
+
+def _run(kept: _Kept, place: Place, values: list[Any]) -> list[Any]:
+    with place.entered():
+        return kept.run([*values, *(x.read() for x in kept.graph.captured)])
+
+
+def _filled(X: Array, rows: int) -> Array:
+    """X with copies of its last row up to so many rows."""
+    if len(X) == rows:
+        return X
+    return np.concatenate([X, np.broadcast_to(X[-1:], (rows - len(X), *X.shape[1:]))])
+
+
+def _cut(kept: _Kept, outputs: list[Array], rows: int) -> list[Array]:
+    if kept.by_row is None:
+        return outputs
+    return [y[:rows] if split else y for y, split in zip(outputs, kept.by_row, strict=True)]

@@ -142,10 +142,10 @@ class Loop:
         whole = self._whole(train[:fine], span)
         if whole is not None:
             self._write(epoch, whole, [records[: len(whole)] for records in evaluated])
-        self.history.step_loss += train[:fine, :, 0].ravel().tolist()
+        self.history.record(train[:fine, :, 0].ravel())
         if fine < span.last:
             bad, batch = int(finite[fine].argmin()), self.schedule.train.batch
-            self.history.step_loss += train[fine, :bad, 0].tolist()
+            self.history.record(train[fine, :bad, 0])
             self.records.append(train[fine, :bad].copy())
             step = span.start + bad
             rows = orders[fine, step * batch : (step + 1) * batch]

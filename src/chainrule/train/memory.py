@@ -92,7 +92,7 @@ def stated(prepared: Prepared, state: Any, feed: Feed, fitting: Fitting, former:
     """
     step, schedule, backend = prepared.step, prepared.plan.schedule, prepared.backend
     optimizer = _bytes(state["optimizer"])
-    parameters = _bytes(state["parameters"]) + _bytes(state["buffers"])
+    parameters = sum(_bytes(state[name]) for name in ("parameters", "frozen", "buffers"))
     room, device = feed.room(backend), backend.device_memory()
     # A packed state is one more copy of what it was made of; it goes when the program gets its own.
     replaced = 0 if former is None else _bytes(former)

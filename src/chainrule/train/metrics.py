@@ -5,6 +5,7 @@ R² is that of all outputs together: 1 − Σ(o − t)²/Σ(t − t̄)², each o
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 from chainrule.errors import ArgumentError, check_choice
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor
-from chainrule.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, Loss, NLLLoss
+from chainrule.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss, NLLLoss
 from chainrule.nn.module import Module
 
 
@@ -32,9 +33,22 @@ def _hits_by_class(output: Tensor, target: Tensor) -> Tensor:
     return F.sum(F.equal(F.argmax(output, -1), F.cast(target, np.int64)))
 
 
-def _hits_above(threshold: float) -> Callable[[Tensor, Tensor], Tensor]:
+def _hits_above(output: Tensor, target: Tensor, threshold: float) -> Tensor:
     # The mean over a row's outputs, so that a row counts once however many labels it has.
-    return lambda output, target: F.sum(F.mean(F.equal(output > threshold, target > 0.5), tuple(range(1, output.ndim))))
+    return F.sum(F.mean(F.equal(output > threshold, target > 0.5), tuple(range(1, output.ndim))))
+
+
+def _hits_of_labels(output: Any, target: Tensor) -> Tensor:
+    fits = isinstance(output, Tensor) and output.shape[:-1] == target.shape and output.shape[-1] > 1
+    if not fits or target.dtype.kind not in "iu":
+        raise ArgumentError(
+            "with a loss of your own, accuracy is of class labels",
+            where="metrics",
+            expected="labels (N,), whole numbers, and outputs (N, K) of which the largest is the class",
+            got=f"{target.dtype} targets {target.shape} and outputs {getattr(output, 'shape', type(output).__name__)}",
+            hint="use BCELoss or BCEWithLogitsLoss for labels of 0 and 1, or leave accuracy out",
+        )
+    return _hits_by_class(output, target)
 
 
 def spread(target: Any) -> float:
@@ -47,25 +61,42 @@ def _width(target: Tensor) -> float:
     return float(np.prod(target.shape[1:]))
 
 
+def _share(hits: float, rows: int, spread: float) -> float:
+    return hits / rows
+
+
+def _squares(output: Tensor, target: Tensor) -> Tensor:
+    return F.sum(F.square(output - target))
+
+
+def _r2(squares: float, rows: int, spread: float) -> float:
+    return 1.0 - squares / spread if spread > 0 else math.nan
+
+
+def _mean_squares(output: Tensor, target: Tensor) -> Tensor:
+    return _squares(output, target) / _width(target)
+
+
+def _root(squares: float, rows: int, spread: float) -> float:
+    return math.sqrt(squares / rows)
+
+
+def _mean_errors(output: Tensor, target: Tensor) -> Tensor:
+    return F.sum(abs(output - target)) / _width(target)
+
+
 def accuracy(loss: Module) -> Metric:
     """The share of rows whose class is hit: the largest output, or for one binary output the side of one half."""
+    hits: Callable[[Tensor, Tensor], Tensor] = _hits_by_class if classifies(loss) else _hits_of_labels
     if isinstance(loss, (BCELoss, BCEWithLogitsLoss)):
-        hits = _hits_above(0.5 if isinstance(loss, BCELoss) else 0.0)
-    else:
-        hits = _hits_by_class
-    return Metric("accuracy", hits, lambda hits, rows, spread: hits / rows)
+        hits = functools.partial(_hits_above, threshold=0.5 if isinstance(loss, BCELoss) else 0.0)
+    return Metric("accuracy", hits, _share)
 
 
 _OTHERS = {
-    "r2": Metric(
-        "r2",
-        lambda o, t: F.sum(F.square(o - t)),
-        lambda squares, rows, spread: 1.0 - squares / spread if spread > 0 else math.nan,
-    ),
-    "rmse": Metric(
-        "rmse", lambda o, t: F.sum(F.square(o - t)) / _width(t), lambda squares, rows, spread: math.sqrt(squares / rows)
-    ),
-    "mae": Metric("mae", lambda o, t: F.sum(abs(o - t)) / _width(t), lambda errors, rows, spread: errors / rows),
+    "r2": Metric("r2", _squares, _r2),
+    "rmse": Metric("rmse", _mean_squares, _root),
+    "mae": Metric("mae", _mean_errors, _share),
 }
 
 
@@ -74,10 +105,15 @@ def classifies(loss: Module) -> bool:
     return isinstance(loss, (CrossEntropyLoss, NLLLoss, BCELoss, BCEWithLogitsLoss))
 
 
+def regresses(loss: Module) -> bool:
+    """Whether a loss is that of a regression."""
+    return isinstance(loss, (MSELoss, L1Loss, HuberLoss))
+
+
 def _usual(loss: Module) -> tuple[str, ...]:
     if classifies(loss):
         return ("accuracy",)
-    return ("r2",) if isinstance(loss, Loss) else ()
+    return ("r2",) if regresses(loss) else ()
 
 
 def chosen(metrics: Sequence[str] | None, loss: Module) -> list[Metric]:
@@ -87,7 +123,7 @@ def chosen(metrics: Sequence[str] | None, loss: Module) -> list[Metric]:
         raise ArgumentError("a list of names is wanted", where="metrics", got=repr(names), hint=f"write ({names!r},)")
     for name in names:
         check_choice("metrics", name, ("accuracy", *_OTHERS))
-        if name == "accuracy" and not classifies(loss):
+        if name == "accuracy" and regresses(loss):
             raise ArgumentError(
                 "accuracy is for classifiers", where="metrics", got=type(loss).__name__, hint="use r2, rmse or mae"
             )

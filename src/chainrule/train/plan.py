@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from chainrule import backends, tree
 from chainrule.backends.loop import LoopProgram, Schedule
 from chainrule.graph.graph import Graph
 from chainrule.optim.plateau import Plateau
+from chainrule.passes import lift
+from chainrule.train import inference
 from chainrule.train.history import History
-from chainrule.train.step import Step
+from chainrule.train.step import Drawn, Step
 
 EPOCHS, ORDERS = 256, 2**18
 """Epochs in a call, and row numbers in their orders, at most."""
@@ -26,12 +26,16 @@ class Plan:
     """The phases of a training on a backend, and their program once there is one.
 
     Attributes:
-        key: all that the phases depend on.
+        key: what the phases depend on, as far as it is plain data or ours.
+        sketch: what the graphs were as traced, where a part is the user's own and only tracing can tell.
+        notes: what the user should know of them.
     """
 
     key: Any
     backend: str
     schedule: Schedule
+    sketch: Any = None
+    notes: Sequence[str] = ()
     _program: LoopProgram | None = None
 
     def program(self, history: History, state: Any, arrays: Sequence[Any]) -> LoopProgram:
@@ -57,6 +61,46 @@ class Plan:
         return list(graphs), list(runs)
 
 
+@dataclass
+class Plans:
+    """The last plan of a trainer on each backend."""
+
+    _kept: dict[str, Plan] = field(default_factory=dict)
+
+    def get(
+        self, backend: str, step: Step, device: str, arrays: Sequence[Any], batch: int, room: int, history: History
+    ) -> Plan:
+        """What to run; the last plan again where nothing that it depends on has changed.
+
+        Where all parts are ours, what they are tells whether that is so. Anything of the user's own is traced anew.
+
+        Args:
+            backend: where.
+            step: what a step is made of.
+            device: where on it.
+            arrays: the data; only shapes and dtypes matter.
+            batch: rows a step.
+            room: epochs a call.
+            history: where the time is written down.
+        """
+        key = device, batch, room, tuple((a.shape, a.dtype) for a in arrays), *step.settings, step.described
+        kept = self._kept.get(backend)
+        if kept is not None and kept.key != key:
+            kept = None
+        if kept is not None and step.described is not None:
+            return kept
+        began = time.perf_counter()
+        phases = drawn(step, arrays, batch)
+        own = [graph for phase in phases for graph in phase[:2] if graph is not None and step.described is None]
+        sketch = lift.sketch(own)
+        if kept is None or kept.sketch != sketch:
+            train, *evaluate = map(step.phase, phases)
+            kept = Plan(key, backend, Schedule(train, tuple(evaluate), room), sketch, step.notes)
+            self._kept[backend] = kept
+        history.trace_seconds += time.perf_counter() - began
+        return kept
+
+
 class Prepared(NamedTuple):
     """What runs a training.
 
@@ -77,15 +121,14 @@ class Prepared(NamedTuple):
     program: LoopProgram
 
 
-def scheduled(
-    step: Step, state: Any, arrays: Sequence[np.ndarray[Any, Any]], batch: int, block: int, room: int
-) -> Schedule:
-    """The phases: training on the first two arrays in batches, evaluating the other two, if any, in blocks."""
-    train = step.phase("training", state, arrays[0], arrays[1], batch, (0, 1))
-    held = []
+def drawn(step: Step, arrays: Sequence[Any], batch: int) -> list[Drawn]:
+    """The phases as traced: training on the first two arrays in batches, evaluating the others, if any, in blocks."""
+    state = step.state()
+    found = [step.drawn("training", state, arrays[0], arrays[1], batch, (0, 1))]
     if len(arrays) > 2:
-        held.append(step.phase("evaluation", state, arrays[2], arrays[3], min(block, len(arrays[2])), (2, 3)))
-    return Schedule(train, tuple(held), room)
+        block = min(inference.BLOCK, len(arrays[2]))
+        found.append(step.drawn("evaluation", state, arrays[2], arrays[3], block, (2, 3)))
+    return found
 
 
 def room_for(rows: int, one_by_one: bool) -> int:

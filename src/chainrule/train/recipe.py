@@ -1,11 +1,12 @@
 """Modules, losses, optimizers and the like as plain data, and back: what a run folder holds in place of pickles.
 
 A recipe is {"type": name, argument: value, …}: the arguments of the constructor, which chainrule's own classes keep as
-attributes of the same names.
+attributes of the same names. A description, `described`, is what else they compute by: what a program is kept by.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any
 
@@ -27,26 +28,86 @@ _NAMES = {kind: name for name, kind in _KNOWN.items()}
 
 
 def to_recipe(thing: Any) -> Any:
-    """The recipe of an object, or None where it has none (a model or module of the user's own)."""
+    """The recipe of an object, or None where it has none (a model or module of the user's own).
+
+    A layer that stands in a `Sequential` twice is written once, and named where it stands again; parameters that
+    several modules share are named under "tied".
+    """
+    recipe = _recipe(thing, "", {})
+    tied = _tied(thing) if isinstance(thing, nn.Module) and isinstance(recipe, dict) else {}
+    return recipe | {"tied": tied} if tied else recipe
+
+
+def _recipe(thing: Any, path: str, seen: dict[int, str]) -> Any:
     if thing is None or isinstance(thing, (bool, int, float, str)):
         return thing
     if isinstance(thing, (tuple, list)):
-        return [to_recipe(member) for member in thing]
+        return [_recipe(member, path, seen) for member in thing]
     name = _NAMES.get(type(thing))
     if name is None or isinstance(thing, nn.Lambda):
         return None
+    if id(thing) in seen:
+        return {"same_as": seen[id(thing)]}
     if isinstance(thing, nn.Sequential):
-        layers = [to_recipe(layer) for layer in thing.layers]
+        seen[id(thing)] = path
+        layers = [_recipe(layer, f"{path}.{i}" if path else str(i), seen) for i, layer in enumerate(thing.layers)]
         return None if None in layers else {"type": name, "layers": layers}
-    return {
-        "type": name,
-        **{key: to_recipe(_argument(thing, key)) for key in inspect.signature(type(thing)).parameters},
-    }
+    if isinstance(thing, nn.Module):
+        seen[id(thing)] = path
+    kind: Any = type(thing)
+    return {"type": name, **{key: _recipe(_argument(thing, key), path, seen) for key in _arguments(kind)}}
+
+
+@functools.cache
+def _arguments(kind: Any) -> tuple[str, ...]:
+    return tuple(inspect.signature(kind).parameters)
 
 
 def _argument(thing: Any, key: str) -> Any:
     value = getattr(thing, key)
     return value is not None if key == "bias" and isinstance(thing, nn.Linear) else value
+
+
+def _tied(model: nn.Module) -> dict[str, str]:
+    """The paths of parameters that are another module's too, and the first path of each."""
+    first: dict[int, str] = {}
+    tied = {}
+    for path, module in model.named_modules():
+        for attribute, value in vars(module).items():
+            if isinstance(value, nn.Parameter):
+                name = f"{path}.{attribute}" if path else attribute
+                if first.setdefault(id(value), name) != name:
+                    tied[name] = first[id(value)]
+    return tied
+
+
+class _OfOnesOwn(Exception):  # an answer, which leaves the recursion
+    """A part that is not plain data nor one of ours."""
+
+
+def described(*things: Any) -> Any:
+    """What our own parts compute, as something to compare; None where a part is the user's own.
+
+    Equal descriptions compute the same function of parameters, buffers and the learning rate. A part of the user's own
+    may do anything: what it computes, only tracing it can tell.
+    """
+    try:
+        return tuple(map(_described, things))
+    except _OfOnesOwn:
+        return None
+
+
+def _described(thing: Any) -> Any:
+    if thing is None or isinstance(thing, (bool, int, float, str)):
+        return type(thing), thing
+    if isinstance(thing, (nn.Parameter, nn.Buffer)):
+        return type(thing), thing.shape
+    if isinstance(thing, (tuple, list)):
+        return tuple(map(_described, thing))
+    if type(thing) not in _NAMES or isinstance(thing, nn.Lambda):
+        raise _OfOnesOwn
+    varying = "lr" if isinstance(thing, optim.Optimizer) else "training"
+    return type(thing), *((name, _described(value)) for name, value in vars(thing).items() if name != varying)
 
 
 def from_recipe(recipe: Any) -> Any:
@@ -55,17 +116,36 @@ def from_recipe(recipe: Any) -> Any:
     Raises:
         RunError: it names something unknown, or lacks an argument.
     """
+    made = _made(recipe, "", {})
+    if isinstance(recipe, dict) and "tied" in recipe:
+        modules = dict(made.named_modules())
+        parameters = {f"{path}.{name}": p for path, module in modules.items() for name, p in vars(module).items()}
+        try:
+            for path, first in recipe["tied"].items():
+                parent, _, name = path.rpartition(".")
+                setattr(modules[parent], name, parameters[first])
+        except (KeyError, AttributeError, TypeError) as error:
+            raise RunError("the recipe does not fit this version", where="tied", got=str(error)) from None
+    return made
+
+
+def _made(recipe: Any, path: str, known: dict[str, Any]) -> Any:
     if isinstance(recipe, list):
-        return tuple(from_recipe(member) for member in recipe)
+        return tuple(_made(member, path, known) for member in recipe)
     if not isinstance(recipe, dict):
         return recipe
-    arguments = {key: from_recipe(value) for key, value in recipe.items() if key != "type"}
     kind = _KNOWN.get(str(recipe.get("type")))
     try:
+        if "same_as" in recipe:
+            return known[recipe["same_as"]]
         if kind is not None and issubclass(kind, nn.Sequential):
-            return kind(*arguments["layers"])
+            layers = enumerate(recipe["layers"])
+            known[path] = kind(*(_made(layer, f"{path}.{i}" if path else str(i), known) for i, layer in layers))
+            return known[path]
         if kind is not None:
-            return kind(**arguments)
+            arguments = {key: _made(value, path, known) for key, value in recipe.items() if key not in ("type", "tied")}
+            known[path] = kind(**arguments)
+            return known[path]
     except (TypeError, KeyError, ValueError) as error:
         raise RunError("the recipe does not fit this version", where=str(recipe.get("type")), got=str(error)) from None
     raise RunError("an unknown part", where="config.json", got=repr(recipe.get("type")))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from chainrule import tree
 from chainrule.autodiff.reverse import adjoints, ones_seed
 from chainrule.backends.loop import Phase
-from chainrule.errors import ShapeError
+from chainrule.errors import ArgumentError, ShapeError
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph
 from chainrule.graph.mode import setting
@@ -28,6 +29,7 @@ from chainrule.passes.pack import Layout
 from chainrule.passes.precision import lowered
 from chainrule.train import checks
 from chainrule.train.metrics import Metric
+from chainrule.train.recipe import described
 
 State = dict[str, Any]
 Named = dict[str, Tensor]
@@ -35,9 +37,26 @@ SMALL = 4096
 """Elements of a gradient that is summed up in every step."""
 
 
+class Drawn(NamedTuple):
+    """The fields of a `Phase`, its graphs as they come from tracing."""
+
+    step: Graph | None
+    last: Graph | None
+    batch: int
+    rows: int
+    data: tuple[int, int]
+    states: int
+
+
 @dataclass
 class Step:
-    """Everything a training step is made of, and the graphs made of it."""
+    """Everything a training step is made of, and the graphs made of it.
+
+    Attributes:
+        layout: the parameters that are trained.
+        notes: what the user should know of the graphs that were traced.
+        drawn_at: the steps done ever, by which random numbers are drawn.
+    """
 
     model: Module
     loss: Module
@@ -50,26 +69,45 @@ class Step:
     dtype: np.dtype[Any]
     packed: bool = True
     products: str | None = None
+    drawn_at: int = 0
     layout: Layout = field(init=False)
+    notes: list[str] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        self.layout = Layout.of(self.model.tree_children())
+        self.layout = Layout.of({name: p for name, p in self.model.named_parameters() if p.requires_grad})
+
+    @functools.cached_property
+    def settings(self) -> tuple[Any, ...]:
+        """What graphs depend on besides the model, the loss and what updates them."""
+        shapes = tuple((name, x.shape, x.requires_grad) for name, x in self.named)
+        return self.seed, self.dtype, self.packed, self.products, tuple(m.name for m in self.metrics), shapes
+
+    @functools.cached_property
+    def described(self) -> Any:
+        """What a training step is, where it is made of our own parts alone; else None."""
+        return described(self.model, self.loss, self.optimizer, self.schedule, *self.penalties, self.clip)
+
+    @property
+    def trained(self) -> list[str]:
+        """The paths of the parameters that are trained: those that want a gradient."""
+        return [name for name, _ in self.layout.shapes]
 
     # ---- the state: a tree of arrays
 
     def state(self, optimizer: State | None = None, step: int = 0, start: int = 0, factor: float = 1.0) -> State:
-        """The state to begin with: the model's parameters, the optimizer's state (by path) or a fresh one, and counts.
+        """The state to begin with: the model's tensors, the optimizer's state (by path) or a fresh one, and counts.
 
         Arrays are the model's and the optimizer's own where they can be: not to be written to.
 
         Args:
-            optimizer: as `named_optimizer` gives it.
+            optimizer: as `carried_on` gives it.
             step: steps done ever, which dropout draws by.
             start: the step at which this training began, from which the schedule counts.
             factor: what a schedule that observes the losses makes of the rate so far.
         """
         named = {name: np.asarray(p.value, self.dtype) for name, p in self.model.named_parameters()}
-        parameters = np.concatenate([p.reshape(-1) for p in named.values()]) if self.packed else named
+        trained = {name: named.pop(name) for name in self.trained}
+        parameters = np.concatenate([p.reshape(-1) for p in trained.values()]) if self.packed else trained
         if optimizer is None:
             laid_out = self.optimizer.init(parameters)
         else:
@@ -79,8 +117,11 @@ class Step:
         observed = {"factor": np.asarray(factor, self.dtype)} if self._observes else {}
         return {
             "parameters": parameters,
+            "frozen": named,
             "buffers": {name: b.value for name, b in self.model.named_buffers()},
             "optimizer": tree.map(lambda x: x.value if isinstance(x, Tensor) else x, laid_out),
+            # A part of the state, so that one program serves every rate.
+            "lr": np.asarray(self.optimizer.lr, self.dtype),
             "step": np.asarray(step, np.int32),
             "start": np.asarray(start, np.int32),
             **observed,
@@ -97,11 +138,20 @@ class Step:
     @functools.cached_property
     def _by_path(self) -> frozenset[str]:
         """The entries of the optimizer's state that hold a tensor for each parameter."""
-        apart = self.optimizer.init(self.model.tree_children())
-        return frozenset(key for key, value in apart.items() if isinstance(value, dict))
+        return frozenset(key for key, value in self._apart.items() if isinstance(value, dict))
+
+    @functools.cached_property
+    def _apart(self) -> State:
+        """The optimizer's state before the first step, with its tensors by path."""
+        own = self.model.tree_children()
+        return self.optimizer.init({name: own[name] for name in self.trained})
+
+    def tensors(self, state: State) -> dict[str, Any]:
+        """All that the model holds, out of a state: trained, frozen and buffers, as arrays by path."""
+        return {**self.named_parameters(state["parameters"]), **state["frozen"], **state["buffers"]}
 
     def named_parameters(self, parameters: Any) -> dict[str, Any]:
-        """The parameters of a state as arrays by path."""
+        """The trained parameters of a state as arrays by path."""
         if not self.packed:
             return dict(parameters)
         return {name: t.numpy() for name, t in self.layout.unpack(parameters).items()}
@@ -109,6 +159,17 @@ class Step:
     def named_optimizer(self, optimizer: State) -> State:
         """The optimizer's state with its tensors by path."""
         return {k: self.named_parameters(value) if k in self._by_path else value for k, value in optimizer.items()}
+
+    def carried_on(self, optimizer: State) -> State | None:
+        """An optimizer's state by path with what is trained now alone; None where it is not of these parameters."""
+        known = {
+            key: {name: value[name] for name in self.trained if name in value} if key in self._by_path else value
+            for key, value in optimizer.items()
+        }
+        tracked = self.optimizer.tracked(self._apart) if self._proximal else self._apart
+        kept = {key: value for key, value in known.items() if key in tracked}
+        fits = _shapes(known) in map(_shapes, (self._apart, self.optimizer.tracked(self._apart)))
+        return kept if fits else None
 
     def _laid_out(self, optimizer: State) -> State:
         """An optimizer's state by path as this step lays it out."""
@@ -134,36 +195,60 @@ class Step:
     def traced(self, kind: str, state: State, X: Any, y: Any, rows: int) -> Graph:
         """The graph of a "training" or an "evaluation" as it comes from tracing."""
         step = self._train if kind == "training" else self._evaluate
-        with in_mode(training=kind == "training"):
-            return trace(step, _typed(state), _spec(X, "X"), _spec(y, "y"), placeholder((rows,), np.int32, "rows"))
+        with untouched(training=kind == "training"):
+            examples = _typed(state), spec(X, "X"), spec(y, "y"), placeholder((rows,), np.int32, "rows")
+            return self._closed(trace(step, *examples))
 
-    def prediction(self, X: Any) -> Graph:
-        """X → output, with the model in inference mode; the parameters are captured."""
-        with in_mode(training=False):
-            return self.finished(trace(self.model, _spec(X, "X")))
+    @functools.cached_property
+    def named(self) -> list[tuple[str, Tensor]]:
+        """The model's parameters and buffers by path."""
+        return [*self.model.named_parameters(), *self.model.named_buffers()]
+
+    def _closed(self, graph: Graph) -> Graph:
+        """The graph with variables that are not the model's as constants, at the values that they have now."""
+        strangers = [x for x in graph.captured if x.requires_grad]
+        if strangers:
+            note = (
+                f"{len(strangers)} tensors with requires_grad are not the model's (the loss's, say): they are used as "
+                "they are, not trained; to train them, make them attributes of the model"
+            )
+            self.notes = [note]
+        return graph.frozen()
 
     def finished(self, graph: Graph) -> Graph:
         """A traced graph as it runs: simplified, its products in the precision asked for, checked."""
         graph = graph.frozen().simplify()
         return (graph if self.products is None else lowered(graph, self.products)).verify()
 
-    def phase(self, kind: str, state: State, X: Any, y: Any, batch: int, data: tuple[int, int]) -> Phase:
-        """The phase that trains on ("training") or evaluates ("evaluation") all rows of X and y in batches."""
-        make = getattr(self, kind)
+    def drawn(self, kind: str, state: State, X: Any, y: Any, batch: int, data: tuple[int, int]) -> Drawn:
+        """The graphs, as traced, that train on ("training") or evaluate ("evaluation") all rows of X and y in batches.
+
+        Args:
+            kind: "training" or "evaluation".
+            state: as the program gets it; only shapes and dtypes matter.
+            X, y: the rows; only shapes and dtypes matter.
+            batch: rows a step.
+            data: which of the program's arrays X and y are.
+        """
         rows = len(X)
-        step = make(state, X, y, batch) if rows >= batch else None
+        step = self.traced(kind, state, X, y, batch) if rows >= batch else None
         try:
-            last = make(state, X, y, rows % batch) if rows % batch else None
+            last = self.traced(kind, state, X, y, rows % batch) if rows % batch else None
         except SmallBatchError as error:
             raise checks.last_batch_too_small(error, rows, batch) from None
-        return Phase(step, last, batch, rows, data, len(tree.flatten(state)[0]))
+        return Drawn(step, last, batch, rows, data, len(tree.flatten(state)[0]))
+
+    def phase(self, drawn: Drawn) -> Phase:
+        """What to run of graphs that were traced."""
+        step, last = (None if graph is None else self.finished(graph) for graph in drawn[:2])
+        return Phase(step, last, *drawn[2:])
 
     def _train(self, state: State, X: Tensor, y: Tensor, rows: Tensor) -> tuple[State, Tensor]:
-        parameters = self._by_name(state["parameters"])
+        parameters, frozen = self._by_name(state["parameters"]), state["frozen"]
 
         def forward(parameters: Named) -> Any:
             with keyed(self._key(state)):
-                return self._forward(parameters, state["buffers"], X, y, rows)
+                return self._forward({**parameters, **frozen}, state["buffers"], X, y, rows)
 
         output, target, value, buffers = forward(parameters)
         found = adjoints([value], [ones_seed(value)], list(parameters.values()))
@@ -180,7 +265,7 @@ class Step:
             "optimizer": optimizer,
             "step": state["step"] + np.int32(1),
         }
-        return state | new, self._record(value, output, target, _pulse(gradients.values()))
+        return state | new, self.record(value, output, target, _pulse(gradients.values()))
 
     def _key(self, state: State) -> Tensor:
         return F.stack([F.as_tensor(np.uint32(self.seed)), F.cast(state["step"], np.uint32)])
@@ -197,7 +282,7 @@ class Step:
         return output, target, cost_of(self.loss, output, target), after
 
     def _rate(self, state: State) -> Tensor:
-        rate = constant(self.optimizer.lr, self.dtype)
+        rate = F.as_tensor(state["lr"])
         if self.schedule is None:
             return rate
         if self._observes:
@@ -215,6 +300,17 @@ class Step:
         laid_out: Any = self.layout.pack(gradients) if self.packed else gradients
         rate = self._rate(state)
         moved, optimizer = self.optimizer.update(laid_out, state["optimizer"], state["parameters"], rate, **more)
+        for name, given, found in (
+            ("parameters", state["parameters"], moved),
+            ("state", state["optimizer"], optimizer),
+        ):
+            if _shapes(found) != _shapes(given):
+                raise ArgumentError(
+                    f"the {name} that it gives are not those that it was given",
+                    where=f"{type(self.optimizer).__name__}.update",
+                    expected=_listed(given),
+                    got=_listed(found),
+                )
         if self._proximal:
             rates = self._by_name(self.optimizer.rates(optimizer, moved, rate))
             named = self._by_name(moved)
@@ -224,14 +320,21 @@ class Step:
         return moved, optimizer
 
     def _evaluate(self, state: State, X: Tensor, y: Tensor, rows: Tensor) -> Tensor:
-        parameters = self._by_name(state["parameters"])
-        with keyed(self._key(state)):
-            output, target, value, _ = self._forward(parameters, state["buffers"], X, y, rows)
-        return self._record(value, output, target)
+        parameters = {**self._by_name(state["parameters"]), **state["frozen"]}
+        output, target, value, _ = self._forward(parameters, state["buffers"], X, y, rows)
+        return self.record(value, output, target)
 
-    def _record(self, value: Tensor, output: Tensor, target: Tensor, *more: Tensor) -> Tensor:
+    def record(self, value: Tensor, output: Tensor, target: Tensor, *more: Tensor) -> Tensor:
+        """The loss, the sums of the metrics, and what else is recorded, as a vector."""
         sums = [metric.sum(output, target) for metric in self.metrics]
         return F.stack([F.reshape(F.cast(number, self.dtype), ()) for number in (value, *sums, *more)])
+
+
+@contextlib.contextmanager
+def untouched(*, training: bool) -> Iterator[None]:
+    """Within this block models are traced in a mode, and tracing draws nothing from the generator that `seed` sets."""
+    with in_mode(training=training), keyed(constant(np.zeros(2, np.uint32))):
+        yield
 
 
 def output_of(
@@ -270,11 +373,20 @@ def _pulse(gradients: Iterable[Tensor]) -> Tensor:
     return functools.reduce(F.add, [F.sum(g) for g in small])
 
 
+def _shapes(nest: Any) -> dict[str, tuple[int, ...]]:
+    return dict(zip(tree.names(nest), map(np.shape, tree.flatten(nest)[0]), strict=True))
+
+
+def _listed(nest: Any) -> str:
+    return ", ".join(f"{name} {list(shape)}".strip() for name, shape in _shapes(nest).items()) or "nothing"
+
+
 def _typed(state: State) -> State:
     leaves, structure = tree.flatten(state)
     names = tree.names(state)
-    return tree.unflatten(structure, [_spec(leaf, name) for leaf, name in zip(leaves, names, strict=True)])
+    return tree.unflatten(structure, [spec(leaf, name) for leaf, name in zip(leaves, names, strict=True)])
 
 
-def _spec(array: Any, name: str) -> Tensor:
+def spec(array: Any, name: str) -> Tensor:
+    """A placeholder of the shape and dtype of an array."""
     return placeholder(array.shape, array.dtype, name)

@@ -10,33 +10,33 @@ from typing import Any
 import numpy as np
 
 from chainrule import backends, tree
-from chainrule.backends.estimate import choose, seconds
+from chainrule.backends.estimate import seconds
 from chainrule.data.standardize import Standardizer
 from chainrule.data.streams import Stream
 from chainrule.errors import ArgumentError, check_choice, check_number
 from chainrule.graph.graph import Graph
 from chainrule.nn.layers import Lambda
-from chainrule.nn.module import Module
+from chainrule.nn.module import Module, Parameter
 from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
+from chainrule.optim.plateau import Plateau
 from chainrule.optim.schedules import Schedule as LearningRate
 from chainrule.train import checkpoint as files
-from chainrule.train import checks, inference, machine, memory
+from chainrule.train import checks, machine, memory, prepare
 from chainrule.train.diagnose import not_finite_error
 from chainrule.train.feeds import streaming
 from chainrule.train.feeds.arrays import foreseen, in_memory
 from chainrule.train.feeds.feed import Feed
-from chainrule.train.fitting import Fitting, Keeper, observed
+from chainrule.train.fitting import Fitting, Keeper
 from chainrule.train.history import History
-from chainrule.train.inference import BLOCK
+from chainrule.train.inference import Inference
 from chainrule.train.loop import Loop, NotFinite, steps_a_call
 from chainrule.train.machine import Place
 from chainrule.train.memory import Estimate
 from chainrule.train.metrics import chosen
-from chainrule.train.plan import Plan, Prepared, room_for, scheduled
+from chainrule.train.plan import Plans
 from chainrule.train.progress import Bar, Silent
-from chainrule.train.recipe import to_recipe
-from chainrule.train.step import State, Step
+from chainrule.train.step import Step
 
 LARGE = 1_000_000
 """Parameters from which on it is worth some milliseconds to give freed memory back."""
@@ -67,6 +67,11 @@ class Trainer:
 
     Attributes:
         history: what the last `fit` saw, also where it ended in an error.
+        optimizer_state: what the optimizer keeps, its tensors by path; None before the first training. Where it is not
+            of the parameters that are trained now (one is trained that was frozen, or has been replaced) the optimizer
+            begins anew, and the history says so.
+        optimized: the parameters that the optimizer's state belongs to, by path.
+        plateau: what the schedule had made of the losses before the last `fit`, where it observes them.
 
     Raises:
         ArgumentError: an argument is not one of these, or the machine has no such device.
@@ -96,15 +101,15 @@ class Trainer:
         seed: int = 0,
         device: str = "auto",
     ) -> None:
-        self.loss = loss if isinstance(loss, Module) or not callable(loss) else Lambda(loss)
-        for name, value, kind in (
+        own = callable(loss) and not isinstance(loss, (Module, type))
+        self.loss: Module = Lambda(loss) if own else loss  # type: ignore[assignment]  # checked below
+        parts: tuple[tuple[str, Any, type], ...] = (
             ("model", model, Module), ("loss", self.loss, Module), ("optimizer", optimizer, Optimizer),
-            ("schedule", schedule, LearningRate), ("clip", clip, Clip),
-        ):  # fmt: skip
-            if not isinstance(value, kind) and not (value is None and name in ("schedule", "clip")):
-                raise ArgumentError(
-                    "not what is wanted here", where=name, expected=kind.__name__, got=type(value).__name__
-                )
+            ("schedule", schedule or LearningRate(), LearningRate), ("clip", clip or Clip(), Clip),
+        )  # fmt: skip
+        for name, value, kind in parts:
+            checks.part(name, value, kind)
+        checks.one_number(self.loss)
         checks.fit_together(optimizer, checks.penalties(penalty), clip)
         self.model, self.optimizer = model, optimizer
         self.schedule, self.clip = schedule, clip
@@ -126,12 +131,21 @@ class Trainer:
         self.standardizer: Standardizer | None = None
         self.steps = self.epochs = 0
         self.optimizer_state: Any = None
-        self._plans: dict[str, Plan] = {}
+        self.optimized: dict[str, Parameter] = {}
+        self.plateau = Plateau()
+        self.plans, self._inference = Plans(), Inference()
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the parameters, the inputs and the predictions."""
         return machine.PRECISIONS[self.precision].dtype
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: all but the programs, which are made anew."""
+        return {name: value for name, value in vars(self).items() if name not in ("plans", "_inference")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, plans=Plans(), _inference=Inference())
 
     # ---- training
 
@@ -149,7 +163,11 @@ class Trainer:
         checkpoint: str | os.PathLike[str] | None = None,
         resume: bool = False,
     ) -> History:
-        """Train on; a second call goes on from where the first one ended.
+        """Train on; a second call goes on from where the first one ended: optimizer, schedule and counts go on.
+
+        What has been changed in between counts: weights, the learning rate, attributes of modules, what a function of
+        yours closes over. A schedule whose length is left out begins anew (see `chainrule.optim.schedules`).
+        Parameters whose `requires_grad` is False stay as they are; buffers (running statistics) move all the same.
 
         Args:
             X: (N, …) numbers, no NaN; or a `chainrule.data.stream`, which brings its own targets, for data larger than
@@ -164,7 +182,9 @@ class Trainer:
             shuffle: the order of the rows is drawn anew each "epoch", "once", or "never".
             early_stopping: stop after so many epochs without a better val_loss, and keep the best parameters.
             progress: whether to show a bar on standard error.
-            callbacks: called with this trainer after each epoch; one that returns True stops the training.
+            callbacks: functions that are called with this trainer after each epoch; one that returns True stops the
+                training ("callback" in `history.stopped`). What they change counts from the next epoch on: weights, the
+                learning rate, `requires_grad`, attributes; all but weights and rate may take a new program.
             checkpoint: a folder to keep the whole state in, about every ten seconds and at the end, within epochs too.
                 Where it cannot be written the training goes on, with a warning and a note in the history.
             resume: go on from the checkpoint, bit for bit as if the training had never been broken off.
@@ -175,29 +195,32 @@ class Trainer:
         Raises:
             DataError: the arrays hold NaN, differ in length, or labels are not 0…K−1.
             ShapeError: shapes do not fit, naming the layer.
-            ArgumentError: an argument is outside its range, or differs from the checkpoint's, or the machine does not
-                have the precision.
+            ArgumentError: an argument is outside its range, or differs from the checkpoint's, every parameter is
+                frozen, or the machine does not have the precision.
             RunError: there is no checkpoint to resume from, or the folder for it holds another program's files.
             NotFiniteError: the loss became NaN or infinite; names the step, the layer and the operation. The model
                 keeps the last finite parameters.
         """
         checks.arguments(epochs, batch_size, shuffle, early_stopping, validation)
+        checks.something_to_train(self.model)
         if resume and checkpoint is None:
             raise ArgumentError("nothing to resume from", where="resume", hint="give checkpoint=, the folder")
+        self.plateau = prepare.observed(self.schedule, self.history, self.plateau)
         self.history = History()
         began = time.perf_counter()
         feed = self._feed(X, y, validation)
         size = checks.batch_size(batch_size, feed.rows, self.optimizer, self.history.notes)
-        fitting = Fitting(epochs, size, shuffle, early_stopping, tuple(callbacks), checkpoint)
+        fitting = Fitting(epochs, size, shuffle, early_stopping, checks.called_after_epochs(callbacks), checkpoint)
         feed.divide(size)
         self.history.notes += feed.notes
         if checkpoint is not None:
             files.check_place(checkpoint)
-        position = files.Position(layout=fitting.layout(feed.rows, self.seed) | feed.layout)
+        layout = {} if checkpoint is None else fitting.layout(feed.rows, self.seed) | feed.layout
+        position = files.Position(layout=layout)
         if resume and checkpoint is not None:
             position = files.restore_training(checkpoint, self, epochs, position.layout)
         try:
-            with self._place.entered():
+            with self.place.entered():
                 self._run(feed, fitting, position, progress)
         finally:
             feed.close()
@@ -215,7 +238,7 @@ class Trainer:
 
     def labels_fit(self, X: np.ndarray[Any, Any], labels: dict[str, np.ndarray[Any, Any]]) -> None:
         """Refuse rows that the model does not take, and labels that are not among a classifier's outputs."""
-        output = self.step("numpy").prediction(X[:1]).outputs[0]
+        output = self._inference.output(self.step("numpy"), self.place, X)
         if checks.takes_labels(self.loss):
             for name, y in labels.items():
                 checks.labels_fit(y, output.shape[-1], name)
@@ -223,10 +246,10 @@ class Trainer:
     def step(self, backend: str, schedule: LearningRate | None = None) -> Step:
         """What a training step on a backend is made of."""
         # One packed vector spares the interpreter most of its calls; XLA fuses the update of each tensor as it is.
-        packed = backend == "numpy"
+        packed = backend == "numpy" and self.optimizer.elementwise
         return Step(
             self.model, self.loss, self.optimizer, schedule, checks.penalties(self.penalty), self.clip, self.metrics,
-            self.seed, self.dtype, packed, machine.PRECISIONS[self.precision].products,
+            self.seed, self.dtype, packed, machine.PRECISIONS[self.precision].products, self.steps,
         )  # fmt: skip
 
     def estimate(
@@ -249,49 +272,41 @@ class Trainer:
             ShapeError, ArgumentError: as `fit`.
         """
         checks.arguments(epochs, batch_size, "epoch", early_stopping, validation)
+        checks.something_to_train(self.model)
         standardizer = self.standardizer
         feed = self._feed(X, y, validation) if isinstance(X, Stream) else foreseen(self, X, y, validation)
         try:
             size = checks.batch_size(batch_size, feed.rows, self.optimizer)
-            fitting = Fitting(epochs, size, "epoch", early_stopping, tuple(callbacks), checkpoint)
+            fitting = Fitting(epochs, size, "epoch", early_stopping, checks.called_after_epochs(callbacks), checkpoint)
             feed.divide(size)
-            with self._place.entered():
-                prepared, state = self._prepared(feed, fitting, History(), self.steps)
-                return memory.stated(prepared, state, feed, fitting, self.optimizer_state)
+            with self.place.entered():
+                found, state = prepare.prepared(self, feed, fitting, History(), self.steps)
+                return memory.stated(found, state, feed, fitting, self.optimizer_state)
         finally:
             feed.close()
             self.standardizer = standardizer
-
-    def _prepared(self, feed: Feed, fitting: Fitting, history: History, start: int) -> tuple[Prepared, State]:
-        """What runs a training that began at the step `start`, and the state to begin with."""
-        rate = None if self.schedule is None else self.schedule.bind(fitting.epochs * feed.steps, feed.steps)
-        name = self._choose(feed, fitting, rate, history)
-        machine.check_precision(self.precision, name)
-        step, seen = self.step(name, rate), observed(rate, history)
-        state = step.state(self.optimizer_state, self.steps, start, seen.factor)
-        plan = self._plan(name, step, state, feed, fitting, history)
-        program = plan.program(history, state, feed.arrays)
-        return Prepared(name, backends.get(name), step, seen, plan, program), state
 
     def _run(self, feed: Feed, fitting: Fitting, position: files.Position, progress: bool) -> None:
         history = self.history
         first = history.epochs
         begun = self.epochs - first
         start = self.steps - first * feed.steps - len(position.records)
-        prepared, state = self._prepared(feed, fitting, history, start)
+        prepared, state = prepare.prepared(self, feed, fitting, history, start)
         name, backend, step, seen, plan, program = prepared
         estimate = memory.stated(prepared, state, feed, fitting, self.optimizer_state)
         memory.check(estimate, feed.room(backend).there, backend.device_memory())
         history.backend, history.memory = name, estimate.peak
         leaves, structure = tree.flatten(state)
-        keeper = Keeper(fitting, self, step, structure, begun, start, position, seen)
+        offset = prepare.schedule_offset(self, feed.steps)
+        keeper = Keeper(fitting, self, step, plan, structure, begun, start, offset, position, seen)
+        history.notes += [note for note in (*plan.notes, *keeper.notes(feed.steps)) if note not in history.notes]
         # From here on the state lives where the program runs; large networks must not have it twice.
         del state
         self.optimizer_state = None
         feed.begin(fitting, self.seed, begun, backend)
         loop = Loop(
             program, backend, plan.schedule, backend.put(leaves), feed,
-            self.metrics, keeper.rate, history, Bar(fitting.epochs, feed.notes) if progress else Silent(),
+            self.metrics, keeper.rate, history, Bar(fitting.epochs, history.notes) if progress else Silent(),
             keeper.at_epoch_end if keeper.watches else None, keeper.checkpoint_if_due,
             steps_a_call(seconds(plan.schedule.train.graph, name)), [position.records] * bool(len(position.records)),
             summed=self.summed,
@@ -300,41 +315,20 @@ class Trainer:
             if not keeper.has_ended():
                 loop.run(first, fitting.epochs)
         except NotFinite as stop:
-            raise not_finite_error(stop, loop, step, feed.steps) from None
+            raise not_finite_error(stop, loop, keeper.step, feed.steps) from None
         finally:
             loop.progress.close()
             keeper.finish(loop)
 
     @property
-    def _place(self) -> Place:
+    def place(self) -> Place:
+        """Where its graphs run, as far as its settings say."""
         return Place(self.backend, self.device, self.precision)
 
     @property
     def summed(self) -> bool:
         """Whether the loss of a batch is the sum over its rows."""
         return getattr(self.loss, "reduction", "mean") == "sum"
-
-    def _choose(self, feed: Feed, fitting: Fitting, rate: LearningRate | None, history: History) -> str:
-        if self._place.settled:
-            return self._place.settled
-        step = self.step("numpy", rate)
-        epochs = fitting.epochs * max(1, round(feed.rows / len(feed.arrays[0])))
-        return choose(*self._plan("numpy", step, step.state(), feed, fitting, history).runs(epochs))
-
-    def _plan(self, backend: str, step: Step, state: State, feed: Feed, fitting: Fitting, history: History) -> Plan:
-        """What to run on a backend; the last plan again where nothing that it depends on has changed."""
-        arrays = feed.arrays
-        room = room_for(len(arrays[0]), len(arrays[0]) < feed.rows or fitting.watches(step.schedule))
-        key = (
-            self.device, fitting.batch_size, room, tuple((a.shape, a.dtype) for a in arrays), repr(step.schedule),
-            *(repr((to_recipe(getattr(self, name)), getattr(self, name))) for name in files.PARTS),
-        )  # fmt: skip
-        if backend not in self._plans or self._plans[backend].key != key:
-            began = time.perf_counter()
-            schedule = scheduled(step, state, arrays, fitting.batch_size, BLOCK, room)
-            self._plans[backend] = Plan(key, backend, schedule)
-            history.trace_seconds += time.perf_counter() - began
-        return self._plans[backend]
 
     def step_graph(self, X: Any, y: Any, batch_size: int = 32) -> Graph:
         """The training step as one graph: (state…, X, y, rows) → (state…, record). What is printed is what runs."""
@@ -343,20 +337,29 @@ class Trainer:
 
     # ---- using the model
 
-    def predict(self, X: Any) -> np.ndarray[Any, Any]:
+    def predict(self, X: Any) -> Any:
         """The model's outputs in inference mode for every row of X: (N, …) in the trainer's precision.
+
+        Where the model gives a tuple, a list or a dict, so does this, of arrays. Any number of rows is given to the
+        model in pieces; one that mixes rows, as x − x.mean(0) does, gets them all at once.
 
         Raises:
             ShapeError: X has other columns than the model takes.
+            DataError: X is not an array of finite numbers.
         """
-        return inference.outputs(self.step("numpy"), self._place, self._standardized(checks.features(X, self.dtype)))
+        X = self._standardized(checks.features(X, self.dtype))
+        return self._inference.outputs(self.step("numpy"), self.place, X)
 
     def evaluate(self, X: Any, y: Any) -> dict[str, float]:
-        """The loss and the metrics on (X, y), in inference mode: {"loss": …, "accuracy": …}."""
+        """The loss and the metrics on (X, y), in inference mode: {"loss": …, "accuracy": …}.
+
+        Raises:
+            ShapeError, DataError: as `fit`.
+        """
         X, y = self._standardized(checks.features(X, self.dtype)), checks.targets(y, self.loss, self.dtype)
         checks.equal_lengths(X, y)
         self.labels_fit(X, {"y": y})
-        return inference.scores(self.step("numpy"), self._place, X, y, self.summed)
+        return self._inference.scores(self.step("numpy"), self.place, X, y, self.summed)
 
     def _standardized(self, X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return X if self.standardizer is None else self.standardizer(X)

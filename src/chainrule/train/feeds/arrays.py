@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.data.rows import refuse_masked
 from chainrule.data.standardize import Standardizer
 from chainrule.errors import ArgumentError
 from chainrule.train import checks, memory
+from chainrule.train.arrays import numbers, refuse_several
 from chainrule.train.feeds.feed import InMemory, hollow
+from chainrule.train.inference import forward
 
 if TYPE_CHECKING:
     from chainrule.train.trainer import Trainer
@@ -25,11 +26,11 @@ def in_memory(trainer: Trainer, X: Any, y: Any, validation: Any) -> InMemory:
         DataError: the arrays hold NaN, differ in length, or labels are not 0…K−1.
         ResourceError: memory is short.
     """
+    refuse_several(X, y)
+    X = numbers(X, "X")
     if y is None:
         raise ArgumentError("no targets", where="y", hint="only a chainrule.data.stream has its own")
-    for values, name in ((X, "X"), (y, "y")):
-        refuse_masked(values, name)
-    X, y, dtype = np.asarray(X), np.asarray(y), trainer.dtype
+    y, dtype = numbers(y, "y"), trainer.dtype
     memory.check_rows(_making(trainer, X, validation))
     given = [X, y]
     arrays = [checks.features(X, dtype), checks.targets(y, trainer.loss, dtype)]
@@ -55,11 +56,12 @@ def foreseen(trainer: Trainer, X: Any, y: Any, validation: Any) -> InMemory:
 
     Where y is None it is taken to be what the loss takes: a label a row, or numbers in the shape of the output.
     """
-    X, dtype = np.asarray(X), trainer.dtype
-    y = _like_output(trainer, X) if y is None else np.asarray(y)
+    refuse_several(X, y)
+    X, dtype = numbers(X, "X"), trainer.dtype
+    y = _like_output(trainer, X) if y is None else numbers(y, "y")
     given = [X, y]
     if _is_pair(validation):
-        given += map(np.asarray, validation)
+        given += [numbers(x, "validation") for x in validation]
     dtypes = [dtype, checks.target_dtype(y, trainer.loss, dtype)] * (len(given) // 2)
     arrays = [np.asarray(a, d) if a.dtype == d else hollow(a.shape, d) for a, d in zip(given, dtypes, strict=True)]
     making = _making(trainer, X, validation)
@@ -100,5 +102,5 @@ def _is_pair(validation: Any) -> bool:
 def _like_output(trainer: Trainer, X: Array) -> Array:
     if checks.takes_labels(trainer.loss):
         return hollow((len(X),), np.dtype(np.int32))
-    output = trainer.step("numpy").prediction(hollow((1, *X.shape[1:]), trainer.dtype)).outputs[0]
+    output = forward(trainer.step("numpy"), (1, *X.shape[1:])).outputs[0]
     return hollow((len(X), *output.shape[1:]), trainer.dtype)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import zlib
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -152,8 +153,10 @@ class StreamFeed:
 
     @property
     def layout(self) -> dict[str, Any]:
-        """The size of the chunks; what fits into one is in the order of rows in memory."""
-        return {"chunk_rows": self._part_rows if self.parts > 1 else "all rows"}
+        """The size of the chunks (what fits into one is in the order of rows in memory), and what tells the rows."""
+        known = [self.sample, self.target, np.float64(self.spread), *self.labels.values(), *self._held]
+        checksum = functools.reduce(lambda found, array: zlib.crc32(array.tobytes(), found), known, 0)
+        return {"chunk_rows": self._part_rows if self.parts > 1 else "all rows", "rows": f"checksum {checksum:08x}"}
 
     def close(self) -> None:
         """Wait for the reader, and let go of the chunks."""

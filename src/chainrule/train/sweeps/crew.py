@@ -166,7 +166,7 @@ class Sweeping:
             begun, member = job.begun[config], self.members[config][split]
             structure = tree.flatten({key: begun.state[key] for key in KEPT})[1]
             kept = tree.unflatten(structure, [np.array(leaf[i]) for leaf in results.kept])
-            member.weights = {**begun.step.named_parameters(kept["parameters"]), **kept["buffers"]}
+            member.weights = begun.step.tensors(kept)
             self._write(member, begun, job.squad.family.shape.steps, results.records[i], results.judged[i])
 
     def _write(self, member: Member, begun: _Begun, steps: int, records: Array, judged: Array) -> None:

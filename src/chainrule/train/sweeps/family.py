@@ -16,7 +16,7 @@ from chainrule.train.step import Step
 from chainrule.train.sweeps.plan import Plan, Shape, Way
 
 Array = np.ndarray[Any, Any]
-KEPT = ("parameters", "buffers")
+KEPT = ("parameters", "frozen", "buffers")
 """The parts of a state that make up a member's result; they come first in it."""
 
 

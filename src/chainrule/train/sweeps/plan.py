@@ -14,8 +14,7 @@ from chainrule.graph.graph import Graph
 from chainrule.graph.random import shuffled
 from chainrule.nn.normalization import SmallBatchError
 from chainrule.optim.base import Optimizer
-from chainrule.train import checks
-from chainrule.train.inference import BLOCK
+from chainrule.train import checks, inference
 from chainrule.train.step import Step
 from chainrule.train.trainer import Trainer
 
@@ -122,7 +121,7 @@ class Shape(NamedTuple):
 
     def batches(self, kind: str) -> tuple[int, int]:
         """The rows, and the rows of a full batch, of a "training" or an "evaluation"."""
-        return (self.trained, self.batch) if kind == "training" else (self.held, min(BLOCK, self.held))
+        return (self.trained, self.batch) if kind == "training" else (self.held, min(inference.BLOCK, self.held))
 
     def ways(self) -> list[Way]:
         """Its graphs: training and evaluation, each of a full batch and of the smaller last one."""

@@ -166,6 +166,7 @@ class Sweep:
         first, optimizers = self.trainer(self.configs[0]), []
         for config in self.configs:
             trainer = self.trainer(config)
+            checks.something_to_train(trainer.model)
             if trainer.schedule is not None and trainer.schedule.observes:
                 raise ArgumentError(
                     f"{type(trainer.schedule).__name__} watches the losses from outside of the program, which trains "

@@ -1,0 +1,89 @@
+"""What users hand over as rows and targets → arrays of numbers, or an error that says what to hand over instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from chainrule.data.rows import refuse_masked
+from chainrule.errors import ArgumentError, DataError
+
+Array = np.ndarray[Any, Any]
+REAL = (bool, int, float, np.bool_, np.integer, np.floating)
+
+
+def numbers(values: Any, name: str) -> Array:
+    """Values as an array of real numbers, without a copy where they are one: a NumPy array, lists, a data frame.
+
+    Raises:
+        DataError: they are not numbers, or some are missing or masked.
+        ArgumentError: they are an iterable of batches.
+    """
+    refuse_masked(values, name)
+    if not isinstance(values, (list, tuple)) and isinstance(values, Iterable) and not _is_array(values):
+        raise _batches(name, f"a {type(values).__name__}")
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise DataError("rows of different lengths", where=name, expected="an array of numbers") from None
+    if array.dtype == object:
+        array = _converted(array, name, list(getattr(values, "columns", ())))
+    if array.dtype.kind not in "biuf":
+        hint = "labels of text: np.unique(y, return_inverse=True)[1]" if array.ndim == 1 else None
+        raise DataError(
+            "not numbers", where=name, expected="an array of numbers", got=f"dtype {array.dtype}", hint=hint
+        )
+    return array
+
+
+def refuse_several(X: Any, y: Any) -> None:
+    """Refuse a list of batches or of inputs in place of one array of rows.
+
+    Raises:
+        ArgumentError: saying what to do.
+    """
+    if isinstance(X, dict):
+        raise _inputs(f"a dict of {len(X)}")
+    if not isinstance(X, (list, tuple)) or not X:
+        return
+    if all(isinstance(pair, (list, tuple)) and len(pair) == 2 and all(map(_is_array, pair)) for pair in X):
+        raise _batches("X", f"a list of {len(X)} pairs")
+    if y is not None and all(map(_is_array, X)) and len(X) != len(y) and all(len(x) == len(y) for x in X):
+        raise _inputs(f"a list of {len(X)} arrays")
+
+
+def _is_array(values: Any) -> bool:
+    return hasattr(values, "__array__") or hasattr(values, "__array_interface__") or hasattr(values, "__dlpack__")
+
+
+def _batches(name: str, got: str) -> ArgumentError:
+    hint = "put the batches together (np.concatenate), or use chainrule.data.stream for rows larger than memory"
+    return ArgumentError("batches are not taken, but all rows, of which fit makes them", where=name, got=got, hint=hint)
+
+
+def _inputs(got: str) -> ArgumentError:
+    hint = "put their columns side by side (np.concatenate(…, axis=1)) and take them apart in the model's forward"
+    return ArgumentError("several inputs are not taken, but one array", where="X", got=got, hint=hint)
+
+
+def _converted(array: Array, name: str, columns: list[Any]) -> Array:
+    """An array of Python objects as one of numbers, as data frames of several or of nullable types give it."""
+    kinds = set(map(type, array.flat))
+    if not all(issubclass(kind, REAL) for kind in kinds):
+        place = next(place for place in np.ndindex(array.shape) if not isinstance(array[place], REAL))
+        column = columns[place[1]] if len(place) > 1 and place[1] < len(columns) else None
+        where = name if column is None else f"{name}, column {column!r}"
+        value = array[place]
+        if value is None or type(value).__name__ in ("NAType", "NaTType"):
+            raise DataError(
+                "a value is missing", where=where, got=f"row {place[0]}", hint="fill or leave out such rows"
+            )
+        hint = "chainrule.data.Preprocessor turns columns of a table into numbers"
+        raise DataError("not numbers", where=where, got=f"{value!r} in row {place[0]}", hint=hint)
+    whole = all(issubclass(kind, (bool, int, np.bool_, np.integer)) for kind in kinds)
+    try:
+        return array.astype(np.int64 if whole else np.float64)
+    except OverflowError:
+        raise DataError("too large for int64", where=name) from None
