@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.backends.numpy import compile_graph as interpreted
 from chainrule.backends.xla.devices import device, device_memory, device_name, find_device, lacking, running_on
 from chainrule.backends.xla.fleet import compile_fleet
 from chainrule.backends.xla.kept import keeping
 from chainrule.backends.xla.loops import compile_schedule
-from chainrule.backends.xla.lower import function
+from chainrule.backends.xla.lower import checked
 from chainrule.graph.graph import Graph
 
 __all__ = [
@@ -36,14 +37,18 @@ def compile_graph(graph: Graph) -> Program:
     """A function from the arrays of `graph.arrays` to the arrays of its outputs, compiled at its first call."""
     import jax
 
-    program = jax.jit(function(graph))
+    program = jax.jit(checked(graph))
     compiled = False
 
     def run(values: Sequence[Any]) -> list[Any]:
         nonlocal compiled
         with jax.enable_x64(True), contextlib.nullcontext() if compiled else keeping():
             compiled = True
-            return [np.asarray(y) for y in program(list(values))]
+            outputs, fine = program(list(values))
+            if not fine:
+                # Compiled code cannot raise. The interpreter comes to the same place, and says what is wrong there.
+                interpreted(graph)(values)
+            return [np.asarray(y) for y in outputs]
 
     return run
 
