@@ -67,6 +67,10 @@ class ResourceError(ChainruleError, MemoryError):
     """More memory was asked for than there is."""
 
 
+class OutOfRangeError(ChainruleError, IndexError):
+    """An index or a label that reaches outside what there is."""
+
+
 class TraceError(ChainruleError, TypeError):
     """Something that needs a value was asked of a placeholder, or a tensor was written in place."""
 

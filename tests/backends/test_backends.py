@@ -12,6 +12,7 @@ import recipes
 from chainrule import backends
 from chainrule.backends import estimate
 from chainrule.errors import ArgumentError
+from chainrule.graph.elementwise import within
 from chainrule.graph.graph import LEAVES
 from chainrule.graph.indexing import put_add
 from chainrule.graph.tensor import apply
@@ -58,7 +59,13 @@ EVERY = [
     lambda x: x.sum(1, keepdims=True),
     lambda x: (x > 0).sum(),
     lambda x: x.max(0),
+    lambda x: x.min(0),
     lambda x: x.argmax(1),
+    lambda x: x.argmin(1),
+    *(lambda x, f=f: f(x.astype("int32"), 5) for f in (cr.bitwise_and, cr.bitwise_or, cr.bitwise_xor)),
+    lambda x: ~x.astype("int32"),
+    lambda x: cr.power(x.astype("int32"), (x > 0).astype("int32")),
+    lambda x: apply("in_range", within(x.astype("int32"), -1000, 1000, "whole number"), dtype="float64"),
     lambda x: x.cumsum(1),
     lambda x: x @ x.T,
     lambda x: cr.linear(x, x),

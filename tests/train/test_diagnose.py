@@ -7,7 +7,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn, optim
-from chainrule.errors import NotFiniteError
+from chainrule.errors import DataError, NotFiniteError, OutOfRangeError
 from chainrule.train.loop import Loop
 from small import QUIET, ROWS, network, parameters, table
 
@@ -123,3 +123,22 @@ def test_an_update_that_overflows_names_the_parameter_that_it_lost(backend: str)
     message = failure(trainer, X, 1e3 * X[:, :1], epochs=2, batch_size=16)
     assert message.startswith("step 2: ")
     assert "by the update of the step before: 0.weight" in message
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_label_outside_the_classes_of_a_loss_of_ones_own_stops_the_training_and_is_named(backend: str) -> None:
+    X, y = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32), np.arange(64) % 3
+    y[40] = 10
+    entropy = nn.CrossEntropyLoss()
+    for loss in (lambda o, t: entropy(o, t), lambda o, t: -(cr.one_hot(t, 3) * cr.log_softmax(o)).sum()):
+        trainer = cr.Trainer(network(), loss, optim.SGD(0.01), backend=backend)
+        with pytest.raises(OutOfRangeError, match=r"epoch 1, step 3 of 4, label: .* 0…2, got 10 in row 8 of the batch"):
+            trainer.fit(X, y, batch_size=16, shuffle="never", epochs=2, **QUIET)
+        assert np.isfinite(parameters(trainer)).all()
+
+
+def test_rows_to_ignore_are_refused_by_a_training_which_counts_every_row() -> None:
+    X, y = table()
+    y = np.where(np.arange(len(y)) == 3, -100, y)
+    with pytest.raises(DataError, match="leave out the rows to ignore"):
+        cr.Trainer(network(), nn.CrossEntropyLoss(), optim.SGD(0.01)).fit(X, y, **QUIET)

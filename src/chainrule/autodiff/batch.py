@@ -185,7 +185,12 @@ def _project(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Te
     return part if xs[0].op == "call" or node.attrs["part"] < xs[0].attrs["carries"] else F.swapaxes(part, 0, 1)
 
 
+def _in_range(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
+    return _repeat(apply("in_range", *xs, **node.attrs), size)
+
+
 _SOME: dict[str, SomeRow] = {
+    "in_range": _in_range,
     "getitem": _getitem,
     "put_add": _put_add,
     "linear": _linear,
@@ -205,6 +210,6 @@ _ALL: dict[str, Row] = {
         ("random_uniform", "random_normal", "random_permutation"),
         lambda node, xs, size: apply(node.op, *xs, **node.attrs),
     ),
-    **dict.fromkeys(("flip", "concatenate", "sum", "max", "argmax", "cumsum", "softmax", "log_softmax"), _axes_up),
-    **dict.fromkeys(("std", "standardize", "batch_norm"), _axes_up),
+    **dict.fromkeys(("flip", "concatenate", "sum", "max", "min", "argmax", "argmin", "cumsum"), _axes_up),
+    **dict.fromkeys(("softmax", "log_softmax", "std", "standardize", "batch_norm"), _axes_up),
 }

@@ -9,6 +9,7 @@ import math
 
 from chainrule.autodiff.rules import rule
 from chainrule.graph import functions as F
+from chainrule.graph.fused import hits
 from chainrule.graph.tensor import Tensor, apply
 
 # ---- activations
@@ -78,11 +79,12 @@ def _log_softmax(g: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
 def _cross_entropy(g: Tensor, c: Tensor, x: Tensor, labels: Tensor) -> Tensor:
     # C = Σₖ qₖ(ln Σⱼ eˣʲ − xₖ) with Σ qₖ = 1 gives ∂C/∂x = softmax(x) − q; q is one-hot, smoothed by ε towards 1/K.
-    smoothing = c.attrs["label_smoothing"]
-    target = F.one_hot(labels, x.shape[-1], x.dtype)
+    smoothing, ignored = c.attrs["label_smoothing"], c.attrs.get("ignore_index")
+    target = F.cast(hits(labels, x.shape[-1]), x.dtype)
     if smoothing:
         target = target * (1.0 - smoothing) + smoothing / x.shape[-1]
-    return F.expand_dims(g, -1) * (F.softmax(x) - target)
+    slope = F.expand_dims(g, -1) * (F.softmax(x) - target)
+    return slope if ignored is None else F.where(F.expand_dims(F.equal(labels, ignored), -1), 0.0, slope)
 
 
 def _held_log(p: Tensor) -> Tensor:

@@ -188,10 +188,10 @@ def _spread(y: Tensor, like: Tensor, node: Tensor) -> Tensor:
     return F.broadcast_to(F.reshape(y, kept), like.shape)
 
 
-def _max(g: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    largest = F.cast(F.equal(x, _spread(y, x, y)), x.dtype)
-    count = _spread(F.sum(largest, y.attrs["axes"], keepdims=y.attrs["keepdims"]), x, y)
-    return _spread(g, x, y) * largest / count
+def _extreme(g: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    chosen = F.cast(F.equal(x, _spread(y, x, y)), x.dtype)
+    count = _spread(F.sum(chosen, y.attrs["axes"], keepdims=y.attrs["keepdims"]), x, y)
+    return _spread(g, x, y) * chosen / count
 
 
 def _cumsum(g: Tensor, y: Tensor, x: Tensor) -> Tensor:
@@ -201,7 +201,8 @@ def _cumsum(g: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
 rule("sum", "x̄ = g stretched over the summed axes", lambda g, y, x: _spread(g, x, y))
 # Equal largest elements share the gradient equally, which keeps the rule symmetric in its operands.
-rule("max", "x̄ = g·[x = y]/number of largest", _max)
+rule("max", "x̄ = g·[x = y]/number of largest", _extreme)
+rule("min", "x̄ = g·[x = y]/number of smallest", _extreme)
 rule("cumsum", "x̄ᵢ = gᵢ + gᵢ₊₁ + …", _cumsum)
 
 # ---- products
@@ -226,6 +227,13 @@ for _name, _reason in {
     "sign": "piecewise constant",
     "floor": "piecewise constant",
     "argmax": "an index is piecewise constant",
+    "argmin": "an index is piecewise constant",
+    "within": "whole numbers",
+    "in_range": "piecewise constant",
+    "bitwise_and": "whole numbers",
+    "bitwise_or": "whole numbers",
+    "bitwise_xor": "whole numbers",
+    "bitwise_not": "whole numbers",
     "isfinite": "a condition",
     "logical_not": "a condition",
     "logical_and": "a condition",

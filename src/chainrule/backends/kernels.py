@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from chainrule.graph.ops import fill
+from chainrule.graph.ops import fill, sum_dtype
 
 Kernel = Callable[..., Any]
 Row = Callable[[Any, dict[str, Any]], Kernel]
@@ -28,6 +28,7 @@ _same_name(
     "negative", "exp", "expm1", "log", "log1p", "sqrt", "square", "sin", "cos", "tanh", "absolute", "sign", "floor"
 )
 _same_name("add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "where", "isfinite")
+_same_name("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not")
 _same_name(
     "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not"
 )
@@ -49,6 +50,9 @@ def _simple(name: str, build: Row) -> None:
 
 _simple("identity", lambda xp, a: lambda x: x)
 _simple("settle", lambda xp, a: lambda x: x)
+# Refusing what lies outside is each backend's own matter: compiled code cannot raise.
+_simple("within", lambda xp, a: lambda x: x)
+_simple("in_range", lambda xp, a: lambda *checks: xp.zeros((), a["dtype"]))
 _simple("after", lambda xp, a: lambda x, t: x)
 _simple("stop_gradient", lambda xp, a: lambda x: x)
 _simple("cast", lambda xp, a: lambda x: x.astype(a["dtype"]))
@@ -60,8 +64,10 @@ _simple("concatenate", lambda xp, a: lambda *xs: xp.concatenate(xs, axis=a["axis
 _simple("getitem", lambda xp, a: lambda x, *arrays: x[fill(a["index"], arrays)])
 _simple("sum", lambda xp, a: lambda x: xp.sum(x, axis=a["axes"], keepdims=a["keepdims"]))
 _simple("max", lambda xp, a: lambda x: xp.max(x, axis=a["axes"], keepdims=a["keepdims"]))
+_simple("min", lambda xp, a: lambda x: xp.min(x, axis=a["axes"], keepdims=a["keepdims"]))
 _simple("argmax", lambda xp, a: lambda x: xp.argmax(x, axis=a["axis"]))
-_simple("cumsum", lambda xp, a: lambda x: xp.cumsum(x, axis=a["axis"]))
+_simple("argmin", lambda xp, a: lambda x: xp.argmin(x, axis=a["axis"]))
+_simple("cumsum", lambda xp, a: lambda x: xp.cumsum(x, axis=a["axis"], dtype=sum_dtype(x.dtype)))
 _simple("relu", lambda xp, a: lambda x: xp.maximum(x, 0))
 _simple("project", lambda xp, a: lambda parts: parts[a["part"]])
 _simple("leaky_relu", lambda xp, a: lambda x: xp.where(x < 0, x * a["negative_slope"], x))
@@ -120,7 +126,7 @@ def _log_softmax(xp: Any, attrs: dict[str, Any]) -> Kernel:
 
 @row("cross_entropy")
 def _cross_entropy(xp: Any, attrs: dict[str, Any]) -> Kernel:
-    smoothing = attrs["label_smoothing"]
+    smoothing, ignored = attrs["label_smoothing"], attrs.get("ignore_index")
 
     def kernel(x: Any, labels: Any) -> Any:
         z = _shifted(xp, x, -1)
@@ -128,7 +134,9 @@ def _cross_entropy(xp: Any, attrs: dict[str, Any]) -> Kernel:
         # A comparison in place of a gather: labels outside 0…K−1 then give no wrong memory, and XLA fuses it.
         hit = labels[..., None] == xp.arange(x.shape[-1], dtype=labels.dtype)
         loss = total - xp.sum(xp.where(hit, z, 0), axis=-1)
-        return loss if not smoothing else (1 - smoothing) * loss + smoothing * (total - xp.mean(z, axis=-1))
+        if smoothing:
+            loss = (1 - smoothing) * loss + smoothing * (total - xp.mean(z, axis=-1))
+        return loss if ignored is None else xp.where(labels == ignored, 0, loss)
 
     return kernel
 

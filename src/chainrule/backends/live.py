@@ -15,7 +15,18 @@ from chainrule.graph.ops import BUNDLE, Slot, parts
 from chainrule.graph.tensor import Tensor
 
 VIEWS = frozenset(
-    {"identity", "settle", "after", "stop_gradient", "broadcast_to", "transpose", "flip", "reshape", "project"}
+    {
+        "identity",
+        "settle",
+        "after",
+        "stop_gradient",
+        "within",
+        "broadcast_to",
+        "transpose",
+        "flip",
+        "reshape",
+        "project",
+    }
 )
 """Operations whose result is a view of their operand; a `getitem` without index arrays is another."""
 OWN = {

@@ -12,6 +12,7 @@ from chainrule.backends.kernels import KERNELS, Kernel, gelu
 from chainrule.backends.live import live_bytes
 from chainrule.backends.loop import Crew, Fleet, FleetProgram, LoopProgram, Outcome, Phase, Results, Schedule, Span
 from chainrule.backends.threads import suited
+from chainrule.errors import OutOfRangeError
 from chainrule.graph import seams
 from chainrule.graph.graph import LEAVES, Graph
 from chainrule.graph.ops import BUNDLE, OPS, PRODUCTS, fill, parts
@@ -66,6 +67,30 @@ def _linear(attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
+def _within(attrs: dict[str, Any]) -> Kernel:
+    low, high, besides = attrs["low"], attrs["high"], attrs["besides"]
+
+    def kernel(x: Any) -> Any:
+        if x.size and (x.min() < low or (high is not None and x.max() >= high)):
+            bad = (x < low) if high is None else (x < low) | (x >= high)
+            places = np.argwhere(bad if besides is None else bad & (x != besides))
+            if len(places):
+                raise _out_of_range(x, places[0], low, high, attrs["what"])
+        return x
+
+    return kernel
+
+
+def _out_of_range(x: Any, place: Any, low: int, high: int | None, what: str) -> OutOfRangeError:
+    word = "row" if what.endswith("label") else "position"
+    return OutOfRangeError(
+        "outside its range",
+        where=what,
+        expected=f"{low} or more" if high is None else f"{low}…{high - 1}",
+        got=f"{x[tuple(place)]}" + (f" in {word} {', '.join(map(str, place))}" if len(place) else ""),
+    )
+
+
 def _erf(attrs: dict[str, Any]) -> Kernel:
     from scipy.special import erf
 
@@ -105,6 +130,8 @@ _OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {
     "scan": _scan,
     "sum": _reduction(np.add.reduce),
     "max": _reduction(np.maximum.reduce),
+    "min": _reduction(np.minimum.reduce),
+    "within": _within,
     "linear": _linear,
     "matmul": _matmul,
     "reshape": lambda a: lambda x: x.reshape(a["shape"]),
@@ -227,7 +254,11 @@ def _phase(phase: Phase) -> Callable[..., bool]:
         for i in range(start, stop):
             program = full if i < phase.full else last
             assert program is not None
-            *new, record = program([*state, *data, order[i * phase.batch : (i + 1) * phase.batch]])
+            try:
+                *new, record = program([*state, *data, order[i * phase.batch : (i + 1) * phase.batch]])
+            except OutOfRangeError:
+                # As in compiled code, which cannot raise: the step counts as not finite, and is looked into afterwards.
+                new, record = state, np.nan
             records[i] = record
             if phase.changes_state:
                 if not np.isfinite(record).all():

@@ -11,9 +11,9 @@ from chainrule.graph.tensor import Tensor
 SMALL = 1e7
 """Floating-point operations a step up to which one thread without waiting beats two that wait for each other."""
 _KNOWN = {
-    "argmax", "batch_norm", "broadcast_to", "concatenate", "cross_entropy", "flip", "getitem", "layer_norm", "linear",
-    "log_softmax", "matmul", "max", "put_add", "random_normal", "random_uniform", "reshape", "softmax", "standardize",
-    "std", "sum", "transpose",
+    "argmax", "argmin", "batch_norm", "broadcast_to", "concatenate", "cross_entropy", "flip", "getitem", "in_range",
+    "layer_norm", "linear", "log_softmax", "matmul", "max", "min", "put_add", "random_normal", "random_uniform",
+    "reshape", "softmax", "standardize", "std", "sum", "transpose",
 }  # fmt: skip
 
 

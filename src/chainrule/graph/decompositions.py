@@ -53,10 +53,11 @@ def _log_softmax(x: Tensor, axis: int) -> Tensor:
     return z - F.log(F.sum(F.exp(z), axis, keepdims=True))
 
 
-def _cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
-    target = F.one_hot(labels, logits.shape[-1], logits.dtype)
+def _cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float, ignore_index: int | None = None) -> Tensor:
+    kept = True if ignore_index is None else F.not_equal(labels, ignore_index)
+    target = F.one_hot(F.where(kept, labels, 0), logits.shape[-1], logits.dtype)
     target = target * (1.0 - label_smoothing) + label_smoothing / logits.shape[-1]
-    return -F.sum(target * _log_softmax(logits, logits.ndim - 1), -1)
+    return F.where(kept, -F.sum(target * _log_softmax(logits, logits.ndim - 1), -1), 0.0)
 
 
 def _binary_cross_entropy(p: Tensor, t: Tensor) -> Tensor:

@@ -39,10 +39,10 @@ def as_tensor(x: Any) -> Tensor:
 
 
 def as_array(x: Any) -> np.ndarray[Any, Any]:
-    """`x` as an array of real numbers, not copied where that can be spared.
+    """`x` as an array of real numbers in the machine's byte order, not copied where that can be spared.
 
     Raises:
-        ShapeError: it is none.
+        ShapeError: it is no block of real numbers, or holds numbers longer than float64.
     """
     try:
         array = np.asarray(x)
@@ -50,7 +50,14 @@ def as_array(x: Any) -> np.ndarray[Any, Any]:
         raise ShapeError("not a block of numbers", got=str(error).split(".")[0]) from None
     if array.dtype.kind not in "biuf":
         raise ShapeError("not real numbers", expected="bool, int or float", got=array.dtype)
-    return array
+    if array.dtype.itemsize > 8:
+        raise ShapeError(
+            "numbers longer than float64 are not computed with",
+            expected="float16, float32 or float64",
+            got=array.dtype,
+            hint="use x.astype('float64')",
+        )
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def holds_tensors(x: Any) -> bool:
@@ -82,8 +89,13 @@ def broadcast_to(x: Any, shape: Shape) -> Tensor:
 def common(*xs: Any) -> list[Tensor]:
     """The operands as tensors of one dtype (Python numbers give way, as in NumPy)."""
     xs = tuple(x if isinstance(x, (bool, int, float)) else as_tensor(x) for x in xs)
-    dtype = np.result_type(*(0.0 if getattr(x, "weak", False) else getattr(x, "dtype", x) for x in xs))
-    return [cast(x, dtype) if isinstance(x, Tensor) else constant(x, dtype) for x in xs]
+    try:
+        dtype = np.result_type(*(0.0 if getattr(x, "weak", False) else getattr(x, "dtype", x) for x in xs))
+        return [cast(x, dtype) if isinstance(x, Tensor) else constant(x, dtype) for x in xs]
+    except OverflowError as error:
+        raise ArgumentError(
+            "a number that the other operand's dtype cannot hold", got=str(error), hint="cast the tensor first"
+        ) from None
 
 
 def stretched(name: str, xs: Sequence[Tensor]) -> list[Tensor]:
@@ -98,9 +110,21 @@ def stretched(name: str, xs: Sequence[Tensor]) -> list[Tensor]:
     return [broadcast_to(x, shape) for x in xs]
 
 
+NOT_OF_BOOLEANS = frozenset({"negative", "sign", "subtract"})
+"""Operations that NumPy refuses for booleans."""
+
+
+def _fitting(name: str, x: Tensor) -> None:
+    if x.dtype == BOOL and name in NOT_OF_BOOLEANS:
+        raise ShapeError("not defined for booleans", where=name, got=x.dtype, hint="cast them to numbers first")
+
+
 def _unary(name: str, real: bool = True) -> Callable[[Any], Tensor]:
     def function(x: Any) -> Tensor:
         x = as_tensor(x)
+        _fitting(name, x)
+        if name == "square" and x.dtype == BOOL:
+            x = cast(x, np.int8)
         result = apply(name, cast(x, float_dtype(x.dtype)) if real else x)
         result.weak = x.weak and not real
         return result
@@ -123,6 +147,7 @@ def _binary(name: str, real: bool = False) -> Callable[[Any, Any], Tensor]:
         if real and x.dtype.kind != "f":
             # A quotient of whole numbers is float64 in NumPy, however short they are.
             x, y = cast(x, np.float64), cast(y, np.float64)
+        _fitting(name, x)
         result = apply(name, *stretched(name, (x, y)))
         result.weak = weak and result.dtype.kind == "f"
         return result
@@ -139,11 +164,63 @@ negative, square, absolute, sign = (_unary(n, real=False) for n in ("negative", 
 floor, relu, isfinite = (_unary(n, real=False) for n in ("floor", "relu", "isfinite"))
 identity, stop_gradient = _unary("identity", real=False), _unary("stop_gradient", real=False)
 add, subtract, multiply = _binary("add"), _binary("subtract"), _binary("multiply")
-divide, power = _binary("divide", real=True), _binary("power")
+divide, _power = _binary("divide", real=True), _binary("power")
 maximum, minimum = _binary("maximum"), _binary("minimum")
 less, less_equal, greater, greater_equal = (_binary(n) for n in ("less", "less_equal", "greater", "greater_equal"))
 equal, not_equal = _binary("equal"), _binary("not_equal")
 _logical_and, _logical_or = _binary("logical_and"), _binary("logical_or")
+
+
+def power(x: Any, y: Any) -> Tensor:
+    """xʸ elementwise, with NumPy's broadcasting and dtype rules.
+
+    Whole numbers give whole numbers, which wrap where they are too large for the dtype; their exponents are 0 or more.
+    The slope by x at y = 0 is 0. The slope by y at x = 0 is 0 for y ≥ 0 and −∞ for y < 0, as in PyTorch; for x < 0
+    it is NaN.
+
+    Raises:
+        OutOfRangeError: a whole number is raised to a negative whole number; x.astype(float) can be.
+    """
+    x, y = common(x, y)
+    if x.dtype == BOOL:
+        x, y = cast(x, np.int8), cast(y, np.int8)
+    return _power(x, within(y, 0, None, "exponent of a whole number") if x.dtype.kind == "i" else y)
+
+
+def within(x: Tensor, low: int, high: int | None, what: str, besides: int | None = None) -> Tensor:
+    """`x`, whole numbers, which a run refuses where one is below `low` or not below `high`, unless it is `besides`.
+
+    `what` says what they are, for messages.
+    """
+    if x.dtype.kind == "u" and (high is None or high > np.iinfo(x.dtype).max):
+        return x
+    module = mode.module
+    return apply("within", x, low=low, high=high, what=f"layer {module}, {what}" if module else what, besides=besides)
+
+
+def _bitwise(name: str, of_booleans: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Tensor]:
+    of_whole_numbers = _binary(name)
+
+    def function(x: Any, y: Any) -> Tensor:
+        x, y = common(x, y)
+        _whole(name, x)
+        return of_booleans(x, y) if x.dtype == BOOL else of_whole_numbers(x, y)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Elementwise `{name}` of whole numbers, bit by bit, or of booleans; NumPy's name and rules."
+    return function
+
+
+def _whole(name: str, x: Tensor) -> None:
+    if x.dtype.kind not in "biu":
+        raise ShapeError("only whole numbers and booleans have bits", where=name, got=x.dtype)
+
+
+def bitwise_not(x: Any) -> Tensor:
+    """Elementwise: each bit of a whole number reversed (−x − 1 where it is signed), or `not` of a boolean."""
+    x = as_tensor(x)
+    _whole("bitwise_not", x)
+    return logical_not(x) if x.dtype == BOOL else apply("bitwise_not", x)
 
 
 def logical_not(x: Any) -> Tensor:
@@ -159,6 +236,10 @@ def logical_and(x: Any, y: Any) -> Tensor:
 def logical_or(x: Any, y: Any) -> Tensor:
     """Elementwise `or`."""
     return _logical_or(cast(x, BOOL), cast(y, BOOL))
+
+
+bitwise_and, bitwise_or = _bitwise("bitwise_and", logical_and), _bitwise("bitwise_or", logical_or)
+bitwise_xor = _bitwise("bitwise_xor", not_equal)
 
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:

@@ -15,6 +15,10 @@ from chainrule.graph.elementwise import (
     absolute,
     add,
     as_tensor,
+    bitwise_and,
+    bitwise_not,
+    bitwise_or,
+    bitwise_xor,
     broadcast_to,
     cast,
     clip,
@@ -93,8 +97,9 @@ from chainrule.graph.shaping import (
 from chainrule.graph.tensor import Tensor, apply
 
 __all__ = [
-    "absolute", "absolute_error", "add", "argmax", "as_tensor", "batch_norm", "binary_cross_entropy",
-    "binary_cross_entropy_with_logits", "broadcast_to", "cast", "clip", "concatenate", "cos", "cross_entropy",
+    "absolute", "absolute_error", "add", "argmax", "argmin", "as_tensor", "batch_norm", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor",
+    "broadcast_to", "cast", "clip", "concatenate", "cos", "cross_entropy",
     "cumsum", "divide", "elu", "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "gelu",
     "greater", "greater_equal", "huber", "identity", "isfinite", "layer_norm", "leaky_relu", "less",
     "less_equal", "linear", "log", "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "matmul",
@@ -129,22 +134,35 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The largest element over all axes or those named; equal largest elements share the gradient equally."""
+    return _extreme("max", x, axis, keepdims)
+
+
+def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The smallest element over all axes or those named; equal smallest elements share the gradient equally."""
+    return _extreme("min", x, axis, keepdims)
+
+
+def _extreme(name: str, x: Any, axis: Axis, keepdims: bool) -> Tensor:
     x = as_tensor(x)
     # The rule asks which elements equal the largest: all of its users must see the same numbers, to the last bit.
     axes = all_axes(axis, x.ndim)
     x = apply("settle", x) if x.dtype.kind == "f" and axes else x
-    return apply("max", x, axes=axes, keepdims=keepdims)
-
-
-def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The smallest element over all axes or those named."""
-    return negative(max(negative(x), axis, keepdims))
+    return apply(name, x, axes=axes, keepdims=keepdims)
 
 
 def argmax(x: Any, axis: int | None = None) -> Tensor:
     """The index of the (first) largest element; int64."""
+    return _place("argmax", x, axis)
+
+
+def argmin(x: Any, axis: int | None = None) -> Tensor:
+    """The index of the (first) smallest element; int64."""
+    return _place("argmin", x, axis)
+
+
+def _place(name: str, x: Any, axis: int | None) -> Tensor:
     x = reshape(x, -1) if axis is None else as_tensor(x)
-    return apply("argmax", x, axis=one_axis(axis or 0, x.ndim))
+    return apply(name, x, axis=one_axis(0 if axis is None else axis, x.ndim))
 
 
 def cumsum(x: Any, axis: int) -> Tensor:
@@ -194,18 +212,19 @@ def _astype(x: Tensor, dtype: Any) -> Tensor:
 
 for _name, _function in {
     "add": add, "sub": subtract, "mul": multiply, "truediv": divide, "pow": power, "matmul": matmul,
-    "and": logical_and, "or": logical_or,
+    "and": bitwise_and, "or": bitwise_or, "xor": bitwise_xor,
 }.items():  # fmt: skip
     setattr(Tensor, f"__{_name}__", _function)
     setattr(Tensor, f"__r{_name}__", _reflected(_function))
     if _name in ("add", "sub", "mul", "truediv", "pow"):
         setattr(Tensor, f"__i{_name}__", lambda x, y, _f=_function: x._changed(_f(x, y)))
 _METHODS: dict[str, Any] = {
-    "__neg__": negative, "__abs__": absolute, "__invert__": logical_not,
+    "__neg__": negative, "__abs__": absolute, "__invert__": bitwise_not,
     "__lt__": less, "__le__": less_equal, "__gt__": greater, "__ge__": greater_equal,
     "__eq__": lambda x, y: NotImplemented if y is None else equal(x, y),
     "__ne__": lambda x, y: NotImplemented if y is None else not_equal(x, y),
-    "sum": sum, "mean": mean, "var": var, "std": std, "max": max, "min": min, "argmax": argmax, "cumsum": cumsum,
+    "sum": sum, "mean": mean, "var": var, "std": std, "max": max, "min": min,
+    "argmax": argmax, "argmin": argmin, "cumsum": cumsum,
     "exp": exp, "log": log, "sqrt": sqrt, "tanh": tanh, "sigmoid": sigmoid, "relu": relu,
     "square": square, "abs": absolute,
     "squeeze": squeeze, "clip": clip, "astype": _astype, "swapaxes": swapaxes,

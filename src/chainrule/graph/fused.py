@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.errors import check_choice, check_number
+from chainrule.errors import ShapeError, check_choice, check_number
 from chainrule.graph import fused_ops  # noqa: F401  # their rows are entered by importing them
-from chainrule.graph.elementwise import as_tensor, cast, clip, common, equal, multiply, sigmoid, stretched
+from chainrule.graph.elementwise import as_tensor, cast, clip, common, equal, multiply, sigmoid, stretched, within
+from chainrule.graph.mode import mode
 from chainrule.graph.ops import float_dtype
 from chainrule.graph.shaping import Axis, all_axes, expand_dims, one_axis, reshape
 from chainrule.graph.tensor import Tensor, apply, constant
@@ -130,9 +131,39 @@ def log_softmax(x: Any, axis: int = -1) -> Tensor:
     return apply("log_softmax", x, axis=one_axis(axis, x.ndim))
 
 
-def cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0) -> Tensor:
-    """−ln softmax(logits)[label] for each row: logits (…, K), labels (…) whole numbers in 0…K−1."""
-    return apply("cross_entropy", _real(logits), as_tensor(labels), label_smoothing=float(label_smoothing))
+def cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0, ignore_index: int = -100) -> Tensor:
+    """−ln softmax(logits)[label] for each row: logits (…, K), labels (…) whole numbers in 0…K−1.
+
+    A row whose label is `ignore_index` has the loss 0 and the gradient 0, as in PyTorch.
+
+    Raises:
+        OutOfRangeError: a label that is neither in 0…K−1 nor to be ignored; it names the row.
+        ShapeError: labels that do not fit the logits, or are not whole numbers.
+
+    Example:
+        >>> cross_entropy([[0.0, 0.0], [0.0, 0.0]], [1, -100]).numpy().round(4).tolist()
+        [0.6931, 0.0]
+    """
+    logits, labels = _real(logits), as_tensor(labels)
+    ignoring = {"ignore_index": int(ignore_index)} if may_ignore(labels, ignore_index) else {}
+    labels = class_labels(labels, logits.shape[-1] if logits.shape else 0, ignoring.get("ignore_index"))
+    return apply("cross_entropy", logits, labels, label_smoothing=float(label_smoothing), **ignoring)
+
+
+def may_ignore(labels: Tensor, ignore_index: int) -> bool:
+    """Whether some of the labels are to be ignored, or may be when they are known."""
+    if mode.trusted or (labels.dtype.kind == "u" and ignore_index < 0):
+        return False
+    return labels.value is None or bool((labels.value == ignore_index).any())
+
+
+def class_labels(labels: Tensor, classes: int, ignored: int | None = None) -> Tensor:
+    """The labels in a dtype that holds any number of classes, refused outside 0…K−1 unless they are to be ignored."""
+    if labels.dtype.kind not in "iu":
+        return labels
+    if not mode.trusted:
+        labels = within(labels, 0, classes, "label", ignored)
+    return labels if labels.dtype in (np.int32, np.int64) else cast(labels, np.int64)
 
 
 def _loss(name: str, x: Any, t: Any, **settings: float) -> Tensor:
@@ -153,7 +184,6 @@ def binary_cross_entropy_with_logits(x: Any, t: Any) -> Tensor:
 def squared_error(x: Any, t: Any) -> Tensor:
     """(x − t)² elementwise."""
     return _loss("squared_error", x, t)
-    return _loss("squared_error", x, t)
 
 
 def absolute_error(x: Any, t: Any) -> Tensor:
@@ -167,6 +197,22 @@ def huber(x: Any, t: Any, delta: float = 1.0) -> Tensor:
 
 
 def one_hot(labels: Any, classes: int, dtype: Any = np.float32) -> Tensor:
-    """1 in the label's place and 0 elsewhere, along a new last axis of size `classes`."""
+    """1 in the label's place and 0 elsewhere, along a new last axis of size `classes`.
+
+    Raises:
+        OutOfRangeError: a label outside 0…classes−1; it names the row.
+        ShapeError: labels that are not whole numbers.
+
+    Example:
+        >>> one_hot([0, 2], 3).tolist()
+        [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    """
     labels = as_tensor(labels)
-    return cast(equal(expand_dims(labels, labels.ndim), constant(np.arange(classes, dtype=labels.dtype))), dtype)
+    if labels.dtype.kind not in "iu":
+        raise ShapeError("labels are not whole numbers", where="one_hot", expected="int labels", got=labels.dtype)
+    return cast(hits(class_labels(labels, classes), classes), dtype)
+
+
+def hits(labels: Tensor, classes: int) -> Tensor:
+    """Whether each class is the label's, along a new last axis."""
+    return equal(expand_dims(labels, labels.ndim), constant(np.arange(classes, dtype=labels.dtype)))

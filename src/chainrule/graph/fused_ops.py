@@ -58,7 +58,7 @@ define("linear", "Y = X·Wᵀ + b", _linear, fused=True)
 # ---- soft maxima and losses
 
 
-def _cross_entropy(logits: Typed, labels: Typed, label_smoothing: float) -> Signature:
+def _cross_entropy(logits: Typed, labels: Typed, label_smoothing: float, ignore_index: int | None = None) -> Signature:
     if not logits.shape or labels.shape != logits.shape[:-1]:
         raise ShapeError(
             "the labels do not fit the logits",

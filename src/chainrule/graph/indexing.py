@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule.errors import ShapeError, TraceError
 from chainrule.graph import seams
-from chainrule.graph.elementwise import as_tensor, broadcast_to, cast, where
+from chainrule.graph.elementwise import as_tensor, broadcast_to, cast, where, within
 from chainrule.graph.mode import Guard, mode
 from chainrule.graph.ops import BOOL, Index, Shape, Slot, freeze
 from chainrule.graph.shaping import one_axis
@@ -24,6 +24,11 @@ def getitem(x: Any, index: Any) -> Tensor:
     if not arrays and builtins.all(entry == ("slice", None, None, None) for entry in static):
         return x
     return apply("getitem", x, *arrays, index=static)
+
+
+def taken(x: Tensor, rows: Tensor) -> Tensor:
+    """The rows of these places, all of which are known to be there: for a training's own order of its rows."""
+    return apply("getitem", x, rows, index=freeze((Slot(0), *(slice(None),) * (x.ndim - 1))))
 
 
 def put_add(x: Any, index: Any, shape: Shape) -> Tensor:
@@ -70,17 +75,26 @@ def _index(x: Tensor, index: Any) -> tuple[Index, list[Tensor]]:
                 else entry
             )
             continue
-        for array in _index_arrays(entry):
+        axis = builtins.sum(e is not None for e in static)
+        for i, array in enumerate(_index_arrays(entry, x.shape[axis:])):
             static.append(Slot(len(arrays)))
-            arrays.append(array)
+            arrays.append(_reaching(array, x.shape, axis + i))
     return freeze(tuple(static)), arrays
+
+
+def _reaching(places: Tensor, shape: Shape, axis: int) -> Tensor:
+    """An index array that is refused where it reaches outside its axis."""
+    if axis >= len(shape):
+        raise ShapeError("too many indices", where="indexing", expected=f"at most {len(shape)}", got=f"{axis + 1}")
+    size = shape[axis]
+    return within(places, -size, size, f"index of axis {axis}")
 
 
 def _is_mask(entry: Any) -> bool:
     return getattr(entry, "dtype", None) == BOOL or (isinstance(entry, list) and np.asarray(entry).dtype == BOOL)
 
 
-def _index_arrays(entry: Any) -> list[Tensor]:
+def _index_arrays(entry: Any, sizes: Shape) -> list[Tensor]:
     # NumPy reads an empty list as whole numbers where it is an index, and as floats elsewhere.
     array = as_tensor(np.empty(0, np.int64) if isinstance(entry, list) and not entry else entry)
     if array.dtype == BOOL and array.ndim:
@@ -90,6 +104,8 @@ def _index_arrays(entry: Any) -> list[Tensor]:
                 where=array.label(),
                 hint="use cr.where(mask, x, 0), which keeps the shape",
             )
+        if array.shape != sizes[: array.ndim]:
+            raise ShapeError("the mask does not fit", where="indexing", expected=sizes[: array.ndim], got=array.shape)
         if mode.guards is not None and isinstance(entry, np.ndarray):
             mode.guards.append(Guard(entry, array.value.copy()))
         elif array.has_history and array.is_variable:

@@ -59,6 +59,7 @@ class Mode:
         paths: where each module of the running model is, by the module's id.
         calls: a log of module calls, where one is kept.
         updates: the new values of buffers by the buffer's id, where they are gathered.
+        trusted: whether labels are known to lie within their classes, none of them ignored.
         guards: where a function is traced, the arrays whose values have shaped its graph.
     """
 
@@ -72,6 +73,7 @@ class Mode:
     paths: dict[int, str] = {}  # noqa: RUF012  # replaced, never changed
     calls: list[Call] | None = None
     updates: dict[int, tuple[Any, Any]] | None = None
+    trusted = False
     guards: list[Guard] | None = None
 
 

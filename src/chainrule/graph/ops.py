@@ -107,7 +107,9 @@ for _name, _formula in {
 }.items():
     define(_name, _formula, same, elementwise=True)
 define("isfinite", "y = x is finite", _to_bool, elementwise=True)
+define("bitwise_not", "y = the bits of x, each reversed", same, elementwise=True)
 define("logical_not", "y = not x", _to_bool, elementwise=True)
+define("within", "y = x, all of it in low…high", lambda x, **_: same(x), elementwise=True)
 define("cast", "y = x as dtype", lambda x, dtype: (x.shape, np.dtype(dtype)), elementwise=True)
 
 
@@ -122,6 +124,9 @@ for _name, _formula in {
     "power": "z = xʸ",
     "maximum": "z = max(x, y)",
     "minimum": "z = min(x, y)",
+    "bitwise_and": "z = the bits that x and y share",
+    "bitwise_or": "z = the bits of x and those of y",
+    "bitwise_xor": "z = the bits in which x and y differ",
 }.items():
     define(_name, _formula, lambda x, y: (x.shape, x.dtype), elementwise=True)
 for _name, _formula in {
@@ -139,6 +144,9 @@ define("where", "y = a where condition, else b", lambda condition, a, b: (a.shap
 
 
 define("after", "y = x, once t is known", lambda x, t: (x.shape, x.dtype))
+
+
+define("in_range", "y = 0, NaN where one of x lies outside its range", lambda *_, dtype: ((), np.dtype(dtype)))
 
 
 # ---- shape
@@ -234,19 +242,26 @@ def _sum(x: Typed, axes: tuple[int, ...], keepdims: bool) -> Signature:
     return _without(x.shape, axes, keepdims), sum_dtype(x.dtype)
 
 
-def _max(x: Typed, axes: tuple[int, ...], keepdims: bool) -> Signature:
+def _extreme(x: Typed, axes: tuple[int, ...], keepdims: bool) -> Signature:
     if any(x.shape[axis] == 0 for axis in axes):
-        raise ShapeError("the maximum of nothing", where="max", expected="at least one element", got=x.shape)
+        raise ShapeError(
+            "nothing has no largest or smallest element",
+            where="max or min",
+            expected="at least one element",
+            got=x.shape,
+        )
     return _without(x.shape, axes, keepdims), x.dtype
 
 
-def _argmax(x: Typed, axis: int) -> Signature:
-    return _max(x, (axis,), False)[0], INDEX
+def _place(x: Typed, axis: int) -> Signature:
+    return _extreme(x, (axis,), False)[0], INDEX
 
 
 define("sum", "y = Σ x over axes", _sum)
-define("max", "y = max x over axes", _max)
-define("argmax", "y = index of the largest x", _argmax)
+define("max", "y = max x over axes", _extreme)
+define("min", "y = min x over axes", _extreme)
+define("argmax", "y = index of the largest x", _place)
+define("argmin", "y = index of the smallest x", _place)
 define("cumsum", "yᵢ = x₁ + … + xᵢ", lambda x, axis: (x.shape, sum_dtype(x.dtype)))
 
 

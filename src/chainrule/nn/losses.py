@@ -6,6 +6,7 @@ from typing import Any
 
 from chainrule.errors import ShapeError, check_choice, check_number
 from chainrule.graph import functions as F
+from chainrule.graph.fused import class_labels, hits, may_ignore
 from chainrule.graph.tensor import Tensor
 from chainrule.nn.module import Module
 
@@ -45,15 +46,43 @@ def _same_shape(name: str, output: Any, target: Any) -> tuple[Tensor, Tensor]:
     return output, target
 
 
-class CrossEntropyLoss(Loss):
+class LabelLoss(Loss):
+    """What losses of class labels have in common: rows with one label that stands for "none" are left out.
+
+    Args:
+        reduction: "mean" over the rows that are not ignored, "sum", or "none".
+        ignore_index: the label of the rows to ignore: their loss and gradient are 0.
+    """
+
+    def __init__(self, reduction: str = "mean", ignore_index: int = -100) -> None:
+        super().__init__(reduction)
+        self.ignore_index = check_number("ignore_index", ignore_index, integer=True)
+
+    def of_rows(self, values: Tensor, labels: Tensor) -> Tensor:
+        """The values of the rows as `reduction` says; the mean is over those that are not ignored."""
+        if self.reduction != "mean" or not may_ignore(labels, self.ignore_index):
+            return self.reduced(values)
+        return F.sum(values) / F.cast(F.sum(F.not_equal(labels, self.ignore_index)), values.dtype)
+
+    def extra(self) -> str:
+        """The settings that are not the usual ones."""
+        ignored = "" if self.ignore_index == -100 else f"ignore_index={self.ignore_index}"
+        return ", ".join(filter(None, (super().extra(), ignored)))
+
+
+class CrossEntropyLoss(LabelLoss):
     """C = −log softmax(logits)[label], from logits (N, K) and labels (N,) in 0…K−1.
 
     The gradient is fused: softmax(logits) − onehot(label). Smoothing spreads ε of the label's weight over all classes
     (Szegedy et al. 2016).
 
     Args:
-        reduction: "mean", "sum" or "none".
+        reduction: "mean" over the rows that are not ignored, "sum" or "none".
         label_smoothing: ε in [0, 1].
+        ignore_index: the label of rows whose loss and gradient are 0.
+
+    Raises:
+        OutOfRangeError: a label that is neither in 0…K−1 nor to be ignored; it names the row.
 
     Example:
         >>> import chainrule as cr
@@ -61,24 +90,44 @@ class CrossEntropyLoss(Loss):
         0.6931
     """
 
-    def __init__(self, reduction: str = "mean", label_smoothing: float = 0.0) -> None:
-        super().__init__(reduction)
+    def __init__(self, reduction: str = "mean", label_smoothing: float = 0.0, ignore_index: int = -100) -> None:
+        super().__init__(reduction, ignore_index)
         self.label_smoothing = check_number("label_smoothing", label_smoothing, low=0, high=1)
 
     def forward(self, logits: Any, labels: Any) -> Tensor:
         """The loss."""
-        return self.reduced(F.cross_entropy(logits, labels, self.label_smoothing))
+        labels = F.as_tensor(labels)
+        return self.of_rows(F.cross_entropy(logits, labels, self.label_smoothing, self.ignore_index), labels)
 
 
-class NLLLoss(Loss):
-    """C = −x[label], from log-probabilities (N, K), as LogSoftmax gives them, and labels (N,)."""
+class NLLLoss(LabelLoss):
+    """C = −x[label], from log-probabilities (N, K), as LogSoftmax gives them, and labels (N,) in 0…K−1.
+
+    Args:
+        reduction: "mean" over the rows that are not ignored, "sum" or "none".
+        ignore_index: the label of rows whose loss and gradient are 0.
+
+    Raises:
+        OutOfRangeError: a label that is neither in 0…K−1 nor to be ignored; it names the row.
+        ShapeError: labels that do not fit, or are not whole numbers.
+
+    Example:
+        >>> NLLLoss("none")([[-0.5, -1.0], [-2.0, -0.1]], [1, -100]).tolist()
+        [1.0, 0.0]
+    """
 
     def forward(self, log_probabilities: Any, labels: Any) -> Tensor:
         """The loss."""
         x, labels = F.as_tensor(log_probabilities), F.as_tensor(labels)
         if labels.shape != x.shape[:-1]:
             raise ShapeError("the labels do not fit", where="NLLLoss", expected=x.shape[:-1], got=labels.shape)
-        return self.reduced(-F.sum(F.one_hot(labels, x.shape[-1], x.dtype) * x, -1))
+        if labels.dtype.kind not in "iu":
+            raise ShapeError("labels are not whole numbers", where="NLLLoss", got=labels.dtype)
+        hit = hits(class_labels(labels, x.shape[-1], self.ignore_index), x.shape[-1])
+        if may_ignore(labels, self.ignore_index):
+            hit = F.logical_and(hit, F.expand_dims(F.not_equal(labels, self.ignore_index), -1))
+        # Chosen and not multiplied, or the 0 of another class would make NaN of a log-probability of −∞.
+        return self.of_rows(F.sum(F.where(hit, -x, 0.0), -1), labels)
 
 
 class BCELoss(Loss):

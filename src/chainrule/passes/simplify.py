@@ -49,7 +49,7 @@ def _neutral(op: str, inputs: tuple[Tensor, ...], attrs: dict[str, Any]) -> Tens
     x = inputs[0]
     if op == "identity" or (op in ("broadcast_to", "reshape") and attrs["shape"] == x.shape):
         return x
-    if op in ("sum", "max") and not attrs["axes"] and x.dtype.kind == "f":
+    if op in ("sum", "max", "min") and not attrs["axes"] and x.dtype.kind == "f":
         return x
     if op in ("multiply", "divide", "add", "subtract"):
         return _neutral_arithmetic(op, *inputs)

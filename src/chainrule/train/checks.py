@@ -71,6 +71,11 @@ def takes_labels(loss: Module) -> bool:
     return isinstance(loss, (CrossEntropyLoss, NLLLoss))
 
 
+def labels_checked(loss: Any) -> bool:
+    """Whether the labels that a loss gets are those of the targets, which are checked before a training starts."""
+    return type(loss) in (CrossEntropyLoss, NLLLoss)
+
+
 def target_dtype(y: np.ndarray[Any, Any], loss: Module, dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype in which a loss gets its targets."""
     # A loss of the user's own gets whole numbers as whole numbers, since they may be labels.
@@ -85,7 +90,9 @@ def labels_fit(y: np.ndarray[Any, Any], classes: int, name: str = "y") -> None:
         found = np.unique(y)
         listed = ", ".join(map(str, found[:8])) + (" …" if len(found) > 8 else "")
         hint = (
-            f"map them: np.unique({name.split()[-1]}, return_inverse=True)[1]"
+            "leave out the rows to ignore: a training counts every row"
+            if (found == -100).any()
+            else f"map them: np.unique({name.split()[-1]}, return_inverse=True)[1]"
             if len(found) <= classes
             else f"make the last layer {high + 1} wide"
         )

@@ -7,21 +7,29 @@ from typing import Any
 import numpy as np
 
 from chainrule.backends.numpy import first_not_finite
-from chainrule.errors import NotFiniteError
+from chainrule.errors import ChainruleError, NotFiniteError, OutOfRangeError
 from chainrule.graph.graph import Graph
 from chainrule.graph.tensor import Tensor
 from chainrule.train.loop import Loop, NotFinite
 from chainrule.train.step import Step
 
 
-def not_finite_error(stop: NotFinite, loop: Loop, step: Step, steps_per_epoch: int) -> NotFiniteError:
-    """The error to raise: the bad step is run again, operation by operation, from the state before it."""
+def not_finite_error(stop: NotFinite, loop: Loop, step: Step, steps_per_epoch: int) -> ChainruleError:
+    """The error to raise: the bad step is run again, operation by operation, from the state before it.
+
+    A step with an index or a label outside its range counts as not finite, since compiled code cannot raise.
+    """
     state = loop.backend.view(loop.state)
-    node = _first(loop, state, stop.rows)
+    place = f"epoch {stop.epoch + 1}, step {stop.step + 1} of {steps_per_epoch}"
+    try:
+        node = _first(loop, state, stop.rows)
+    except OutOfRangeError as error:
+        where, got = f"{place}, {error.where}", f"{error.got} of the batch"
+        return OutOfRangeError(error.what, where=where, expected=error.expected, got=got)
     lost = node is not None and node.op == "input"
     what = "the gradient became infinite or NaN" if np.isfinite(stop.loss) else f"the loss became {stop.loss:g}"
     return NotFiniteError(
-        f"{what} in epoch {stop.epoch + 1}, step {stop.step + 1} of {steps_per_epoch}",
+        f"{what} in {place}",
         where=f"step {stop.epoch * steps_per_epoch + stop.step + 1}",
         got=_described(node, step, state[0]),
         hint="lower the learning rate, clip the gradients (ClipNorm(1.0)) or check the scale of inputs and targets; "

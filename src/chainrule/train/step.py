@@ -16,6 +16,7 @@ from chainrule.backends.loop import Phase
 from chainrule.errors import ArgumentError, ShapeError
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph
+from chainrule.graph.indexing import taken
 from chainrule.graph.mode import setting
 from chainrule.graph.random import keyed
 from chainrule.graph.tensor import Tensor, constant, placeholder
@@ -27,6 +28,7 @@ from chainrule.optim.penalties import Clip, Penalty
 from chainrule.optim.schedules import Schedule
 from chainrule.passes.pack import Layout
 from chainrule.passes.precision import lowered
+from chainrule.passes.ranges import voided
 from chainrule.train import checks
 from chainrule.train.metrics import Metric
 from chainrule.train.recipe import described
@@ -197,7 +199,7 @@ class Step:
         step = self._train if kind == "training" else self._evaluate
         with untouched(training=kind == "training"):
             examples = _typed(state), spec(X, "X"), spec(y, "y"), placeholder((rows,), np.int32, "rows")
-            return self._closed(trace(step, *examples))
+            return voided(self._closed(trace(step, *examples)))
 
     @functools.cached_property
     def named(self) -> list[tuple[str, Tensor]]:
@@ -277,7 +279,7 @@ class Step:
         self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], X: Tensor, y: Tensor, rows: Tensor
     ) -> Any:
         # All rows at once are taken as they lie: the order of the terms of a sum does not matter.
-        target, some = (y, X) if rows.shape[0] == X.shape[0] else (F.take(y, rows), F.take(X, rows))
+        target, some = (y, X) if rows.shape[0] == X.shape[0] else (taken(y, rows), taken(X, rows))
         output, after = output_of(self.model, parameters, buffers, some)
         return output, target, cost_of(self.loss, output, target), after
 
@@ -350,7 +352,8 @@ def output_of(
 
 def cost_of(loss: Callable[[Any, Any], Any], output: Any, target: Tensor) -> Tensor:
     """The loss of an output, one number."""
-    value = F.as_tensor(loss(output, target))
+    with setting(trusted=checks.labels_checked(loss)):
+        value = F.as_tensor(loss(output, target))
     if value.size != 1:
         raise ShapeError(
             "the loss gives more than one number",

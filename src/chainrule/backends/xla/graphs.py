@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.backends.numpy import compile_graph as interpreted
 from chainrule.backends.verify import tell
 from chainrule.backends.xla.compiler import Program
-from chainrule.backends.xla.lower import function
+from chainrule.backends.xla.lower import checked
 from chainrule.graph.graph import Graph
 
 
@@ -17,13 +18,17 @@ def compile_graph(graph: Graph) -> Callable[[Sequence[Any]], list[Any]]:
     """A function from the arrays of `graph.arrays` to the arrays of its outputs, compiled at its first call."""
     import jax
 
-    program = Program(function(graph))
+    program = Program(checked(graph))
 
     def run(values: Sequence[Any]) -> list[Any]:
         with jax.enable_x64(True):
             made = program.make(list(values))
             if made is not None:
                 tell(made.note)
-            return [np.asarray(y) for y in program(list(values))]
+            outputs, fine = program(list(values))
+            if not fine:
+                # Compiled code cannot raise. The interpreter comes to the same place, and says what is wrong there.
+                interpreted(graph)(values)
+            return [np.asarray(y) for y in outputs]
 
     return run

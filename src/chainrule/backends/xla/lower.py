@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,11 +26,17 @@ def _getitem(attrs: dict[str, Any]) -> Kernel:
 
     def rows(x: Any, places: Any) -> Any:
         # Negative places count from the end as in NumPy; JAX's own check for each place costs more than the gather.
+        places = _wide(places)
         return jnp.take(x, jnp.where(places < 0, places + x.shape[0], places), axis=0, mode="clip")
 
     if index and index[0] == Slot(0) and all(entry == ("slice", None, None, None) for entry in index[1:]):
         return rows
-    return lambda x, *arrays: x[fill(index, arrays)]
+    return lambda x, *arrays: x[fill(index, list(map(_wide, arrays)))]
+
+
+def _wide(places: Any) -> Any:
+    """Places in a dtype that holds the size of an axis too, which is added to those that count from the end."""
+    return places.astype(np.int32) if places.dtype.itemsize < 4 else places
 
 
 def _put_add(attrs: dict[str, Any]) -> Kernel:
@@ -38,7 +45,7 @@ def _put_add(attrs: dict[str, Any]) -> Kernel:
     index, shape = attrs["index"], attrs["shape"]
     if not any(isinstance(entry, Slot) for entry in index):
         return _padded(index, shape)
-    return lambda x, *arrays: jnp.zeros(shape, x.dtype).at[fill(index, arrays)].add(x)
+    return lambda x, *arrays: jnp.zeros(shape, x.dtype).at[fill(index, list(map(_wide, arrays)))].add(x)
 
 
 def _padded(index: Any, shape: tuple[int, ...]) -> Kernel:
@@ -132,28 +139,44 @@ def _erf(attrs: dict[str, Any]) -> Kernel:
 
 
 def _scan(attrs: dict[str, Any]) -> Kernel:
+    """The kernel of a recurrence; besides the results it gives whether all checks in the body have passed."""
     from jax import lax
 
-    step = function(attrs["body"])
     count = attrs["carries"]
     inputs = count + attrs["sequences"]
 
-    def kernel(*operands: Any) -> tuple[Any, ...]:
+    def kernel(*operands: Any) -> tuple[tuple[Any, ...], Any]:
         def one(carry: list[Any], sequences: list[Any]) -> Any:
-            given = step([*carry, *sequences, *operands[inputs:]])
-            return given[:count], (*given[count:], *carry[: attrs["kept"]])
+            given, fine = _run(attrs["body"], {}, [*carry, *sequences, *operands[inputs:]])
+            return given[:count], ((*given[count:], *carry[: attrs["kept"]]), _all(fine))
 
-        carry, stacked = lax.scan(
+        carry, (stacked, fine) = lax.scan(
             one, list(operands[:count]), list(operands[count:inputs]), attrs["length"], attrs["reverse"]
         )
-        return (*carry, *stacked)
+        return (*carry, *stacked), fine.all()
 
     return kernel
 
 
 def _call(attrs: dict[str, Any]) -> Kernel:
-    body = function(attrs["body"])
-    return lambda *operands: tuple(body(operands))
+    def kernel(*operands: Any) -> tuple[Any, Any]:
+        outputs, fine = _run(attrs["body"], {}, operands)
+        return tuple(outputs), _all(fine)
+
+    return kernel
+
+
+def _all(fine: Mapping[int, Any]) -> Any:
+    import jax.numpy as jnp
+
+    return functools.reduce(jnp.logical_and, fine.values(), jnp.asarray(True))
+
+
+def _passes(attrs: dict[str, Any], x: Any) -> Any:
+    """Whether whole numbers lie in their range."""
+    fine = x >= attrs["low"]
+    fine = fine if attrs["high"] is None else fine & (x < attrs["high"])
+    return (fine if attrs["besides"] is None else fine | (x == attrs["besides"])).all()
 
 
 OWN: dict[str, Row] = {
@@ -196,18 +219,41 @@ def function(graph: Graph, more: Mapping[str, Row] | None = None) -> Callable[[S
     """The graph as a function of JAX arrays, to be traced by `jit`; `more` are rows that go before the usual ones."""
     rows = more or {}
 
-    def run(values: Sequence[Any]) -> list[Any]:
-        held = {x.id: v for x, v in zip((*graph.inputs, *graph.captured), values, strict=True)}
-        for node in graph.nodes:
-            if node.id in held:
-                continue
-            if node.op == "constant":
-                assert node.value is not None
-                held[node.id] = _literal(node.value)
-                continue
-            name, operands = _read(node, TURNED in rows)
-            value = _kernel(name, node.attrs, rows)(*(held[x.id] for x in operands))
-            held[node.id] = value if node.dtype == BUNDLE else value.astype(node.dtype)
-        return [held[y.id] for y in graph.outputs]
+    return lambda values: _run(graph, rows, values)[0]
+
+
+def checked(graph: Graph) -> Callable[[Sequence[Any]], tuple[list[Any], Any]]:
+    """The graph as a function that gives its outputs, and whether every index and label lay in its range."""
+
+    def run(values: Sequence[Any]) -> tuple[list[Any], Any]:
+        outputs, fine = _run(graph, {}, values)
+        return outputs, _all(fine)
 
     return run
+
+
+def _run(graph: Graph, rows: Mapping[str, Row], values: Sequence[Any]) -> tuple[list[Any], dict[int, Any]]:
+    """The outputs of a graph, and by node whether the checks in it have passed."""
+    import jax.numpy as jnp
+
+    held = {x.id: v for x, v in zip((*graph.inputs, *graph.captured), values, strict=True)}
+    fine: dict[int, Any] = {}
+    for node in graph.nodes:
+        if node.id in held:
+            continue
+        if node.op == "constant":
+            assert node.value is not None
+            held[node.id] = _literal(node.value)
+            continue
+        if node.op == "in_range":
+            passed = _all({x.id: fine[x.id] for x in node.inputs})
+            held[node.id] = jnp.where(passed, 0.0, jnp.nan).astype(node.dtype)
+            continue
+        name, operands = _read(node, TURNED in rows)
+        value = _kernel(name, node.attrs, rows)(*(held[x.id] for x in operands))
+        if node.op in ("call", "scan"):
+            value, fine[node.id] = value
+        elif node.op == "within":
+            fine[node.id] = _passes(node.attrs, value)
+        held[node.id] = value if node.dtype == BUNDLE else value.astype(node.dtype)
+    return [held[y.id] for y in graph.outputs], fine
