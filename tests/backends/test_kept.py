@@ -1,3 +1,4 @@
+import os
 import threading
 import time
 import warnings
@@ -55,6 +56,44 @@ def test_the_folder_is_for_its_user_alone(folder):
     [entry] = entries(folder)
     assert entry.parent == folder / "xla" / cache.machine()
     assert entry.parent.stat().st_mode & 0o077 == 0
+
+
+def opened(path):
+    path.chmod(0o777)
+
+
+def elsewhere(path):
+    path.rename(path.with_name("theirs"))
+    path.symlink_to("theirs")
+
+
+def given_away(path):
+    try:
+        os.chown(path, 65534, -1)
+    except PermissionError:
+        pytest.skip("only root can give a folder away")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs owners and modes of POSIX")
+@pytest.mark.parametrize("change", [opened, elsewhere, given_away])
+def test_a_folder_that_others_can_write_to_is_not_used_and_said_so(folder, change):
+    made()
+    before = entries(folder)
+    change(folder / "xla" / cache.machine())
+    for power in (3, 4):
+        found = made(power=power)
+        assert not found.cached
+        assert f"others can write to {folder / 'xla' / cache.machine()}" in found.note
+    assert len(entries(folder)) == len(before)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs owners and modes of POSIX")
+def test_so_it_is_where_others_can_write_further_up(folder):
+    made()
+    folder.chmod(0o777)
+    assert f"others can write to {folder})" in made().note
+    folder.chmod(0o1777)  # as /tmp, where nobody can rename what is not theirs
+    assert made().note is None
 
 
 def test_a_program_is_made_once():

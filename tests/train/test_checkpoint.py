@@ -207,6 +207,7 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
     "a bad metric": edited(lambda c: c["trainer"].update(metrics=["beauty"])),
     "another width": edited(lambda c: c["trainer"]["model"]["layers"][0].update(out_features=9)),
     "no parameters": without("model."),
+    "layers that no memory holds": edited(lambda c: c["trainer"]["model"]["layers"][0].update(out_features=10**12)),
     "half an optimizer": without("optimizer.mean"),
     "half a standardizer": without("standardizer.scale"),
     "no step losses": without("history."),

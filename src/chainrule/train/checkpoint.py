@@ -65,6 +65,7 @@ def load(path: str | os.PathLike[str], kind: type[Trainer], model: Module | None
     config, tensors = _read(folder)
     try:
         recipe = config["trainer"]
+        _refuse_larger(recipe, sum(value.size for value in _under("model.", tensors).values()), folder)
         parts = {name: from_recipe(recipe[name]) for name in PARTS if name != "model" or model is None}
         parts.setdefault("model", model)
         metrics = recipe["metrics"]
@@ -88,6 +89,20 @@ def load(path: str | os.PathLike[str], kind: type[Trainer], model: Module | None
     for name, parameter in trainer.model.named_parameters():
         parameter.requires_grad = name not in frozen
     return trainer
+
+
+def _refuse_larger(recipe: Any, numbers: int, folder: Path) -> None:
+    """Refuse a recipe of layers that hold more numbers than there are in the file, before room is made for them."""
+    if isinstance(recipe, list):
+        recipe = dict(enumerate(recipe))
+    if not isinstance(recipe, dict):
+        return
+    sizes = [v for k, v in recipe.items() if str(k).endswith("features") and isinstance(v, int)]
+    if sizes and math.prod(sizes) > numbers:
+        kind = recipe.get("type")
+        raise RunError("damaged: a layer is larger than the file of its parameters", where=str(folder), got=kind)
+    for part in recipe.values():
+        _refuse_larger(part, numbers, folder)
 
 
 def exists(path: str | os.PathLike[str]) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
@@ -57,12 +58,29 @@ def _place(found: Found) -> Path | None:
         return None
     place = folder / "xla" / cache.machine()
     try:
-        # Whoever can write here can have us run what they like.
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for inner in (place.parent, place):
+            inner.mkdir(mode=0o700, exist_ok=True)
+        _refuse_open(place, (folder, place.parent))
         return place
     except OSError as error:
         found.note = _not_kept(error)
         return None
+
+
+def _refuse_open(place: Path, above: Iterable[Path]) -> None:
+    """Refuse a folder that others can write to or put another one in the place of: they could have us run anything."""
+    if not hasattr(os, "geteuid"):  # Windows
+        return
+    user = os.geteuid()
+    for folder in above:
+        status = folder.stat()
+        # Where a folder is sticky, as /tmp is, nobody can rename what is not theirs.
+        if status.st_uid not in (0, user) or status.st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+            raise PermissionError(f"others can write to {folder}")
+    status = place.lstat()
+    if status.st_uid != user or not stat.S_ISDIR(status.st_mode) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(f"others can write to {place}")
 
 
 def _not_kept(reason: object) -> str:
