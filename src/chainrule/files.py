@@ -28,12 +28,13 @@ _held: ContextVar[frozenset[tuple[int, int]]] = ContextVar("held", default=froze
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str], *, new: bool = False) -> Iterator[BinaryIO]:
+def replacing(path: str | os.PathLike[str], *, new: bool = False, synced: bool = True) -> Iterator[BinaryIO]:
     """A file to write to, which takes its place when the block ends and leaves nothing behind if the block fails.
 
     Args:
         path: the file; its folder must exist.
         new: whether a file that is there already is to be refused instead of replaced.
+        synced: whether its name is to be on the disk too, as its content always is; else `sync` the folder later.
 
     Raises:
         FileExistsError: `new`, and there is something at the path.
@@ -63,12 +64,13 @@ def replacing(path: str | os.PathLike[str], *, new: bool = False) -> Iterator[Bi
         with contextlib.suppress(OSError):
             os.unlink(beside)
         raise
-    sync(path.parent)
+    if synced:
+        sync(path.parent)
 
 
-def write(path: str | os.PathLike[str], content: bytes, *, new: bool = False) -> None:
+def write(path: str | os.PathLike[str], content: bytes, *, new: bool = False, synced: bool = True) -> None:
     """Write a file whole or not at all; see `replacing`."""
-    with replacing(path, new=new) as file:
+    with replacing(path, new=new, synced=synced) as file:
         file.write(content)
 
 

@@ -133,11 +133,12 @@ def _commit(folder: Path, config: dict[str, Any], contents: dict[str, bytes]) ->
     listed = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     try:
         for name, content in contents.items():
-            files.write(folder / _aside(name, listed[name]), content)
+            files.write(folder / _aside(name, listed[name]), content, synced=False)
+        files.sync(folder)
         files.write(folder / CONFIG, (json.dumps({**config, "files": listed}, indent=1) + "\n").encode())
         for name in contents:
+            # Should the machine stop, these may be undone: a reader looks for both names.
             os.replace(folder / _aside(name, listed[name]), folder / name)
-        files.sync(folder)
     finally:
         _sweep(folder)
 
