@@ -201,7 +201,7 @@ def judging(step: Step, outputs: Any, y: Array) -> Graph:
 
 def _run(kept: _Kept, place: Place, values: list[Any]) -> list[Any]:
     with place.entered():
-        return kept.run([*values, *(x.read() for x in kept.graph.captured)])
+        return kept.run(values)
 
 
 def _filled(X: Array, rows: int) -> Array:
