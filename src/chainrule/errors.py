@@ -112,6 +112,10 @@ class NotFiniteError(ChainruleError, ArithmeticError):
     """A training run whose loss or parameters stopped being finite numbers."""
 
 
+class TrainingWarning(UserWarning):
+    """A training that is set up in a way of which the theory says that it cannot go well."""
+
+
 def nearest(name: str, names: Iterable[str]) -> list[str]:
     """The names, those most like `name` first.
 

@@ -9,7 +9,7 @@ from sklearn import metrics as theirs
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import ArgumentError
-from chainrule.train import trainer as trainer_module
+from chainrule.train import inference
 from small import QUIET, classifier, network, numbers, regressor, table
 
 
@@ -20,7 +20,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer_module, "BLOCK", 16)
+    monkeypatch.setattr(inference, "BLOCK", 16)
 
 
 def test_accuracy_over_classes(backend: str) -> None:

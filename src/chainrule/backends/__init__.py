@@ -10,13 +10,38 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from chainrule.backends import numpy
-from chainrule.errors import check_choice
+from chainrule.errors import ArgumentError, check_choice
+
+_lost = False
+"""Whether this process was forked from one in which JAX was running: its threads are not here, and a call would wait for
+them for ever."""
+
+
+def _forked() -> None:
+    global _lost
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    # JAX has a registry of devices that it fills when it starts; if that is called otherwise, importing it will do.
+    _lost = _lost or bool(bridge is not None and getattr(bridge, "_backends", True))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def get(name: str) -> ModuleType:
-    """The backend of this name; JAX is imported only where "xla" is asked for."""
+    """The backend of this name; JAX is imported only where "xla" is asked for.
+
+    Raises:
+        ArgumentError: this process was forked from one that has used JAX.
+    """
     check_choice("backend", name, ("numpy", "xla"))
     if name == "xla":
+        if _lost:
+            raise ArgumentError(
+                "XLA cannot run in a process that was forked from one which has used it",
+                where="backend",
+                hint='start processes with multiprocessing.get_context("spawn"), or use backend="numpy"',
+            )
         from chainrule.backends import xla
 
         return xla

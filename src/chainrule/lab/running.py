@@ -7,6 +7,7 @@ import math
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.errors import TrainingWarning
 from chainrule.graph.random import seed
 from chainrule.lab import pages
 from chainrule.lab.catalogue import load
@@ -66,7 +68,9 @@ def run(name: str, out: str | Path | None = None) -> Result:
     # A lab seeds what it draws; this makes what it forgot to seed the same, whatever ran before it.
     seed(0)
     began = time.perf_counter()
-    with _interruptible():
+    with _interruptible(), warnings.catch_warnings():
+        # Some labs make on purpose the mistakes that a training warns of.
+        warnings.simplefilter("ignore", TrainingWarning)
         measured = lab.measure()
     seconds = time.perf_counter() - began
     if folder is None:

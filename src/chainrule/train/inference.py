@@ -43,12 +43,14 @@ class _Kept(NamedTuple):
         by_row: for each output whether it has a row for each row of X; None where rows are mixed.
         run: the arrays of the graph's inputs → those of its outputs.
         sketch: what the graph was as traced, where a part is the user's own and only tracing can tell; else None.
+        backend: where it runs.
     """
 
     graph: Graph
     by_row: list[bool] | None
     run: Callable[[Sequence[Any]], list[Any]]
     sketch: Any
+    backend: str
 
     @property
     def draws(self) -> bool:
@@ -169,7 +171,7 @@ class Inference:
             graph = graph or traced()
             finished = step.finished(graph)
             name = backend or choose([finished], [blocks])
-            kept = _Kept(finished, split and split(graph), backends.get(name).compile_graph(finished), sketch)
+            kept = _Kept(finished, split and split(graph), backends.get(name).compile_graph(finished), sketch, name)
         self._kept[key, parts] = kept
         self._kept.move_to_end((key, parts))
         if len(self._kept) > KEPT:
@@ -200,8 +202,10 @@ def judging(step: Step, outputs: Any, y: Array) -> Graph:
 
 
 def _run(kept: _Kept, place: Place, values: list[Any]) -> list[Any]:
+    # A program that was made before this process was forked would wait for ever.
+    backends.get(kept.backend)
     with place.entered():
-        return kept.run([*values, *(x.read() for x in kept.graph.captured)])
+        return kept.run(values)
 
 
 def _filled(X: Array, rows: int) -> Array:

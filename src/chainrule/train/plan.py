@@ -13,7 +13,7 @@ from chainrule.backends.loop import LoopProgram, Schedule
 from chainrule.graph.graph import Graph
 from chainrule.optim.plateau import Plateau
 from chainrule.passes import lift
-from chainrule.train import inference
+from chainrule.train import inference, mistakes
 from chainrule.train.history import History
 from chainrule.train.step import Drawn, Step
 
@@ -29,6 +29,7 @@ class Plan:
         key: what the phases depend on, as far as it is plain data or ours.
         sketch: what the graphs were as traced, where a part is the user's own and only tracing can tell.
         notes: what the user should know of them.
+        mistakes: what is wrong with them, by the theory.
     """
 
     key: Any
@@ -36,6 +37,7 @@ class Plan:
     schedule: Schedule
     sketch: Any = None
     notes: Sequence[str] = ()
+    mistakes: Sequence[str] = ()
     _program: LoopProgram | None = None
 
     def program(self, history: History, state: Any, arrays: Sequence[Any]) -> LoopProgram:
@@ -95,7 +97,8 @@ class Plans:
         sketch = lift.sketch(own)
         if kept is None or kept.sketch != sketch:
             train, *evaluate = map(step.phase, phases)
-            kept = Plan(key, backend, Schedule(train, tuple(evaluate), room), sketch, step.notes)
+            wrong = mistakes.named(step, arrays[0], arrays[1], min(batch, len(arrays[0])))
+            kept = Plan(key, backend, Schedule(train, tuple(evaluate), room), sketch, step.notes, wrong)
             self._kept[backend] = kept
         history.trace_seconds += time.perf_counter() - began
         return kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from chainrule import backends, tree
 from chainrule.backends.estimate import seconds
 from chainrule.data.standardize import Standardizer
 from chainrule.data.streams import Stream
-from chainrule.errors import ArgumentError, check_choice, check_number
+from chainrule.errors import ArgumentError, TrainingWarning, check_choice, check_number
 from chainrule.graph.graph import Graph
 from chainrule.nn.layers import Lambda
 from chainrule.nn.module import Module, Parameter
@@ -22,7 +23,7 @@ from chainrule.optim.penalties import Clip, Penalty
 from chainrule.optim.plateau import Plateau
 from chainrule.optim.schedules import Schedule as LearningRate
 from chainrule.train import checkpoint as files
-from chainrule.train import checks, machine, memory, prepare
+from chainrule.train import checks, machine, memory, mistakes, prepare
 from chainrule.train.diagnose import not_finite_error
 from chainrule.train.feeds import streaming
 from chainrule.train.feeds.arrays import foreseen, in_memory
@@ -33,7 +34,7 @@ from chainrule.train.inference import Inference
 from chainrule.train.loop import Loop, NotFinite, steps_a_call
 from chainrule.train.machine import Place
 from chainrule.train.memory import Estimate
-from chainrule.train.metrics import chosen
+from chainrule.train.metrics import chosen, regresses
 from chainrule.train.plan import Plans
 from chainrule.train.progress import Bar, Silent
 from chainrule.train.step import Step
@@ -191,6 +192,8 @@ class Trainer:
 
         Returns:
             The history. Ctrl-C ends the training cleanly: the history says "interrupted", the last state is kept.
+            Mistakes that the theory names (probabilities into a cross-entropy, sorted labels that are not shuffled) are
+            in its notes, and are warned of (`TrainingWarning`) before the first step.
 
         Raises:
             DataError: the arrays hold NaN, differ in length, or labels are not 0…K−1.
@@ -299,7 +302,11 @@ class Trainer:
         leaves, structure = tree.flatten(state)
         offset = prepare.schedule_offset(self, feed.steps)
         keeper = Keeper(fitting, self, step, plan, structure, begun, start, offset, position, seen)
-        history.notes += [note for note in (*plan.notes, *keeper.notes(feed.steps)) if note not in history.notes]
+        wrong = [*plan.mistakes, *self._in_order(feed, fitting)]
+        for note in (*plan.notes, *keeper.notes(feed.steps), *wrong):
+            history.note(note)
+        for mistake in wrong:
+            warnings.warn(mistake, TrainingWarning, stacklevel=3)
         # From here on the state lives where the program runs; large networks must not have it twice.
         del state
         self.optimizer_state = None
@@ -319,6 +326,11 @@ class Trainer:
         finally:
             loop.progress.close()
             keeper.finish(loop)
+
+    def _in_order(self, feed: Feed, fitting: Fitting) -> list[str]:
+        """What is wrong with the order of the labels."""
+        labels = fitting.shuffle == "never" and not regresses(self.loss) and len(feed.arrays[0]) == feed.rows
+        return mistakes.in_order(feed.arrays[1], fitting.batch_size) if labels else []
 
     @property
     def place(self) -> Place:
