@@ -14,19 +14,19 @@ from chainrule.graph.tensor import Tensor, apply
 
 # ---- activations
 
-rule("sigmoid", "x̄ = g·y·(1 − y)", lambda g, y, x: g * (y * (1.0 - y)))
+# σ(−x) is 1 − y, and keeps its digits where y is nearly 1.
+rule("sigmoid", "x̄ = g·y·σ(−x)", lambda g, y, x: g * (y * F.sigmoid(-x)))
 rule("softplus", "x̄ = g·σ(x)", lambda g, y, x: g * F.sigmoid(x))
 # The gradient at exactly 0 passes: 0 where x < 0, g otherwise.
 rule("relu", "x̄ = 0 where x < 0, else g", lambda g, y, x: F.where(x < 0.0, 0.0, g))
 
 
 def _silu(g: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    # y = xσ gives y′ = σ + xσ(1 − σ) = σ + y(1 − σ).
-    s = F.sigmoid(x)
-    return g * (s + y * (1.0 - s))
+    # y = xσ gives y′ = σ + xσ(1 − σ) = σ + y(1 − σ), where 1 − σ(x) = σ(−x).
+    return g * (F.sigmoid(x) + y * F.sigmoid(-x))
 
 
-rule("silu", "x̄ = g·(σ(x) + y·(1 − σ(x)))", _silu)
+rule("silu", "x̄ = g·(σ(x) + y·σ(−x))", _silu)
 rule(
     "leaky_relu",
     "x̄ = s·g where x < 0, else g",

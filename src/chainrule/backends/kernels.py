@@ -78,8 +78,12 @@ _simple("absolute_error", lambda xp, a: lambda x, t: xp.absolute(x - t))
 
 @row("sigmoid")
 def _sigmoid(xp: Any, attrs: dict[str, Any]) -> Kernel:
-    # σ(x) = (1 + tanh(x/2))/2 never overflows and needs no choice between two branches.
-    return lambda x: 0.5 * xp.tanh(0.5 * x) + 0.5
+    def kernel(x: Any) -> Any:
+        # With e = e^(−|x|) it is e/(1 + e) below 0 and 1/(1 + e) above: nothing overflows, and no digit is lost to a 1.
+        e = xp.exp(-xp.absolute(x))
+        return xp.where(x < 0, e, 1) / (1 + e)
+
+    return kernel
 
 
 @row("softplus")
@@ -89,7 +93,14 @@ def _softplus(xp: Any, attrs: dict[str, Any]) -> Kernel:
 
 @row("silu")
 def _silu(xp: Any, attrs: dict[str, Any]) -> Kernel:
-    return lambda x: x * (0.5 * xp.tanh(0.5 * x) + 0.5)
+    def kernel(x: Any) -> Any:
+        # As in sigmoid. Far out e is taken e¹⁶ times as large, since it has no digits where x·e still has.
+        size, far = xp.absolute(x), x < -64
+        e = xp.exp(xp.where(far, 16 - size, -size))
+        y = x * xp.where(x < 0, e, 1) / (1 + xp.where(far, 0, e))
+        return xp.where(far, y * math.exp(-16), y)
+
+    return kernel
 
 
 def gelu(erf: Kernel) -> Kernel:
