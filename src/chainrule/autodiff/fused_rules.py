@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from chainrule.autodiff.rules import rule
+from chainrule.autodiff.rules import over, rule, times
 from chainrule.graph import functions as F
 from chainrule.graph.fused import hits
 from chainrule.graph.tensor import Tensor, apply
@@ -93,7 +93,7 @@ def _held_log(p: Tensor) -> Tensor:
 
 def _binary_cross_entropy(g: Tensor, c: Tensor, p: Tensor, t: Tensor) -> Tensor:
     # (p − t)/(p(1 − p)); the denominator is held above 1e-12 so that p = t = 0 or 1 gives 0, as in PyTorch.
-    return g * (p - t) / F.maximum(p * (1.0 - p), 1e-12)
+    return over(g * (p - t), F.maximum(p * (1.0 - p), 1e-12))
 
 
 rule("softmax", "x̄ = y·(g − Σ g·y)", _softmax)
@@ -103,7 +103,7 @@ rule(
     "binary_cross_entropy",
     "p̄ = g·(p − t)/(p(1−p)), t̄ = g·(ln(1−p) − ln p)",
     _binary_cross_entropy,
-    lambda g, c, p, t: g * (_held_log(1.0 - p) - _held_log(p)),
+    lambda g, c, p, t: times(g, _held_log(1.0 - p) - _held_log(p)),
 )
 rule(
     "binary_cross_entropy_with_logits",

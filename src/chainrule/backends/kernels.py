@@ -48,6 +48,8 @@ def _simple(name: str, build: Row) -> None:
     KERNELS[name] = build
 
 
+_simple("adjoint_product", lambda xp, a: lambda x, y: xp.where(x == 0, 0, x * y))
+_simple("adjoint_quotient", lambda xp, a: lambda x, y: xp.where(x == 0, 0, x / y))
 _simple("identity", lambda xp, a: lambda x: x)
 _simple("settle", lambda xp, a: lambda x: x)
 # Refusing what lies outside is each backend's own matter: compiled code cannot raise.

@@ -67,6 +67,15 @@ def _linear(attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
+def _zero_stays(function: Callable[[Any, Any], Any]) -> Callable[[dict[str, Any]], Kernel]:
+    def kernel(x: Any, y: Any) -> Any:
+        z = function(x, y)
+        bad = np.isnan(z)
+        return np.where(bad & (x == 0), 0, z) if bad.any() else z
+
+    return lambda attrs: kernel
+
+
 def _within(attrs: dict[str, Any]) -> Kernel:
     low, high, besides = attrs["low"], attrs["high"], attrs["besides"]
 
@@ -119,6 +128,8 @@ def _scan(attrs: dict[str, Any]) -> Kernel:
 
 _OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {
     "put_add": _put_add,
+    "adjoint_product": _zero_stays(np.multiply),
+    "adjoint_quotient": _zero_stays(np.divide),
     "erf": _erf,
     "gelu": lambda a: gelu(_erf(a)),
     "scan": _scan,

@@ -1,9 +1,9 @@
 """Tensors, operations and graphs."""
 
-from chainrule.graph import functions, printer, random
+from chainrule.graph import functions, linalg, printer, random
 from chainrule.graph.graph import Graph
 from chainrule.graph.mode import no_grad
 from chainrule.graph.tensor import Tensor, tensor
 from chainrule.graph.trace import trace
 
-__all__ = ["Graph", "Tensor", "functions", "no_grad", "printer", "random", "tensor", "trace"]
+__all__ = ["Graph", "Tensor", "functions", "linalg", "no_grad", "printer", "random", "tensor", "trace"]

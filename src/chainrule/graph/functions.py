@@ -104,8 +104,8 @@ __all__ = [
     "cumsum", "divide", "elu", "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "gelu",
     "greater", "greater_equal", "huber", "identity", "isfinite", "layer_norm", "leaky_relu", "less",
     "less_equal", "linear", "log", "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "logsigmoid",
-    "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative", "not_equal", "one_hot", "power", "put",
-    "relu", "reshape", "selu", "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "sqrt", "square",
+    "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative", "not_equal", "one_hot", "power",
+    "put", "relu", "reshape", "selu", "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "sqrt", "square",
     "squared_error", "squeeze", "stack", "standardize", "std", "stop_gradient", "subtract", "sum", "swapaxes",
     "take", "tanh", "transpose", "var", "where",
 ]  # fmt: skip
