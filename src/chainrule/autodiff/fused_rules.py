@@ -151,11 +151,16 @@ def _axes(y: Tensor, x: Tensor) -> tuple[int, ...]:
 def _through_statistics(g: Tensor, unit: Tensor, y: Tensor, x: Tensor) -> Tensor:
     # With d = x − μ, x̂ = d/σ, σ² = Σ d²/n + ε: ∂x̂ᵢ/∂xⱼ = (δᵢⱼ − 1/n − x̂ᵢx̂ⱼ/n)/σ, since ∂σ/∂xⱼ = x̂ⱼ/n.
     axes = _axes(y, x)
-    return (g - F.mean(g, axes, True) - unit * F.mean(g * unit, axes, True)) / _deviation(y, x)
+    share, deviation = g - F.mean(g, axes, True) - unit * F.mean(g * unit, axes, True), _deviation(y, x)
+    if y.attrs["eps"]:
+        return share / deviation
+    # Equal elements are 0 standardized, whatever they are.
+    positive = deviation > 0.0
+    return F.where(positive, share / F.where(positive, deviation, 1.0), 0.0)
 
 
 def _std(g: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    return g * _standardized(y, x) * (y.size / x.size)
+    return g * _standardized(y, x) * (1.0 / math.prod(x.shape[axis] for axis in y.attrs["axes"]))
 
 
 rule("standardize", "x̄ = (g − mean g − y·mean(g·y))/σ", lambda g, y, x: _through_statistics(g, y, y, x))

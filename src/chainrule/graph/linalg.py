@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from chainrule.errors import ArgumentError
 from chainrule.graph import functions as F
 from chainrule.graph.ops import float_dtype
@@ -31,6 +33,8 @@ def norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> T
         [5.0, 0.0]
     """
     x = F.as_tensor(x)
+    if x.dtype == np.float16:
+        return F.cast(norm(F.cast(x, np.float32), ord, axis, keepdims), np.float16)
     size = F.absolute(F.cast(x, float_dtype(x.dtype)))
     if ord == 1:
         return F.sum(size, axis, keepdims)
