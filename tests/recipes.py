@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 import chainrule as cr
+from chainrule.graph.elementwise import common, stretched
 from chainrule.graph.indexing import put_add
+from chainrule.graph.tensor import apply
 
 Array = Any
 Draw = Callable[["Sketch"], "tuple[tuple[int, ...], dict[str, Any]] | None"]
@@ -510,6 +512,10 @@ def _binary(name: str, fits: Callable[[Array, Array], Any] = lambda x, y: True) 
     return Move(_two(fits), getattr(cr, name), lambda xp, x, y: getattr(xp, name)(x, y))
 
 
+def zero_stays(name: str, x: Any, y: Any) -> Any:
+    return apply(name, *stretched(name, common(x, y)))
+
+
 def _factor(s: Sketch, x: Array) -> dict[str, Any]:
     return {"factor": s.choice([-1.5, 0.5, 2, -1, 0.25, 1.0]), "left": bool(s.rng.integers(2))}
 
@@ -543,6 +549,10 @@ MOVES: dict[str, Move] = {
     "subtract": _binary("subtract"),
     "multiply": _binary("multiply"),
     "divide": _binary("divide", lambda x, y: np.abs(y) > 0.3),
+    "adjoint_product": Move(_two(), lambda x, y: zero_stays("adjoint_product", x, y), lambda xp, x, y: x * y),
+    "adjoint_quotient": Move(
+        _two(lambda x, y: np.abs(y) > 0.3), lambda x, y: zero_stays("adjoint_quotient", x, y), lambda xp, x, y: x / y
+    ),
     "power": Move(_two(lambda x, y: (x > 0.2).all()), lambda x, y: x**y, lambda xp, x, y: xp.exp(y * xp.log(x))),
     "cube": Move(_one(), lambda x: x**3, lambda xp, x: x * x * x),
     "base": Move(_one(), lambda x: 2.0**x, lambda xp, x: xp.exp(x * float(np.log(2.0)))),

@@ -10,7 +10,7 @@ from chainrule.autodiff import check_grad, grad, hessian, jacobian, jvp, per_exa
 from chainrule.backends import numpy as _interpreter  # noqa: F401  # tensors compute through it
 from chainrule.backends.compile import compile
 from chainrule.errors import ChainruleError, GradientMismatch
-from chainrule.graph import Graph, Tensor, functions, no_grad, random, tensor, trace
+from chainrule.graph import Graph, Tensor, functions, linalg, no_grad, random, tensor, trace
 from chainrule.graph.functions import *  # noqa: F403  # every function of tensors is public under its own name
 from chainrule.graph.random import seed
 from chainrule.graph.scan import scan
@@ -23,7 +23,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ChainruleError", "GradientMismatch", "Graph", "History", "Sweep", "Tensor", "Trainer", "check_grad", "compile",
-    "data", "explain", "grad", "hessian", "jacobian", "jvp", "lab", "nn", "no_grad", "optim", "passes",
+    "data", "explain", "grad", "hessian", "jacobian", "jvp", "lab", "linalg", "nn", "no_grad", "optim", "passes",
     "per_example_grad", "random", "scan", "seed",
     "tensor", "trace", "value_and_grad", "vjp", *functions.__all__,
 ]  # fmt: skip

@@ -39,6 +39,7 @@ EVERY = [
     lambda x: apply("after", x > 0, cr.log(-cr.absolute(x))),
     lambda x: cr.logical_not(x > 0),
     lambda x: cr.power(cr.absolute(x), cr.absolute(x)),
+    *(lambda x, op=op: apply(op, cr.relu(x), cr.absolute(x)) for op in ("adjoint_product", "adjoint_quotient")),
     lambda x: cr.where(x > 0, x, 2.0),
     lambda x: x.astype("float32"),
     lambda x: x.astype("int32"),

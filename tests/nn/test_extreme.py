@@ -62,7 +62,8 @@ MODULES: list[tuple[nn.Module, np.ndarray]] = [
     *((module, ROWS) for module in (
         nn.Identity(), nn.Flatten(), nn.ReLU(), nn.LeakyReLU(0.2), nn.ELU(0.7), nn.SELU(), nn.GELU(), nn.GELU("tanh"),
         nn.SiLU(), nn.Sigmoid(), nn.Tanh(), nn.Softplus(), nn.Softplus(3.0), nn.Softmax(), nn.LogSoftmax(),
-        nn.Softmax(0), nn.LogSoftmax(0), nn.Dropout(0.5), nn.Dropout(0.5).eval(), nn.Dropout(1), nn.Linear(WIDE, 4),
+        nn.LogSigmoid(), nn.Softmax(0), nn.LogSoftmax(0), nn.Dropout(0.5), nn.Dropout(0.5).eval(), nn.Dropout(1),
+        nn.Linear(WIDE, 4),
         nn.LayerNorm(WIDE), nn.LayerNorm(WIDE, affine=False), affine(nn.LayerNorm(WIDE, eps=1e-12)),
         nn.BatchNorm(WIDE), affine(nn.BatchNorm(WIDE)), learnt(affine(nn.BatchNorm(WIDE)), ROWS),
         model(nn.Duplicate(2), nn.Lambda(lambda xs: nn.Add()(*xs))),

@@ -7,26 +7,26 @@ from __future__ import annotations
 
 import math
 
-from chainrule.autodiff.rules import rule
+from chainrule.autodiff.rules import over, rule, times
 from chainrule.graph import functions as F
 from chainrule.graph.fused import hits
 from chainrule.graph.tensor import Tensor, apply
 
 # ---- activations
 
-rule("sigmoid", "x̄ = g·y·(1 − y)", lambda g, y, x: g * (y * (1.0 - y)))
+# σ(−x) is 1 − y, and keeps its digits where y is nearly 1.
+rule("sigmoid", "x̄ = g·y·σ(−x)", lambda g, y, x: g * (y * F.sigmoid(-x)))
 rule("softplus", "x̄ = g·σ(x)", lambda g, y, x: g * F.sigmoid(x))
 # The gradient at exactly 0 passes: 0 where x < 0, g otherwise.
 rule("relu", "x̄ = 0 where x < 0, else g", lambda g, y, x: F.where(x < 0.0, 0.0, g))
 
 
 def _silu(g: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    # y = xσ gives y′ = σ + xσ(1 − σ) = σ + y(1 − σ).
-    s = F.sigmoid(x)
-    return g * (s + y * (1.0 - s))
+    # y = xσ gives y′ = σ + xσ(1 − σ) = σ + y(1 − σ), where 1 − σ(x) = σ(−x).
+    return g * (F.sigmoid(x) + y * F.sigmoid(-x))
 
 
-rule("silu", "x̄ = g·(σ(x) + y·(1 − σ(x)))", _silu)
+rule("silu", "x̄ = g·(σ(x) + y·σ(−x))", _silu)
 rule(
     "leaky_relu",
     "x̄ = s·g where x < 0, else g",
@@ -93,7 +93,7 @@ def _held_log(p: Tensor) -> Tensor:
 
 def _binary_cross_entropy(g: Tensor, c: Tensor, p: Tensor, t: Tensor) -> Tensor:
     # (p − t)/(p(1 − p)); the denominator is held above 1e-12 so that p = t = 0 or 1 gives 0, as in PyTorch.
-    return g * (p - t) / F.maximum(p * (1.0 - p), 1e-12)
+    return over(g * (p - t), F.maximum(p * (1.0 - p), 1e-12))
 
 
 rule("softmax", "x̄ = y·(g − Σ g·y)", _softmax)
@@ -103,7 +103,7 @@ rule(
     "binary_cross_entropy",
     "p̄ = g·(p − t)/(p(1−p)), t̄ = g·(ln(1−p) − ln p)",
     _binary_cross_entropy,
-    lambda g, c, p, t: g * (_held_log(1.0 - p) - _held_log(p)),
+    lambda g, c, p, t: times(g, _held_log(1.0 - p) - _held_log(p)),
 )
 rule(
     "binary_cross_entropy_with_logits",
@@ -151,11 +151,16 @@ def _axes(y: Tensor, x: Tensor) -> tuple[int, ...]:
 def _through_statistics(g: Tensor, unit: Tensor, y: Tensor, x: Tensor) -> Tensor:
     # With d = x − μ, x̂ = d/σ, σ² = Σ d²/n + ε: ∂x̂ᵢ/∂xⱼ = (δᵢⱼ − 1/n − x̂ᵢx̂ⱼ/n)/σ, since ∂σ/∂xⱼ = x̂ⱼ/n.
     axes = _axes(y, x)
-    return (g - F.mean(g, axes, True) - unit * F.mean(g * unit, axes, True)) / _deviation(y, x)
+    share, deviation = g - F.mean(g, axes, True) - unit * F.mean(g * unit, axes, True), _deviation(y, x)
+    if y.attrs["eps"]:
+        return share / deviation
+    # Equal elements are 0 standardized, whatever they are.
+    positive = deviation > 0.0
+    return F.where(positive, share / F.where(positive, deviation, 1.0), 0.0)
 
 
 def _std(g: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    return g * _standardized(y, x) * (y.size / x.size)
+    return g * _standardized(y, x) * (1.0 / math.prod(x.shape[axis] for axis in y.attrs["axes"]))
 
 
 rule("standardize", "x̄ = (g − mean g − y·mean(g·y))/σ", lambda g, y, x: _through_statistics(g, y, y, x))

@@ -72,6 +72,58 @@ def rule(name: str, text: str, *adjoints: Adjoint | None) -> None:
     RULES[name] = Formula(text, adjoints)
 
 
+# ---- a zero adjoint stays zero: 0·∞ and 0/0 are 0, so that a branch which is not chosen contributes nothing
+
+
+def times(g: Tensor, slope: Tensor) -> Tensor:
+    """g·slope, for a slope that can be infinite or NaN at an edge of the operation."""
+    return apply("adjoint_product", g, slope)
+
+
+def over(g: Tensor, divisor: Tensor) -> Tensor:
+    """g/divisor, for a divisor that can be 0 or NaN."""
+    return apply("adjoint_quotient", g, divisor)
+
+
+SINGULAR = frozenset({"exp", "expm1", "log", "log1p", "sqrt", "divide", "power"})
+"""Operations that make infinity or NaN of finite numbers."""
+PASSING = frozenset({"negative", "add", "subtract", "multiply", "broadcast_to", "reshape", "transpose", "cast"})
+FAR = 8
+
+
+def _by_factor(g: Tensor, factor: Tensor) -> Tensor:
+    """g·factor, where the factor can be infinite if one of the operations nearest to it makes infinities."""
+    if factor.adjoint_of is not None:
+        return _none_of(factor, times(g, factor))
+    near = [factor]
+    for _ in range(FAR):
+        if not near:
+            break
+        node = near.pop()
+        if node.op in SINGULAR:
+            return times(g, factor)
+        near.extend(node.inputs if node.op in PASSING else ())
+    return g * factor
+
+
+def _none_of(inner: Tensor, share: Tensor) -> Tensor:
+    """What goes back through an inner adjoint's factor: nothing where that adjoint is 0, whatever the factor was."""
+    return F.where(F.equal(inner, 0.0), 0.0, share)
+
+
+rule(
+    "adjoint_product",
+    "x̄ = g·y, ȳ = g·x",
+    lambda g, z, x, y: times(g, y),
+    lambda g, z, x, y: _none_of(x, times(g, x)),
+)
+rule(
+    "adjoint_quotient",
+    "x̄ = g/y, ȳ = −g·z/y",
+    lambda g, z, x, y: over(g, y),
+    lambda g, z, x, y: _none_of(x, -over(times(g, z), y)),
+)
+
 # ---- elementwise, one operand
 
 rule("identity", "x̄ = g", lambda g, y, x: g)
@@ -79,11 +131,11 @@ rule("settle", "x̄ = g", lambda g, y, x: g)
 # Its value does not depend on what it waits for.
 rule("after", "x̄ = g", lambda g, y, x, t: g, None)
 rule("negative", "x̄ = −g", lambda g, y, x: -g)
-rule("exp", "x̄ = g·y", lambda g, y, x: g * y)
-rule("expm1", "x̄ = g·(y + 1)", lambda g, y, x: g * (y + 1.0))
-rule("log", "x̄ = g/x", lambda g, y, x: g / x)
-rule("log1p", "x̄ = g/(1 + x)", lambda g, y, x: g / (x + 1.0))
-rule("sqrt", "x̄ = g/(2·y)", lambda g, y, x: g / (y * 2.0))
+rule("exp", "x̄ = g·y", lambda g, y, x: times(g, y))
+rule("expm1", "x̄ = g·(y + 1)", lambda g, y, x: times(g, y + 1.0))
+rule("log", "x̄ = g/x", lambda g, y, x: over(g, x))
+rule("log1p", "x̄ = g/(1 + x)", lambda g, y, x: over(g, x + 1.0))
+rule("sqrt", "x̄ = g/(2·y)", lambda g, y, x: over(g, y * 2.0))
 rule("square", "x̄ = 2·g·x", lambda g, y, x: g * (x * 2.0))
 rule("sin", "x̄ = g·cos x", lambda g, y, x: g * F.cos(x))
 rule("cos", "x̄ = −g·sin x", lambda g, y, x: -(g * F.sin(x)))
@@ -96,20 +148,32 @@ rule("cast", "x̄ = g in the dtype of x", lambda g, y, x: F.cast(g, x.dtype))
 
 rule("add", "x̄ = g, ȳ = g", lambda g, z, x, y: g, lambda g, z, x, y: g)
 rule("subtract", "x̄ = g, ȳ = −g", lambda g, z, x, y: g, lambda g, z, x, y: -g)
-rule("multiply", "x̄ = g·y, ȳ = g·x", lambda g, z, x, y: g * y, lambda g, z, x, y: g * x)
-rule("divide", "x̄ = g/y, ȳ = −g·z/y", lambda g, z, x, y: g / y, lambda g, z, x, y: -(g * z / y))
+rule(
+    "multiply",
+    "x̄ = g·y, ȳ = g·x",
+    lambda g, z, x, y: _by_factor(g, y),
+    lambda g, z, x, y: _by_factor(g, x),
+)
+rule(
+    "divide",
+    "x̄ = g/y, ȳ = −g·z/y",
+    lambda g, z, x, y: over(g, y),
+    lambda g, z, x, y: -over(times(g, z), y),
+)
 
 
 def _power_base(g: Tensor, z: Tensor, x: Tensor, y: Tensor) -> Tensor:
     # At y = 0 the result is constant in x, also at x = 0 where x^(y−1) is infinite.
     still = F.equal(y, 0.0)
-    return F.where(still, 0.0, g * y * F.power(x, F.where(still, 1.0, y - 1.0)))
+    return F.where(still, 0.0, times(g, y * F.power(x, F.where(still, 1.0, y - 1.0))))
 
 
 def _power_exponent(g: Tensor, z: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    # At x = 0 the result is constant in y > 0, where z·ln x would be 0·∞.
+    # At x = 0 the result is constant in y > 0, where z·ln x would be 0·∞; for y < 0 it is infinite and falls.
     positive = x > 0.0
-    return F.where(positive, g * z * F.log(F.where(positive, x, 1.0)), F.where(F.equal(x, 0.0), 0.0, float("nan")))
+    at_zero = F.where(y < 0.0, float("-inf"), 0.0)
+    slope = F.where(F.equal(x, 0.0), at_zero, float("nan"))
+    return times(g, F.where(positive, z * F.log(F.where(positive, x, 1.0)), slope))
 
 
 rule("power", "x̄ = g·y·x^(y−1), ȳ = g·z·ln x", _power_base, _power_exponent)

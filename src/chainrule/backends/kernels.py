@@ -11,12 +11,15 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from chainrule.graph.ops import fill, sum_dtype
 
 Kernel = Callable[..., Any]
 Row = Callable[[Any, dict[str, Any]], Kernel]
 
 KERNELS: dict[str, Row] = {}
+HALF = np.dtype(np.float16)
 
 
 def _same_name(*names: str) -> None:
@@ -44,10 +47,29 @@ def row(name: str) -> Callable[[Row], Row]:
     return enter
 
 
+def in_float32(build: Row) -> Row:
+    """A row that computes float16 in float32: a sum of many such numbers overflows, or loses most of its digits."""
+
+    def wide(xp: Any, attrs: dict[str, Any]) -> Kernel:
+        kernel = build(xp, attrs)
+
+        def of_any(*operands: Any) -> Any:
+            if operands[0].dtype != HALF:
+                return kernel(*operands)
+            y = kernel(*(x.astype(np.float32) if x.dtype == HALF else x for x in operands))
+            return y.astype(HALF)
+
+        return of_any
+
+    return wide
+
+
 def _simple(name: str, build: Row) -> None:
     KERNELS[name] = build
 
 
+_simple("adjoint_product", lambda xp, a: lambda x, y: xp.where(x == 0, 0, x * y))
+_simple("adjoint_quotient", lambda xp, a: lambda x, y: xp.where(x == 0, 0, x / y))
 _simple("identity", lambda xp, a: lambda x: x)
 _simple("settle", lambda xp, a: lambda x: x)
 # Refusing what lies outside is each backend's own matter: compiled code cannot raise.
@@ -62,7 +84,7 @@ _simple("transpose", lambda xp, a: lambda x: xp.transpose(x, a["axes"]))
 _simple("flip", lambda xp, a: lambda x: xp.flip(x, a["axes"]))
 _simple("concatenate", lambda xp, a: lambda *xs: xp.concatenate(xs, axis=a["axis"]))
 _simple("getitem", lambda xp, a: lambda x, *arrays: x[fill(a["index"], arrays)])
-_simple("sum", lambda xp, a: lambda x: xp.sum(x, axis=a["axes"], keepdims=a["keepdims"]))
+_simple("sum", in_float32(lambda xp, a: lambda x: xp.sum(x, axis=a["axes"], keepdims=a["keepdims"])))
 _simple("max", lambda xp, a: lambda x: xp.max(x, axis=a["axes"], keepdims=a["keepdims"]))
 _simple("min", lambda xp, a: lambda x: xp.min(x, axis=a["axes"], keepdims=a["keepdims"]))
 _simple("argmax", lambda xp, a: lambda x: xp.argmax(x, axis=a["axis"]))
@@ -78,8 +100,12 @@ _simple("absolute_error", lambda xp, a: lambda x, t: xp.absolute(x - t))
 
 @row("sigmoid")
 def _sigmoid(xp: Any, attrs: dict[str, Any]) -> Kernel:
-    # σ(x) = (1 + tanh(x/2))/2 never overflows and needs no choice between two branches.
-    return lambda x: 0.5 * xp.tanh(0.5 * x) + 0.5
+    def kernel(x: Any) -> Any:
+        # With e = e^(−|x|) it is e/(1 + e) below 0 and 1/(1 + e) above: nothing overflows, and no digit is lost to a 1.
+        e = xp.exp(-xp.absolute(x))
+        return xp.where(x < 0, e, 1) / (1 + e)
+
+    return kernel
 
 
 @row("softplus")
@@ -89,7 +115,14 @@ def _softplus(xp: Any, attrs: dict[str, Any]) -> Kernel:
 
 @row("silu")
 def _silu(xp: Any, attrs: dict[str, Any]) -> Kernel:
-    return lambda x: x * (0.5 * xp.tanh(0.5 * x) + 0.5)
+    def kernel(x: Any) -> Any:
+        # As in sigmoid. Far out e is taken e¹⁶ times as large, since it has no digits where x·e still has.
+        size, far = xp.absolute(x), x < -64
+        e = xp.exp(xp.where(far, 16 - size, -size))
+        y = x * xp.where(x < 0, e, 1) / (1 + xp.where(far, 0, e))
+        return xp.where(far, y * math.exp(-16), y)
+
+    return kernel
 
 
 def gelu(erf: Kernel) -> Kernel:
@@ -103,6 +136,7 @@ def _shifted(xp: Any, x: Any, axis: int) -> Any:
 
 
 @row("softmax")
+@in_float32
 def _softmax(xp: Any, attrs: dict[str, Any]) -> Kernel:
     axis = attrs["axis"]
 
@@ -114,6 +148,7 @@ def _softmax(xp: Any, attrs: dict[str, Any]) -> Kernel:
 
 
 @row("log_softmax")
+@in_float32
 def _log_softmax(xp: Any, attrs: dict[str, Any]) -> Kernel:
     axis = attrs["axis"]
 
@@ -125,6 +160,7 @@ def _log_softmax(xp: Any, attrs: dict[str, Any]) -> Kernel:
 
 
 @row("cross_entropy")
+@in_float32
 def _cross_entropy(xp: Any, attrs: dict[str, Any]) -> Kernel:
     smoothing, ignored = attrs["label_smoothing"], attrs.get("ignore_index")
 
@@ -186,11 +222,13 @@ def _centred(xp: Any, x: Any, axes: tuple[int, ...], eps: float) -> tuple[Any, A
 
 
 @row("std")
+@in_float32
 def _std(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return lambda x: _centred(xp, x, attrs["axes"], attrs["eps"])[1]
 
 
 @row("standardize")
+@in_float32
 def _standardize(xp: Any, attrs: dict[str, Any]) -> Kernel:
     def kernel(x: Any) -> Any:
         centred, deviation = _centred(xp, x, attrs["axes"], attrs["eps"])
@@ -200,6 +238,7 @@ def _standardize(xp: Any, attrs: dict[str, Any]) -> Kernel:
 
 
 @row("batch_norm")
+@in_float32
 def _batch_norm(xp: Any, attrs: dict[str, Any]) -> Kernel:
     axes = attrs["axes"]
 
@@ -212,6 +251,7 @@ def _batch_norm(xp: Any, attrs: dict[str, Any]) -> Kernel:
 
 
 @row("layer_norm")
+@in_float32
 def _layer_norm(xp: Any, attrs: dict[str, Any]) -> Kernel:
     def kernel(x: Any, scale: Any, shift: Any) -> Any:
         centred, deviation = _centred(xp, x, (x.ndim - 1,), attrs["eps"])

@@ -30,7 +30,7 @@ VIEWS = frozenset(
 )
 """Operations whose result is a view of their operand; a `getitem` without index arrays is another."""
 OWN = {
-    "sigmoid": 1.0, "softplus": 2.0, "silu": 1.0, "gelu": 1.0, "leaky_relu": 1.25, "elu": 1.25,
+    "sigmoid": 2.0, "softplus": 2.0, "silu": 4.0, "gelu": 1.0, "leaky_relu": 1.25, "elu": 1.25,
     "squared_error": 1.0, "absolute_error": 1.0, "huber": 3.0, "binary_cross_entropy": 3.0,
     "binary_cross_entropy_with_logits": 2.0, "softmax": 1.0, "log_softmax": 1.0, "cross_entropy": 2.25,
     "std": 3.0, "standardize": 2.0, "batch_norm": 2.0, "layer_norm": 2.0, "random_uniform": 2.0,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from chainrule.backends.kernels import KERNELS, Kernel, gelu
+from chainrule.backends.kernels import HALF, KERNELS, Kernel, gelu
 from chainrule.backends.live import live_bytes
 from chainrule.backends.loop import Crew, Fleet, FleetProgram, LoopProgram, Outcome, Phase, Results, Schedule, Span
 from chainrule.backends.threads import suited
@@ -42,6 +43,43 @@ def _reduction(reduce: Callable[..., Any]) -> Callable[[dict[str, Any]], Kernel]
     return lambda a: lambda x: reduce(x, axis=a["axes"], keepdims=a["keepdims"])
 
 
+BLOCK = 1024
+"""Rows that are added one to the next before their sums are, where NumPy does not add in pairs."""
+
+
+def _sum(attrs: dict[str, Any]) -> Kernel:
+    axes, keepdims = attrs["axes"], attrs["keepdims"]
+
+    def kernel(x: Any) -> Any:
+        if x.dtype == HALF:
+            return np.add.reduce(x, axis=axes, keepdims=keepdims, dtype=np.float32).astype(HALF)
+        if x.size > BLOCK and x.dtype.kind == "f" and not _added_in_pairs(x, axes):
+            return _in_blocks(x, axes, keepdims)
+        return np.add.reduce(x, axis=axes, keepdims=keepdims)
+
+    return kernel
+
+
+def _added_in_pairs(x: Any, axes: tuple[int, ...]) -> bool:
+    """Whether NumPy adds in pairs, so that the error grows with the logarithm of the number of terms: along memory."""
+    short = all(x.shape[axis] <= BLOCK for axis in axes)
+    return short or (x.flags.c_contiguous and axes == tuple(range(x.ndim - len(axes), x.ndim)))
+
+
+def _in_blocks(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    """The sum with the longest axis cut into blocks: the error grows with √n of the n terms at most, not with n."""
+    axis = max(axes, key=lambda axis: x.shape[axis])
+    size = max(BLOCK, math.isqrt(x.shape[axis]))
+    blocks = x.shape[axis] // size
+    before = (slice(None),) * axis
+    whole = x[(*before, slice(blocks * size))].reshape(*x.shape[:axis], blocks, size, *x.shape[axis + 1 :])
+    sums = [
+        np.add.reduce(whole, axis=axis + 1),
+        np.add.reduce(x[(*before, slice(blocks * size, None))], axis, keepdims=True),
+    ]
+    return np.add.reduce(np.concatenate(sums, axis), axis=axes, keepdims=keepdims)
+
+
 def rounded(x: Any, dropped: int) -> Any:
     """Float32 numbers rounded to the nearest that have so many fewer bits, ties to the even one."""
     bits = x.view(np.uint32)
@@ -65,6 +103,15 @@ def _linear(attrs: dict[str, Any]) -> Kernel:
         return y
 
     return kernel
+
+
+def _zero_stays(function: Callable[[Any, Any], Any]) -> Callable[[dict[str, Any]], Kernel]:
+    def kernel(x: Any, y: Any) -> Any:
+        z = function(x, y)
+        bad = np.isnan(z)
+        return np.where(bad & (x == 0), 0, z) if bad.any() else z
+
+    return lambda attrs: kernel
 
 
 def _within(attrs: dict[str, Any]) -> Kernel:
@@ -124,11 +171,13 @@ def _call(attrs: dict[str, Any]) -> Kernel:
 
 _OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {
     "put_add": _put_add,
+    "adjoint_product": _zero_stays(np.multiply),
+    "adjoint_quotient": _zero_stays(np.divide),
     "erf": _erf,
     "gelu": lambda a: gelu(_erf(a)),
     "call": _call,
     "scan": _scan,
-    "sum": _reduction(np.add.reduce),
+    "sum": _sum,
     "max": _reduction(np.maximum.reduce),
     "min": _reduction(np.minimum.reduce),
     "within": _within,

@@ -1,9 +1,11 @@
 """Tensors, operations and graphs."""
 
-from chainrule.graph import functions, numpy_api, printer, random
+from chainrule.graph import functions, linalg, numpy_api, printer, random
 from chainrule.graph.graph import Graph
 from chainrule.graph.mode import no_grad
 from chainrule.graph.tensor import Tensor, tensor
 from chainrule.graph.trace import trace
 
-__all__ = ["Graph", "Tensor", "functions", "no_grad", "numpy_api", "printer", "random", "tensor", "trace"]
+__all__ = [
+    "Graph", "Tensor", "functions", "linalg", "no_grad", "numpy_api", "printer", "random", "tensor", "trace",
+]  # fmt: skip

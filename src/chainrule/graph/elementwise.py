@@ -171,6 +171,16 @@ equal, not_equal = _binary("equal"), _binary("not_equal")
 _logical_and, _logical_or = _binary("logical_and"), _binary("logical_or")
 
 
+def logsigmoid(x: Any) -> Tensor:
+    """Ln σ(x) elementwise, exact in both tails: x for large negative x, −e⁻ˣ for large positive ones.
+
+    Example:
+        >>> logsigmoid([-1000.0, 0.0, 40.0]).tolist()
+        [-1000.0, -0.6931471805599453, -4.248354255291589e-18]
+    """
+    return negative(softplus(negative(x)))
+
+
 def power(x: Any, y: Any) -> Tensor:
     """xʸ elementwise, with NumPy's broadcasting and dtype rules.
 

@@ -5,6 +5,7 @@ Here are reductions, the matrix product, and what the operators (`+`, `@`, …) 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,7 @@ from chainrule.graph.elementwise import (
     logical_and,
     logical_not,
     logical_or,
+    logsigmoid,
     maximum,
     minimum,
     multiply,
@@ -102,9 +104,9 @@ __all__ = [
     "broadcast_to", "cast", "clip", "concatenate", "cos", "cross_entropy",
     "cumsum", "divide", "elu", "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "gelu",
     "greater", "greater_equal", "huber", "identity", "isfinite", "layer_norm", "leaky_relu", "less",
-    "less_equal", "linear", "log", "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "matmul",
-    "max", "maximum", "mean", "min", "minimum", "multiply", "negative", "not_equal", "one_hot", "power", "put",
-    "relu", "reshape", "selu", "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "sqrt", "square",
+    "less_equal", "linear", "log", "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "logsigmoid",
+    "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative", "not_equal", "one_hot", "power",
+    "put", "relu", "reshape", "selu", "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "sqrt", "square",
     "squared_error", "squeeze", "stack", "standardize", "std", "stop_gradient", "subtract", "sum", "swapaxes",
     "take", "tanh", "transpose", "var", "where",
 ]  # fmt: skip
@@ -120,16 +122,36 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The mean over all axes or those named."""
+    """The mean over all axes or those named; of nothing it is NaN. Float16 is summed in float32."""
     x = as_tensor(x)
-    x = cast(x, x.dtype if x.dtype.kind == "f" else np.float64)
-    count = int(np.prod([x.shape[a] for a in all_axes(axis, x.ndim)], dtype=np.int64))
-    return multiply(sum(x, axis, keepdims), 1.0 / count if count else float("nan"))
+    return cast(_mean(_summable(x), axis, keepdims, 0), _real_dtype(x))
 
 
-def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The variance (divided by n, as in NumPy) over all axes or those named."""
-    return mean(square(subtract(x, mean(x, axis, keepdims=True))), axis, keepdims)
+def var(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
+    """The variance over all axes or those named: Σ (x − μ)²/(n − ddof), as NumPy has it; NaN where n ≤ ddof.
+
+    Example:
+        >>> var([1.0, 2.0, 3.0], ddof=1).item()
+        1.0
+    """
+    x = as_tensor(x)
+    wide = _summable(x)
+    squares = square(subtract(wide, _mean(wide, axis, True, 0)))
+    return cast(_mean(squares, axis, keepdims, ddof), _real_dtype(x))
+
+
+def _mean(x: Tensor, axis: Axis, keepdims: bool, ddof: int) -> Tensor:
+    count = math.prod(x.shape[a] for a in all_axes(axis, x.ndim)) - ddof
+    return multiply(sum(x, axis, keepdims), 1.0 / count if count > 0 else float("nan"))
+
+
+def _real_dtype(x: Tensor) -> Any:
+    return x.dtype if x.dtype.kind == "f" else np.float64
+
+
+def _summable(x: Tensor) -> Tensor:
+    """`x` in a dtype whose sums neither overflow nor lose what the result can hold."""
+    return cast(x, np.float32 if x.dtype == np.float16 else _real_dtype(x))
 
 
 def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:

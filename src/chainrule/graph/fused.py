@@ -64,15 +64,22 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
 # ---- normalisation
 
 
-def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The standard deviation (divided by n, as in NumPy) over all axes or those named; never overflows.
+def std(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
+    """The standard deviation √(Σ (x − μ)²/(n − ddof)) over all axes or those named; never overflows.
 
-    Where all elements are equal it is 0, and its gradient is 0 there.
+    Where all elements are equal, a single one among them, it is 0, and so are its gradient and its second derivative.
+    It is NaN where n ≤ ddof.
     """
     x = as_tensor(x)
     x = cast(x, x.dtype if x.dtype.kind == "f" else np.float64)
     axes = all_axes(axis, x.ndim)
-    y = apply("std", x, axes=axes, eps=0.0)
+    count = math.prod(x.shape[a] for a in axes)
+    if count > 0:
+        y = apply("std", x, axes=axes, eps=0.0)
+    else:
+        y = apply("sum", x, axes=axes, keepdims=True)
+    if ddof or not count:
+        y = multiply(y, math.sqrt(count / (count - ddof)) if count > ddof else math.nan)
     return y if keepdims else reshape(y, [n for i, n in enumerate(x.shape) if i not in axes])
 
 

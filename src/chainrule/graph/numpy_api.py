@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule.errors import TraceError
 from chainrule.graph import functions as F
-from chainrule.graph import seams
+from chainrule.graph import linalg, seams
 from chainrule.graph.elementwise import as_tensor
 from chainrule.graph.tensor import Tensor, constant
 
@@ -61,13 +61,15 @@ _FUNCTIONS: dict[Any, Function] = {
     np.take: _take,
     np.zeros_like: _filled(0),
     np.ones_like: _filled(1),
+    np.linalg.norm: lambda x, ord=None, axis=None, keepdims=False: linalg.norm(x, ord, axis, keepdims),
+    np.argmin: lambda a, axis=None: F.argmin(a, axis),
     np.shape: lambda a: a.shape,
     np.ndim: lambda a: a.ndim,
     np.size: lambda a: a.size,
 }
 _COMPARISONS = {np.allclose, np.isclose, np.array_equal, np.array_equiv}
 """What has no gradient, and is asked about values that are known."""
-_RENAMED = {"bitwise_and": "logical_and", "bitwise_or": "logical_or", "invert": "logical_not"}
+_RENAMED = {"invert": "bitwise_not"}
 _UFUNCS = {name for name in F.__all__ if isinstance(getattr(np, name, None), np.ufunc)} | set(_RENAMED)
 
 

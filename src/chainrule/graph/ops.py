@@ -129,6 +129,12 @@ for _name, _formula in {
     "bitwise_xor": "z = the bits in which x and y differ",
 }.items():
     define(_name, _formula, lambda x, y: (x.shape, x.dtype), elementwise=True)
+# An adjoint x times or over what can be infinite or NaN at an operation's edge: a zero adjoint stays zero.
+for _name, _formula in {
+    "adjoint_product": "z = x·y, 0 where x = 0",
+    "adjoint_quotient": "z = x/y, 0 where x = 0",
+}.items():
+    define(_name, _formula, lambda x, y: (x.shape, x.dtype), elementwise=True)
 for _name, _formula in {
     "less": "z = x < y",
     "less_equal": "z = x ≤ y",

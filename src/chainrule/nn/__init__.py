@@ -6,6 +6,7 @@ from chainrule.nn.activations import (
     GELU,
     SELU,
     LeakyReLU,
+    LogSigmoid,
     LogSoftmax,
     ReLU,
     Sigmoid,
@@ -32,6 +33,6 @@ from chainrule.nn.normalization import BatchNorm, LayerNorm
 __all__ = [
     "ELU", "GELU", "SELU", "Add", "BCELoss", "BCEWithLogitsLoss", "BatchNorm", "Buffer", "Checkpoint",
     "CrossEntropyLoss", "Dropout", "Duplicate", "Flatten", "HuberLoss", "Identity", "L1Loss", "Lambda", "LayerNorm",
-    "LeakyReLU", "Linear", "LogSoftmax", "Loss", "MSELoss", "Max", "Module", "NLLLoss", "Parameter", "ReLU",
-    "Sequential", "SiLU", "Sigmoid", "Softmax", "Softplus", "Tanh", "init", "update",
+    "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "Loss", "MSELoss", "Max", "Module", "NLLLoss", "Parameter",
+    "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Softplus", "Tanh", "init", "update",
 ]  # fmt: skip

@@ -30,15 +30,23 @@ class Tanh(Module):
 
 
 class Sigmoid(Module):
-    """y = σ(x) = 1/(1 + e⁻ˣ); y′ = y(1 − y)."""
+    """y = σ(x) = 1/(1 + e⁻ˣ); y′ = y(1 − y) = σ(x)·σ(−x)."""
 
     def forward(self, x: Any) -> Tensor:
         """The logistic function."""
         return F.sigmoid(x)
 
 
+class LogSigmoid(Module):
+    """y = ln σ(x), exact in both tails; y′ = σ(−x)."""
+
+    def forward(self, x: Any) -> Tensor:
+        """The logarithm of the logistic function."""
+        return F.logsigmoid(x)
+
+
 class SiLU(Module):
-    """y = x·σ(x); y′ = σ + xσ(1 − σ). Elfwing et al. (2018); also known as swish."""
+    """y = x·σ(x); y′ = σ(x) + y·σ(−x). Elfwing et al. (2018); also known as swish."""
 
     def forward(self, x: Any) -> Tensor:
         """X weighted by its own sigmoid."""

@@ -51,7 +51,7 @@ def _neutral(op: str, inputs: tuple[Tensor, ...], attrs: dict[str, Any]) -> Tens
         return x
     if op in ("sum", "max", "min") and not attrs["axes"] and x.dtype.kind == "f":
         return x
-    if op in ("multiply", "divide", "add", "subtract"):
+    if op in ("multiply", "divide", "add", "subtract", "adjoint_product", "adjoint_quotient"):
         return _neutral_arithmetic(op, *inputs)
     inner = x.inputs[0] if x.inputs and x.op == op else None
     if inner is None:
@@ -66,10 +66,10 @@ def _neutral(op: str, inputs: tuple[Tensor, ...], attrs: dict[str, Any]) -> Tens
 
 
 def _neutral_arithmetic(op: str, x: Tensor, y: Tensor) -> Tensor | None:
-    neutral = 1.0 if op in ("multiply", "divide") else 0.0
+    neutral = 0.0 if op in ("add", "subtract") else 1.0
     if uniform(y) == neutral:
         return x
-    if op in ("multiply", "add") and uniform(x) == neutral:
+    if op in ("multiply", "add", "adjoint_product") and uniform(x) == neutral:
         return y
     return None
 

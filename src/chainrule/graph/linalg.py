@@ -1,0 +1,54 @@
+"""Norms, under the names of `numpy.linalg`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from chainrule.errors import ArgumentError
+from chainrule.graph import functions as F
+from chainrule.graph.ops import float_dtype
+from chainrule.graph.shaping import Axis, all_axes
+from chainrule.graph.tensor import Tensor
+
+
+def norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The length of the vectors along `axis`: √Σ x², Σ |x| (ord 1) or max |x| (ord inf).
+
+    Never overflows where the result does not. At x = 0, where the length has a kink, its gradient is 0.
+
+    Args:
+        x: any shape; whole numbers count as float64.
+        ord: 1, 2 or infinity.
+        axis: the axis or axes whose elements make up a vector; by default all of them.
+        keepdims: whether the axes stay, with size 1.
+
+    Raises:
+        ArgumentError: another order.
+
+    Example:
+        >>> norm([[3.0, 4.0], [0.0, 0.0]], axis=1).tolist()
+        [5.0, 0.0]
+    """
+    x = F.as_tensor(x)
+    if x.dtype == np.float16:
+        return F.cast(norm(F.cast(x, np.float32), ord, axis, keepdims), np.float16)
+    size = F.absolute(F.cast(x, float_dtype(x.dtype)))
+    if ord == 1:
+        return F.sum(size, axis, keepdims)
+    if ord not in (2, math.inf):
+        raise ArgumentError("no such norm", where="norm, ord", expected="1, 2 or inf", got=ord)
+    axes = all_axes(axis, x.ndim)
+    if not math.prod(x.shape[a] for a in axes):
+        return F.sum(size, axis, keepdims)
+    if ord == math.inf:
+        return F.max(size, axis, keepdims)
+    # Scaled by the largest element, which cancels and so is a constant for the gradient.
+    largest = F.stop_gradient(F.max(size, axis, keepdims=True))
+    scale = F.where(F.logical_and(largest > 0.0, F.isfinite(largest)), largest, 1.0)
+    squares = F.sum(F.square(size / scale), axis, keepdims=True)
+    positive = squares > 0.0
+    length = F.where(positive, F.sqrt(F.where(positive, squares, 1.0)), 0.0) * scale
+    return length if keepdims else F.reshape(length, [n for i, n in enumerate(x.shape) if i not in axes])
