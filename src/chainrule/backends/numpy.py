@@ -183,6 +183,8 @@ class _Epochs:
     def make(self, state: Sequence[Any], data: Sequence[Any]) -> None:
         """Nothing: the steps are interpreted."""
 
+    unchecked = None
+
     @functools.cached_property
     def extra(self) -> int:
         """The bytes of the values that are alive at once in a step, or in a block of an evaluation."""
@@ -261,7 +263,7 @@ def compile_fleet(fleet: Fleet) -> FleetProgram:
                 alone([x[i] for x in crew.states], [X[crew.data[i]], y], crew.orders[i], crew.held[i])
                 for i in range(crew.taken)
             ]
-        kept, records, judged = zip(*found, strict=True)
+        kept, records, judged = zip(*(results[:3] for results in found), strict=True)
         return Results([np.stack(leaves) for leaves in zip(*kept, strict=True)], np.stack(records), np.stack(judged))
 
     return run
