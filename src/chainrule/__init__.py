@@ -9,7 +9,8 @@ from chainrule import passes
 from chainrule.autodiff import check_grad, grad, hessian, jacobian, jvp, per_example_grad, value_and_grad, vjp
 from chainrule.backends import numpy as _interpreter  # noqa: F401  # tensors compute through it
 from chainrule.backends.compile import compile
-from chainrule.errors import ChainruleError, GradientMismatch
+from chainrule.backends.mismatch import verify
+from chainrule.errors import ChainruleError, CompilerMismatch, CompilerWarning, GradientMismatch
 from chainrule.graph import Graph, Tensor, functions, linalg, no_grad, random, tensor, trace
 from chainrule.graph.functions import *  # noqa: F403  # every function of tensors is public under its own name
 from chainrule.graph.random import seed
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "ChainruleError", "GradientMismatch", "Graph", "History", "Sweep", "Tensor", "Trainer", "check_grad", "compile",
-    "data", "explain", "grad", "hessian", "jacobian", "jvp", "lab", "linalg", "nn", "no_grad", "optim", "passes",
-    "per_example_grad", "random", "scan", "seed",
-    "tensor", "trace", "value_and_grad", "vjp", *functions.__all__,
+    "ChainruleError", "CompilerMismatch", "CompilerWarning", "GradientMismatch", "Graph", "History", "Sweep", "Tensor",
+    "Trainer", "check_grad", "compile", "data", "explain", "grad", "hessian", "jacobian", "jvp", "lab", "linalg", "nn",
+    "no_grad", "optim", "passes", "per_example_grad", "random", "scan", "seed", "tensor", "trace", "value_and_grad",
+    "verify", "vjp", *functions.__all__,
 ]  # fmt: skip
 
 # The upper floors are loaded when they are first asked for, so that importing chainrule costs little more than NumPy.

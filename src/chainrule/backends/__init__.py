@@ -13,8 +13,8 @@ from chainrule.backends import numpy
 from chainrule.errors import ArgumentError, check_choice
 
 _lost = False
-"""Whether this process was forked from one in which JAX was running: its threads are not here, and a call would wait for
-them for ever."""
+"""Whether this process was forked from one in which JAX was running: its threads are not here, and a call would wait
+for them for ever."""
 
 
 def _forked() -> None:

@@ -9,6 +9,7 @@ these runs differ by, a compiled program may differ by too.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chainrule.backends import numpy as interpreter
+from chainrule.backends.threads import suited
 from chainrule.graph.graph import LEAVES, Graph
 from chainrule.graph.ops import OPS
 from chainrule.graph.tensor import Tensor
@@ -50,7 +52,8 @@ class Disagreement(NamedTuple):
         place: which element is off most.
         expected: what the interpreter makes of it.
         got: what the program gave.
-        times: by how many times what rounding explains.
+        times: how many times as far apart they are as rounding explains.
+        graph, values: what was computed, of what.
     """
 
     node: Tensor
@@ -58,9 +61,11 @@ class Disagreement(NamedTuple):
     expected: Any
     got: Any
     times: float
+    graph: Graph
+    values: Sequence[Any]
 
     def __str__(self) -> str:
-        where = f" at {list(map(int, self.place))}" if self.place else ""
+        where = f" at {list(self.place)}" if self.place else ""
         return f"{self.node.label()}{where}: interpreted {self.expected:.9g}, compiled {self.got:.9g}"
 
 
@@ -68,22 +73,26 @@ class Reading(NamedTuple):
     """How the outputs of a graph are to be compared.
 
     Attributes:
-        states: how many leading outputs are new values of the leading inputs: what is compared is their change, since
-            a wrong one would be hidden beneath the weights.
+        states: how many leading outputs are new values of inputs: what is compared is their change, since a wrong one
+            would be hidden beneath the weights.
+        first: the input that the first of them is the new value of.
         record: whether the last output is a vector of numbers that have nothing to do with each other.
         left_out: how many of its last numbers are not compared.
     """
 
     states: int = 0
+    first: int = 0
     record: bool = False
     left_out: int = 0
 
 
 PLAIN = Reading()
+Run = Callable[[Callable[[Graph, Sequence[Any]], list[Any]]], Sequence[Any]]
+"""What computes the outputs in question by a way of running graphs."""
 
 
 def disagreement(
-    graph: Graph, values: Sequence[Any], found: Sequence[Any], reading: Reading = PLAIN
+    graph: Graph, values: Sequence[Any], found: Sequence[Any], reading: Reading = PLAIN, run: Run | None = None
 ) -> Disagreement | None:
     """The first output of a graph that a compiled program gave wrongly; None where all are right but for rounding.
 
@@ -92,20 +101,32 @@ def disagreement(
         values: the arrays that it took, as `graph.arrays` gives them.
         found: the arrays that it gave.
         reading: how to compare them.
+        run: where the program gave not what the graph gives but something that follows from it, for example a sum over
+            several runs: what computes that.
 
     Raises:
         IndexError: the interpreter cannot run on these values, since an index reaches outside its axis.
     """
-    expected = interpreter.compile_graph(graph)(values)
-    outputs = _numbered(graph, values, found, expected, reading)
+    run = run or (lambda way: way(graph, values))
+    expected = run(interpreted)
+    outputs = list(_numbered(graph, values, found, expected, reading))
     doubtful = [output for output in outputs if output.fails()]
     if not doubtful:
         return None
     for seed in range(DRAWS):
-        other = redrawn(graph, values, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        other = run(lambda graph, values, rng=rng: redrawn(graph, values, rng))  # type: ignore[misc]  # binds the loop's rng
         for output in doubtful:
             output.saw(np.asarray(other[output.position]))
-    return next((output.told() for output in doubtful if output.is_wrong()), None)
+        if not any(output.is_wrong() for output in doubtful):
+            return None
+    return next(output.told(graph, values) for output in doubtful if output.is_wrong())
+
+
+def interpreted(graph: Graph, values: Sequence[Any]) -> list[Any]:
+    """The outputs of a graph by the reference interpreter."""
+    with suited([graph]):
+        return interpreter.compile_graph(graph)(values)
 
 
 class _Output:
@@ -139,7 +160,7 @@ class _Output:
         as_many = int((self._off > self._allowed).sum()) <= ALIKE * self._moved
         return not (as_many and self._off.max() <= ALIKE * self._spread.max())
 
-    def told(self) -> Disagreement:
+    def told(self, graph: Graph, values: Sequence[Any]) -> Disagreement:
         times = self._off / np.maximum(self._allowed, TIMES * self._spread)
         place = np.unravel_index(int(np.nanargmax(times)), times.shape)
         return Disagreement(
@@ -148,6 +169,8 @@ class _Output:
             self._expected[place].item(),
             self._found[place].item(),
             float(times[place]),
+            graph,
+            values,
         )
 
 
@@ -157,7 +180,7 @@ def _numbered(
     roundings = ROUNDINGS + BY_LENGTH * math.sqrt(longest(graph))
     last = len(graph.outputs) - 1
     for i, (node, y, right) in enumerate(zip(graph.outputs, found, expected, strict=True)):
-        before = np.asarray(values[i]) if i < reading.states else None
+        before = np.asarray(values[reading.first + i]) if i < reading.states else None
         apart = reading.record and i == last
         compared = slice(0, node.size - reading.left_out) if apart else slice(None)
         if node.size:
@@ -246,59 +269,19 @@ def _moved(x: Any, rng: np.random.Generator, roundings: float) -> Any:
     if not hasattr(x, "dtype") or x.dtype.kind != "f":
         return x
     with np.errstate(all="ignore"):
-        by = rng.uniform(-roundings, roundings, x.shape) * np.finfo(x.dtype).eps
-        return np.asarray(x * (1 + by), dtype=x.dtype)
+        by = _noise(x.size, rng).reshape(x.shape) * x.dtype.type(roundings * np.finfo(x.dtype).eps)
+        return np.asarray(x + x * by, dtype=x.dtype)
 
 
-# ---- the node
+def _noise(size: int, rng: np.random.Generator) -> Array:
+    """Numbers in [−1, 1], out of a supply: to draw them all anew would cost more than what they are added to."""
+    supply = _supply()
+    if 2 * size > supply.size:
+        return np.resize(np.roll(supply, int(rng.integers(supply.size))), size)
+    start = int(rng.integers(supply.size - size))
+    return supply[start : start + size]
 
 
-def locate(
-    graph: Graph, values: Sequence[Any], compiled: Callable[[Graph, Sequence[Any]], list[Any]]
-) -> Disagreement | None:
-    """The first node at which a compiler goes wrong: it does so for the node alone, and not for its operands.
-
-    Args:
-        graph: whose outputs, compiled, are wrong.
-        values: the arrays that it takes.
-        compiled: compiles a graph and runs it.
-
-    Returns:
-        None where every node, as the only output, is right: the program is wrong only as a whole, since what a compiler
-        puts together depends on what is wanted.
-    """
-
-    def wrong(node: Tensor) -> Disagreement | None:
-        part = Graph(graph.inputs, [node])
-        return disagreement(part, _values(graph, part, values), compiled(part, _values(graph, part, values)))
-
-    nodes = [node for node in graph.nodes if node.op not in LEAVES and node.op != "scan"]
-    found = next(filter(None, map(wrong, _distinct(graph.outputs))), None)
-    if found is None:
-        return None
-    low, high = 0, next(i for i, node in enumerate(nodes) if node.id == found.node.id)
-    while low < high:
-        middle = (low + high) // 2
-        seen = wrong(nodes[middle])
-        found, low, high = (seen, low, middle) if seen is not None else (found, middle + 1, high)
-    return _first(found, wrong)
-
-
-def _first(found: Disagreement, wrong: Callable[[Tensor], Disagreement | None]) -> Disagreement:
-    """Back through operands that are wrong themselves: bisection may have jumped over them."""
-    while True:
-        operands = [x for x in found.node.inputs if x.op not in LEAVES and x.op != "scan"]
-        earlier = next(filter(None, map(wrong, operands)), None)
-        if earlier is None:
-            return found
-        found = earlier
-
-
-def _distinct(nodes: Sequence[Tensor]) -> list[Tensor]:
-    return [node for node in {node.id: node for node in nodes}.values() if node.op not in LEAVES]
-
-
-def _values(graph: Graph, part: Graph, values: Sequence[Any]) -> list[Any]:
-    """The values that a part of a graph takes, out of those of the whole."""
-    held = {x.id: v for x, v in zip((*graph.inputs, *graph.captured), values, strict=True)}
-    return [held[x.id] for x in (*part.inputs, *part.captured)]
+@functools.cache
+def _supply() -> Array:
+    return np.random.default_rng(0).uniform(-1, 1, 2**18).astype(np.float32)

@@ -102,8 +102,15 @@ class Made(NamedTuple):
     note: str | None = None
 
 
+class Check(NamedTuple):
+    """What came of comparing a program with the interpreter: the seconds it took, and what to tell the user."""
+
+    seconds: float
+    note: str | None = None
+
+
 class Outcome(NamedTuple):
-    """What one call has done: the new state, the records (epochs, steps, numbers) of each phase; what it compiled.
+    """What one call has done: the new state, the records (epochs, steps, numbers) of each phase; whether it checked.
 
     A compiled program may still be running when it is handed over: whoever looks into the arrays waits for it.
     """
@@ -111,6 +118,7 @@ class Outcome(NamedTuple):
     state: list[Any]
     train: Any
     evaluate: tuple[Any, ...]
+    check: Check | None = None
 
 
 class LoopProgram(Protocol):
@@ -122,6 +130,10 @@ class LoopProgram(Protocol):
     @property
     def extra(self) -> int:
         """The bytes of memory that a call takes at its height besides its arguments, once the program is made."""
+
+    @property
+    def unchecked(self) -> str | None:
+        """Why the program was not compared with the interpreter so far; None where it was, or need not be."""
 
     def __call__(self, state: list[Any], data: Sequence[Any], orders: Any, span: Span) -> Outcome:
         """Run the epochs of a span, each in its row of `orders` (epochs, rows).
@@ -167,7 +179,7 @@ class Crew(NamedTuple):
     orders: Any
     held: Any
     data: Any
-    taken: int
+    taken: int | np.int32
 
 
 class Results(NamedTuple):
@@ -179,11 +191,13 @@ class Results(NamedTuple):
         records: (members, epochs, numbers) of the training: the loss over the epoch's rows, then the sums of the rest;
             NaN from the epoch on in which a step was not finite, and where an epoch was not reached.
         judged: the same of the judging.
+        check: whether the program was compared with the interpreter in this call.
     """
 
     kept: list[Any]
     records: Any
     judged: Any
+    check: Check | None = None
 
 
 FleetProgram = Callable[[Sequence[Any], Crew], Results]

@@ -73,11 +73,12 @@ def _in_blocks(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     blocks = x.shape[axis] // size
     before = (slice(None),) * axis
     whole = x[(*before, slice(blocks * size))].reshape(*x.shape[:axis], blocks, size, *x.shape[axis + 1 :])
-    sums = [
+    sums: list[Any] = [
         np.add.reduce(whole, axis=axis + 1),
         np.add.reduce(x[(*before, slice(blocks * size, None))], axis, keepdims=True),
     ]
-    return np.add.reduce(np.concatenate(sums, axis), axis=axes, keepdims=keepdims)
+    together: Any = np.concatenate(sums, axis)
+    return together.sum(axis=axes, keepdims=keepdims)
 
 
 def rounded(x: Any, dropped: int) -> Any:
@@ -265,6 +266,8 @@ class _Epochs:
     def make(self, state: Sequence[Any], data: Sequence[Any]) -> None:
         """Nothing: the steps are interpreted."""
 
+    unchecked = None
+
     @functools.cached_property
     def extra(self) -> int:
         """The bytes of the values that are alive at once in a step, or in a block of an evaluation."""
@@ -347,7 +350,7 @@ def compile_fleet(fleet: Fleet) -> FleetProgram:
                 alone([x[i] for x in crew.states], [X[crew.data[i]], y], crew.orders[i], crew.held[i])
                 for i in range(crew.taken)
             ]
-        kept, records, judged = zip(*found, strict=True)
+        kept, records, judged = zip(*(results[:3] for results in found), strict=True)
         return Results([np.stack(leaves) for leaves in zip(*kept, strict=True)], np.stack(records), np.stack(judged))
 
     return run

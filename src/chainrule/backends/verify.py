@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import os
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from chainrule.backends.agreement import Disagreement
+from chainrule.backends.bisect import locate
 from chainrule.errors import CompilerWarning, check_choice
+from chainrule.graph.graph import Graph
 
 SWITCH = "CHAINRULE_VERIFY"
 """The environment variable that says what is checked."""
 LEAST, SHARE = 0.05, 0.02
 """Seconds that a check may take in any case, and of what a program has taken so far."""
 P = TypeVar("P")
+
+
+class Mark(Protocol):
+    """What outlasts the process of a check."""
+
+    def stands(self) -> bool:
+        """Whether the program was found right before."""
+
+    def set(self) -> None:
+        """Write down that it was found right."""
+
+    def remove(self) -> None:
+        """Forget it."""
 
 
 def setting() -> str:
@@ -29,13 +43,6 @@ def setting() -> str:
         ArgumentError: it is something else.
     """
     return check_choice(SWITCH, os.environ.get(SWITCH, "").strip().lower() or "first", ("off", "first", "always"))
-
-
-class Check(NamedTuple):
-    """What came of a check: the seconds it took, and what to tell the user."""
-
-    seconds: float
-    note: str | None = None
 
 
 class Verdict(NamedTuple, Generic[P]):
@@ -53,11 +60,25 @@ class Watch:
         cost: the seconds that a check is expected to take.
         pending: whether it is still to be checked.
         spent: the seconds that compiling and running it have taken so far.
+        mark: where it is written down that the program was found right.
     """
 
     cost: float
     pending: bool = True
     spent: float = 0.0
+    mark: Mark | None = None
+
+    def recall(self, cached: bool, mark: Callable[[], Mark]) -> None:
+        """The program has been made: where it was kept from before and found right then, it is not checked again."""
+        if setting() != "off":
+            self.mark = mark()
+            self.pending = not (cached and setting() == "first" and self.mark.stands())
+
+    def done(self, right: bool) -> None:
+        """The program has been checked."""
+        self.pending = False
+        if self.mark is not None:
+            (self.mark.set if right else self.mark.remove)()
 
     def due(self) -> bool:
         """Whether to check now."""
@@ -73,8 +94,8 @@ class Watch:
         if not self.pending or setting() == "off":
             return None
         return (
-            f"the compiled program was not compared with the interpreter: that takes about {self.cost:.2g} s, and it has "
-            f"run for {self.spent:.2g} s; {SWITCH}=always compares it whatever that takes"
+            f"the compiled program was not compared with the interpreter: that takes about {self.cost:.2g} s, and it "
+            f"has run for {self.spent:.2g} s; {SWITCH}=always compares it whatever that takes"
         )
 
 
@@ -82,37 +103,29 @@ def judged(
     program: P,
     again: Callable[[], P | None],
     differs: Callable[[P], Disagreement | None],
-    located: Callable[[], Disagreement | None],
+    compiled: Callable[[Graph, Sequence[Any]], list[Any]],
 ) -> Verdict[P]:
     """What to go on with: a program, the one compiled anew without fusions, or none.
 
     Args:
         program: as it was compiled.
-        again: compiles it without fusions; gives None where that cannot be asked for.
+        again: gives the program to be compiled without fusions, or None where that cannot be asked for.
         differs: compares a program with the interpreter.
-        located: finds the node at which the compiler goes wrong; None where it does so only for the whole.
+        compiled: compiles a graph as the program was compiled, and runs it.
     """
     found = differs(program)
     if found is None:
         return Verdict(program)
-    first = located()
-    where = f"{found}, though each node alone is right" if first is None else str(first)
+    first = locate(found, compiled)
+    where = f"{found}, though this alone is right" if first is None else str(first)
     second = again()
     fine = second is not None and differs(second) is None
     instead = "compiled without fusions it agrees, and is used so" if fine else "it is interpreted instead"
-    return Verdict(
-        second if fine else None,
-        f"the compiler made a wrong program and it is not used: {where}; {instead}; please report it",
-    )
+    note = f"the compiler made a wrong program, which is not used: {where}; {instead}; please report it"
+    return Verdict(second if fine else None, note)
 
 
 def tell(note: str | None, stacklevel: int = 3) -> None:
     """Warn, where there is something to say."""
     if note is not None:
         warnings.warn(note, CompilerWarning, stacklevel=stacklevel)
-
-
-def timed(check: Callable[[], Verdict[P]]) -> tuple[Verdict[P], float]:
-    """What a check gives, and the seconds it took."""
-    began = time.perf_counter()
-    return check(), time.perf_counter() - began

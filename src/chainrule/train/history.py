@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.backends.loop import Made
+from chainrule.backends.loop import Check, Made
 
 MOST = 2**20
 """Losses of steps that are kept: 8 MB."""
@@ -32,6 +32,7 @@ class History:
         trace_seconds: how long it took to make the graphs of the step and the evaluation; 0 where they stood already.
         compile_seconds: how long it took to make a program of them, importing the compiler included.
         from_cache: whether the compiled program was kept from an earlier process; None where nothing was compiled.
+        verify_seconds: how long it took to compare a new program with the interpreter; 0 where that was not done.
         memory: the peak in bytes that was stated before the training started, the `peak` of `Trainer.estimate`.
         stopped: why it ended: "finished", "early stopping", "callback" or "interrupted".
         best_epoch: the epoch (from 1) whose parameters were kept, where early stopping chose one.
@@ -50,6 +51,7 @@ class History:
     trace_seconds: float = 0.0
     compile_seconds: float = 0.0
     from_cache: bool | None = None
+    verify_seconds: float = 0.0
     memory: int = 0
     stopped: str = "finished"
     best_epoch: int | None = None
@@ -100,17 +102,21 @@ class History:
             rows.append(row | {name: values[i] for name, values in self.metrics.items()})
         return rows
 
-    def note(self, text: str) -> None:
-        """Write down what the user should know, once."""
-        if text not in self.notes:
+    def note(self, text: str | None) -> None:
+        """Write down what the user should know, if anything, once."""
+        if text is not None and text not in self.notes:
             self.notes.append(text)
 
     def compiled(self, made: Made) -> None:
         """Write down that a program was made."""
         self.compile_seconds += made.seconds
         self.from_cache = made.cached
-        if made.note is not None:
-            self.note(made.note)
+        self.note(made.note)
+
+    def checked(self, check: Check) -> None:
+        """Write down that a program was compared with the interpreter."""
+        self.verify_seconds += check.seconds
+        self.note(check.note)
 
     def add(
         self, losses: list[float], metrics: dict[str, list[float]], rates: list[float], val_losses: list[float]

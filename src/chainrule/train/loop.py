@@ -100,6 +100,7 @@ class Loop:
                     self.within_epoch(self)
                 elif self.at_epoch_end is not None and self.at_epoch_end(self):
                     break
+        self.history.note(self.program.unchecked)
 
     def _span(self, epoch: int, last: int, step: int, load: Load) -> Span:
         """What to do in the next call: whole epochs where they are short, else a part of one."""
@@ -121,6 +122,8 @@ class Loop:
         state, self.state = self.state, []
         outcome = self.program(state, self.data, orders, span)
         self.state = outcome.state
+        if outcome.check is not None:
+            self.history.checked(outcome.check)
         if load.stop - load.first == self.feed.steps > 1:
             # A compiled program may still be running; the next call's orders are drawn meanwhile.
             for later in range(epoch + span.last, min(epoch + 2 * span.last, last)):

@@ -14,12 +14,12 @@ import numpy as np
 
 from chainrule.backends.xla.devices import device, device_memory, device_name, find_device, lacking, running_on
 from chainrule.backends.xla.fleet import compile_fleet
-from chainrule.backends.xla.graphs import compile_graph
+from chainrule.backends.xla.graphs import compile_graph, run_unchecked
 from chainrule.backends.xla.loops import compile_schedule
 
 __all__ = [
     "compile_fleet", "compile_graph", "compile_schedule", "device", "device_memory", "device_name", "find_device",
-    "get", "held_bytes", "hold", "lacking", "put", "running_on", "view",
+    "get", "held_bytes", "hold", "lacking", "put", "run_unchecked", "running_on", "view",
 ]  # fmt: skip
 
 ALIGNED = 64

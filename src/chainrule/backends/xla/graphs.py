@@ -1,34 +1,96 @@
-"""A graph as one XLA program."""
+"""A graph as one XLA program, compared with the interpreter before it is trusted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from chainrule.backends.numpy import compile_graph as interpreted
-from chainrule.backends.verify import tell
-from chainrule.backends.xla.compiler import Program
-from chainrule.backends.xla.lower import checked
+from chainrule.backends import numpy as interpreter
+from chainrule.backends.agreement import Disagreement, disagreement
+from chainrule.backends.estimate import seconds
+from chainrule.backends.verify import Watch, judged, tell
+from chainrule.backends.xla.compiler import GRAPH, Program
+from chainrule.backends.xla.lower import Row, checked, function
+from chainrule.backends.xla.marks import mark
 from chainrule.graph.graph import Graph
 
 
 def compile_graph(graph: Graph) -> Callable[[Sequence[Any]], list[Any]]:
     """A function from the arrays of `graph.arrays` to the arrays of its outputs, compiled at its first call."""
+    return _Checked(graph)
+
+
+def run_unchecked(graph: Graph, values: Sequence[Any], rows: Mapping[str, Row] | None = None) -> list[Any]:
+    """Compile a graph and run it, unchecked; `rows` go before the usual ones."""
     import jax
 
-    program = Program(checked(graph))
+    with jax.enable_x64(True):
+        return [np.asarray(y) for y in Program(function(graph, rows))(list(values))]
 
-    def run(values: Sequence[Any]) -> list[Any]:
+
+class _Checked:
+    """The program of a graph.
+
+    A program that is wrong is not used: what it gave is thrown away, and its values are computed otherwise.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._program: Program | None = Program(checked(graph))
+        self._watch = Watch(seconds(graph, "numpy"))
+        self._turn = threading.Lock()
+
+    def __call__(self, values: Sequence[Any]) -> list[Any]:
+        """The arrays of the graph's outputs."""
+        program = self._program
+        if program is None:
+            return interpreter.compile_graph(self._graph)(values)
+        if not self._watch.pending:
+            return self._arrays(program, values)
+        return self._watched(program, values)
+
+    def _watched(self, program: Program, values: Sequence[Any]) -> list[Any]:
+        began = time.perf_counter()
+        with self._turn:
+            self._make(program, values)
+            found = self._arrays(program, values)
+            self._watch.spent += time.perf_counter() - began
+            return self._verified(program, values, found) if self._watch.due() else found
+
+    def _make(self, program: Program, values: Sequence[Any]) -> None:
+        import jax
+
         with jax.enable_x64(True):
             made = program.make(list(values))
-            if made is not None:
-                tell(made.note)
+        if made is not None:
+            tell(made.note, stacklevel=5)
+            self._watch.recall(program.cached, lambda: mark([self._graph], None, GRAPH))
+
+    def _verified(self, program: Program, values: Sequence[Any], found: list[Any]) -> list[Any]:
+        results = {id(program): found}
+
+        def differs(made: Program) -> Disagreement | None:
+            results[id(made)] = results.get(id(made)) or self._arrays(made, values)
+            return disagreement(self._graph, values, results[id(made)])
+
+        verdict = judged(program, program.without_fusions, differs, run_unchecked)
+        self._program = verdict.program
+        self._watch.done(verdict.note is None)
+        tell(verdict.note, stacklevel=5)
+        if verdict.program is None:
+            return interpreter.compile_graph(self._graph)(values)
+        return results[id(verdict.program)]
+
+    def _arrays(self, program: Program, values: Sequence[Any]) -> list[Any]:
+        import jax
+
+        with jax.enable_x64(True):
             outputs, fine = program(list(values))
             if not fine:
                 # Compiled code cannot raise. The interpreter comes to the same place, and says what is wrong there.
-                interpreted(graph)(values)
+                interpreter.compile_graph(self._graph)(values)
             return [np.asarray(y) for y in outputs]
-
-    return run

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from chainrule.backends.loop import LoopProgram, Made, Outcome, Phase, Schedule, Span
-from chainrule.backends.xla import small
+from chainrule.backends import numpy as interpreter
+from chainrule.backends.agreement import Disagreement
+from chainrule.backends.loop import Check, LoopProgram, Made, Outcome, Phase, Schedule, Span
+from chainrule.backends.verify import Watch, judged
+from chainrule.backends.xla import probes, small
 from chainrule.backends.xla.compiler import KERNEL, LOOP, Program
 from chainrule.backends.xla.devices import device_name
+from chainrule.backends.xla.graphs import run_unchecked
 from chainrule.backends.xla.lower import function
+from chainrule.backends.xla.marks import Mark, mark
 from chainrule.graph.graph import Graph
 from chainrule.passes.guard import guarded
 
@@ -27,9 +34,13 @@ def compile_schedule(schedule: Schedule) -> LoopProgram:
 class _Loops:
     def __init__(self, schedule: Schedule) -> None:
         tiny = small.fitting(schedule.train, *schedule.evaluate)
+        self._schedule = schedule
         self._scratch = 0 if all(tiny) or device_name() != "cpu" else SCRATCH
         self._orders = (schedule.epochs, schedule.train.rows)
-        self._program = Program(_epochs(schedule, tiny), KERNEL if any(tiny) else LOOP, donate=(0,))
+        self._kind, self._rows = KERNEL if any(tiny) else LOOP, small.ROWS if tiny[0] else {}
+        self._program = Program(_epochs(schedule, tiny), self._kind, donate=(0,))
+        self._instead: LoopProgram | None = None
+        self._watch = Watch(probes.cost(schedule.train, schedule.evaluate))
 
     def make(self, state: Sequence[Any], data: Sequence[Any]) -> Made | None:
         """Compile for arrays of these shapes and dtypes."""
@@ -41,20 +52,66 @@ class _Loops:
                 jax.ShapeDtypeStruct(self._orders, np.int32),
                 jax.ShapeDtypeStruct((len(Span._fields),), np.int32),
             )
-            return self._program.make(*types, orders, span)
+            made = self._program.make(*types, orders, span)
+        if made is not None:
+            self._watch.spent += made.seconds
+            self._watch.recall(made.cached, self._mark)
+        return made
+
+    def _mark(self) -> Mark:
+        phases = (self._schedule.train, *self._schedule.evaluate)
+        how = [self._schedule.epochs, *((p.batch, p.rows, p.data, p.states, len(p.graphs)) for p in phases)]
+        return mark([graph for phase in phases for graph in phase.graphs], how, self._kind)
 
     @property
     def extra(self) -> int:
         """What the compiler says that the program needs, and what its products need."""
         return self._program.extra + self._scratch
 
+    @property
+    def unchecked(self) -> str | None:
+        """Why the program was not compared with the interpreter so far; None where it was, or need not be."""
+        return self._watch.note
+
     def __call__(self, state: list[Any], data: Sequence[Any], orders: Any, span: Span) -> Outcome:
         """Run the epochs of a span."""
+        check = self._checked(state, data, orders) if self._watch.pending else None
+        if self._instead is not None:
+            arrays = [[np.asarray(x) for x in some] for some in (state, data)]
+            return self._instead(arrays[0], arrays[1], orders, span)._replace(check=check)
+        began = time.perf_counter()
+        outcome = self._run(self._program, list(state), data, orders, span)
+        if self._watch.pending:
+            np.asarray(outcome.train)
+            self._watch.spent += time.perf_counter() - began
+        return outcome._replace(check=check)
+
+    def _run(self, program: Program, state: list[Any], data: Sequence[Any], orders: Any, span: Span) -> Outcome:
         import jax
 
         with jax.enable_x64(True):
-            state, train, evaluate = self._program(list(state), list(data), orders, np.asarray(span, np.int32))
+            state, train, evaluate = program(state, list(data), orders, np.asarray(span, np.int32))
             return Outcome(state, train, tuple(evaluate))
+
+    def _checked(self, state: Sequence[Any], data: Sequence[Any], orders: Any) -> Check | None:
+        """Compare the program with the interpreter from this state, where that is due; choose what runs from now on."""
+        if not self._watch.due() or not probes.fits(self._schedule.train, self._schedule.evaluate):
+            return None
+        began = time.perf_counter()
+
+        def differs(program: Program) -> Disagreement | None:
+            def call(state: list[Any], span: Span) -> Outcome:
+                return self._run(program, state, data, orders, span)
+
+            return probes.loops_differ(self._schedule, call, state, data, orders)
+
+        verdict = judged(self._program, self._program.without_fusions, differs, partial(run_unchecked, rows=self._rows))
+        if verdict.program is None:
+            self._instead = interpreter.compile_schedule(self._schedule)
+        else:
+            self._program = verdict.program
+        self._watch.done(verdict.note is None)
+        return Check(time.perf_counter() - began, verdict.note)
 
 
 def _epochs(schedule: Schedule, tiny: list[bool]) -> Callable[..., Any]:

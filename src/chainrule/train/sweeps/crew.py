@@ -167,6 +167,8 @@ class Sweeping:
             structure = tree.flatten({key: begun.state[key] for key in KEPT})[1]
             kept = tree.unflatten(structure, [np.array(leaf[i]) for leaf in results.kept])
             member.weights = begun.step.tensors(kept)
+            if results.check is not None:
+                member.history.checked(results.check)
             self._write(member, begun, job.squad.family.shape.steps, results.records[i], results.judged[i])
 
     def _write(self, member: Member, begun: _Begun, steps: int, records: Array, judged: Array) -> None:

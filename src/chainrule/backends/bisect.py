@@ -1,0 +1,59 @@
+"""Which node of a graph a compiler gets wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from chainrule.backends.agreement import Disagreement, disagreement
+from chainrule.graph.graph import LEAVES, Graph, ancestors
+from chainrule.graph.tensor import Tensor
+
+
+def locate(found: Disagreement, compiled: Callable[[Graph, Sequence[Any]], list[Any]]) -> Disagreement | None:
+    """The first node at which a compiler goes wrong: it does so for the node alone, and not for its operands.
+
+    Args:
+        found: an output that is wrong.
+        compiled: compiles a graph and runs it.
+
+    Returns:
+        None where every output alone is right: the program is wrong only as a whole, since what a compiler puts
+        together depends on what is wanted.
+    """
+    graph, values = found.graph, found.values
+
+    def wrong(node: Tensor) -> Disagreement | None:
+        part = Graph(graph.inputs, [node])
+        return disagreement(part, _values(graph, part, values), compiled(part, _values(graph, part, values)))
+
+    alone = next(filter(None, map(wrong, _distinct([found.node, *graph.outputs]))), None)
+    if alone is None:
+        return None
+    nodes = [node for node in ancestors([alone.node]) if node.op not in LEAVES and node.op != "scan"]
+    low, high = 0, next(i for i, node in enumerate(nodes) if node.id == alone.node.id)
+    while low < high:
+        middle = (low + high) // 2
+        seen = wrong(nodes[middle])
+        alone, low, high = (seen, low, middle) if seen is not None else (alone, middle + 1, high)
+    return _first(alone, wrong)
+
+
+def _first(found: Disagreement, wrong: Callable[[Tensor], Disagreement | None]) -> Disagreement:
+    """Back through operands that are wrong themselves: bisection may have jumped over them."""
+    while True:
+        operands = [x for x in found.node.inputs if x.op not in LEAVES and x.op != "scan"]
+        earlier = next(filter(None, map(wrong, operands)), None)
+        if earlier is None:
+            return found
+        found = earlier
+
+
+def _distinct(nodes: Sequence[Tensor]) -> list[Tensor]:
+    return [node for node in {node.id: node for node in nodes}.values() if node.op not in LEAVES]
+
+
+def _values(graph: Graph, part: Graph, values: Sequence[Any]) -> list[Any]:
+    """The values that a part of a graph takes, out of those of the whole."""
+    held = {x.id: v for x, v in zip((*graph.inputs, *graph.captured), values, strict=True)}
+    return [held[x.id] for x in (*part.inputs, *part.captured)]
