@@ -104,7 +104,9 @@ def placeholders(
 def _array(leaf: Any, name: str) -> np.ndarray[Any, Any]:
     try:
         return as_array(leaf)
-    except ShapeError:
+    except ShapeError as error:
+        if hasattr(leaf, "dtype"):
+            raise ShapeError(error.what, where=name, expected=error.expected, got=error.got, hint=error.hint) from None
         raise ArgumentError(
             "an argument of a traced function is neither an array nor a number, a text or a function",
             where=name,
