@@ -88,7 +88,7 @@ def assert_the_same(found: cr.Trainer, expected: cr.Trainer) -> None:
 
 
 @pytest.mark.parametrize("rows", ROWS_OF)
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(breaks=st.lists(st.integers(1, 50), min_size=1, max_size=3).map(sorted), stopping=st.booleans())
 def test_wherever_it_was_broken_off_it_goes_on_bit_for_bit(rows: str, breaks: list[int], stopping: bool) -> None:
     arguments: dict[str, Any] = {"epochs": 6, "batch_size": 6, "validation": HELD, **QUIET, **ROWS_OF[rows]()}
