@@ -15,14 +15,14 @@ from chainrule.errors import ArgumentError
 from chainrule.graph.elementwise import within
 from chainrule.graph.graph import LEAVES
 from chainrule.graph.indexing import put_add
-from chainrule.graph.ops import WHOLE, Piece, Slot
+from chainrule.graph.ops import Piece, Slot
 from chainrule.graph.tensor import apply
 
 RNG = np.random.default_rng(5)
 X, POSITIVE, WHOLE = RNG.normal(size=(3, 4)), RNG.uniform(0.5, 2.0, (3, 4)), RNG.integers(-3, 4, (3, 4))
 INTS = np.array([0, 2, 1])
 
-PIECES = (Piece((Slot(0), WHOLE), 1), Piece((-1, WHOLE), 0))
+PIECES = (Piece((Slot(0), ("slice", None, None, None)), 1), Piece((-1, ("slice", None, None, None)), 0))
 
 EVERY = [
     *(
