@@ -16,6 +16,7 @@ import numpy as np
 import chainrule as cr
 from chainrule.graph.elementwise import common, stretched
 from chainrule.graph.indexing import put_add
+from chainrule.graph.ops import WHOLE, Piece
 from chainrule.graph.tensor import apply
 
 Array = Any
@@ -520,6 +521,7 @@ def _factor(s: Sketch, x: Array) -> dict[str, Any]:
     return {"factor": s.choice([-1.5, 0.5, 2, -1, 0.25, 1.0]), "left": bool(s.rng.integers(2))}
 
 
+TWO_ROWS = (Piece((0, WHOLE), 0), Piece((-2, WHOLE), 0))
 MOVES: dict[str, Move] = {
     **{name: _unary(name) for name in ("negative", "exp", "expm1", "square", "sin", "cos", "tanh")},
     "log": _unary("log", fits=_positive),
@@ -613,6 +615,11 @@ MOVES: dict[str, Move] = {
     ),
     "best row": Move(_one(lambda x: x.ndim == 1 and _apart(x, 0)), lambda x: x[cr.argmax(x, 0)], _reference_best),
     "put_add": Move(_one(settings=_scatter), put_add, _reference_scatter),
+    "put_pieces": Move(
+        _one(lambda x: x.ndim == 1),
+        lambda x: apply("put_pieces", x, x * 2.0, pieces=TWO_ROWS, shape=(3, *x.shape)),
+        lambda xp, x: xp.stack([x, 2.0 * x, 0.0 * x]),
+    ),
     "put": Move(_put, lambda x, v, index: cr.put(x, index, v), _reference_put),
     "sum": Move(_one(settings=_axes), cr.sum, lambda xp, x, axis, keepdims: xp.sum(x, axis, keepdims=keepdims)),
     "mean": Move(_one(settings=_axes), cr.mean, lambda xp, x, axis, keepdims: xp.mean(x, axis, keepdims=keepdims)),

@@ -15,11 +15,14 @@ from chainrule.errors import ArgumentError
 from chainrule.graph.elementwise import within
 from chainrule.graph.graph import LEAVES
 from chainrule.graph.indexing import put_add
+from chainrule.graph.ops import Piece, Slot
 from chainrule.graph.tensor import apply
 
 RNG = np.random.default_rng(5)
 X, POSITIVE, WHOLE = RNG.normal(size=(3, 4)), RNG.uniform(0.5, 2.0, (3, 4)), RNG.integers(-3, 4, (3, 4))
 INTS = np.array([0, 2, 1])
+
+PIECES = (Piece((Slot(0), ("slice", None, None, None)), 1), Piece((-1, ("slice", None, None, None)), 0))
 
 EVERY = [
     *(
@@ -57,6 +60,8 @@ EVERY = [
     lambda x: x[np.array([[0, 2], [-1, 1]])],
     lambda x: put_add(x, (INTS * 0,), (2, 4)),
     lambda x: put_add(x, slice(1, 4), (5, 4)),
+    lambda x: apply("put_pieces", x, x[0], cr.as_tensor(INTS), pieces=PIECES, shape=(9, 4)),
+    lambda x: apply("put_pieces", x[0], x[1], pieces=recipes.TWO_ROWS, shape=(3, 4)),
     lambda x: x.sum(1, keepdims=True),
     lambda x: (x > 0).sum(),
     lambda x: x.max(0),

@@ -6,6 +6,7 @@ gets the operands (all of them batched, unless it is listed under "some"), the b
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from chainrule.errors import DerivativeError
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph, ancestors, annotate, descendants
-from chainrule.graph.ops import OPS, Slot
+from chainrule.graph.ops import OPS, Slot, split_pieces
 from chainrule.graph.tensor import Tensor, apply, constant, placeholder
 
 
@@ -110,6 +111,20 @@ def _put_add(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Te
     return _indexed(node, [x if flag else _repeat(x, size) for x, flag in zip(xs, flags, strict=True)], size)
 
 
+def _put_pieces(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
+    """The sum of the pieces, each put by itself: some of them may be the same in every example."""
+    pieces, shape = node.attrs["pieces"], node.attrs["shape"]
+    whole = zip(pieces, *(split_pieces(each, pieces) for each in (node.inputs, xs, flags)), strict=True)
+    put = []
+    for piece, (old, places), (x, arrays), (flag, varies) in whole:
+        if flag or any(varies):
+            alone = apply("put_add", old, *places, index=piece.index, shape=shape)
+            put.append(_put_add(alone, [x, *arrays], [flag, *varies], size))
+        else:
+            put.append(_repeat(apply("put_add", x, *arrays, index=piece.index, shape=shape), size))
+    return functools.reduce(F.add, put)
+
+
 def _same_places(node: Tensor, x: Tensor, arrays: list[Tensor], more: dict[str, Any], size: int) -> Tensor:
     index = node.attrs["index"]
     slots = [i for i, e in enumerate(index) if isinstance(e, (Slot, int)) and not isinstance(e, bool)]
@@ -193,6 +208,7 @@ _SOME: dict[str, SomeRow] = {
     "in_range": _in_range,
     "getitem": _getitem,
     "put_add": _put_add,
+    "put_pieces": _put_pieces,
     "linear": _linear,
     "layer_norm": _layer_norm,
     "call": _call,

@@ -8,20 +8,21 @@ derivative rule, to its operands; a node used several times gets the sum (fan-ou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from chainrule import tree
 from chainrule.autodiff import fused_rules  # noqa: F401  # their rows are entered by importing them
 from chainrule.autodiff.regions import Recomputed
-from chainrule.autodiff.rules import RULES, Joint, NotDifferentiable, NotImplementedYet
+from chainrule.autodiff.rules import RULES, Formula, Joint, NotDifferentiable, NotImplementedYet
 from chainrule.errors import DerivativeError, ShapeError
 from chainrule.graph import functions as F
 from chainrule.graph import seams
 from chainrule.graph.graph import Graph, ancestors, descendants
-from chainrule.graph.mode import no_grad, setting
-from chainrule.graph.tensor import Tensor, constant, placeholder
+from chainrule.graph.mode import current, no_grad, setting
+from chainrule.graph.ops import Piece, Shape
+from chainrule.graph.tensor import Tensor, apply, constant, placeholder
 
 
 def adjoints(outputs: Sequence[Tensor], seeds: Sequence[Tensor], wrt: Sequence[Tensor]) -> list[Tensor]:
@@ -30,18 +31,53 @@ def adjoints(outputs: Sequence[Tensor], seeds: Sequence[Tensor], wrt: Sequence[T
     reached = descendants([n for n in nodes if not n.detached], wrt)
     again = Recomputed(nodes, outputs)
     found: dict[int, Any] = {}
+    cut: dict[int, list[_Cut]] = {}
     for output, seed in zip(outputs, seeds, strict=True):
         if output.id in reached:
             _collect(found, output, seed)
     wanted = {w.id for w in wrt}
     for node in reversed(nodes):
+        if node.id in cut:
+            _collect(found, node, _put_back(cut.pop(node.id), node.shape))
         g = found.get(node.id) if node.id in wanted else found.pop(node.id, None)
         if g is None or not node.inputs:
             continue
         again.enter(node.region, g)
+        if node.op == "getitem":
+            # All that was taken from a tensor is put back at once, when its turn comes: otherwise each row that is
+            # read would cost as much as the whole tensor.
+            if node.inputs[0].id in reached and node.dtype.kind == "f":
+                operands = [again.of(x, node.region) for x in node.inputs]
+                cut.setdefault(node.inputs[0].id, []).append(_Cut(g, operands, node))
+            continue
+        if node.module == current().module:
+            _hand_back(found, node, g, reached, again)
+            continue
         with setting(module=node.module):
             _hand_back(found, node, g, reached, again)
     return [found[w.id] if w.id in found else _zeros(w) for w in wrt]
+
+
+class _Cut(NamedTuple):
+    """What goes back to the tensor that a node takes a piece of."""
+
+    g: Tensor
+    operands: list[Tensor]
+    node: Tensor
+
+
+def _put_back(cuts: list[_Cut], shape: Shape) -> Tensor:
+    """The adjoint of a tensor from those of the pieces that were taken of it."""
+    with setting(module=cuts[0].node.module):
+        if len(cuts) == 1:
+            (g, operands, node), rule = cuts[0], RULES["getitem"]
+            assert isinstance(rule, Formula), "indexing has a derivative"
+            adjoint = rule.adjoint(0)
+            assert adjoint is not None, "indexing has a derivative"
+            return adjoint(g, node, *operands)
+        pieces = tuple(Piece(cut.node.attrs["index"], len(cut.operands) - 1) for cut in cuts)
+        arrays = [array for cut in cuts for array in cut.operands[1:]]
+        return apply("put_pieces", *(cut.g for cut in cuts), *arrays, pieces=pieces, shape=shape)
 
 
 def _hand_back(found: dict[int, Any], node: Tensor, g: Any, reached: set[int], again: Recomputed) -> None:
@@ -76,9 +112,12 @@ def _collect(found: dict[int, Any], x: Tensor, g: Tensor) -> None:
     assert g.shape == x.shape, f"the adjoint of {x.label()} has shape {g.shape}"
     g = F.add(found[x.id], g) if x.id in found else g
     # A rule may hand back a node that already is somebody's adjoint (that of a sum's operands is the sum's own).
-    if g.adjoint_of is not None and g.adjoint_of is not x:
+    if g.adjoint_of is None:
+        g.adjoint_of = x
+    elif g.adjoint_of is not x and (g.value is None or not x.inputs):
+        # Where values are known nobody asks which node's adjoint it is, unless x is a leaf, whose gradient it becomes.
         g = F.identity(g)
-    g.adjoint_of = x
+        g.adjoint_of = x
     found[x.id] = g
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from chainrule.autodiff.calls import reversed_call
 from chainrule.autodiff.loops import reversed_scan
 from chainrule.graph import functions as F
+from chainrule.graph.ops import split_pieces
 from chainrule.graph.tensor import Tensor, apply
 
 Adjoint = Callable[..., Tensor]
@@ -242,6 +243,20 @@ rule(
     None,
 )
 rule("put_add", "x̄ = g[index]", lambda g, y, x, *arrays: apply("getitem", g, *arrays, index=y.attrs["index"]), None)
+
+
+class _PutPieces(Formula):
+    """The rule of an operation that adds any number of pieces to zeros."""
+
+    def adjoint(self, position: int) -> Adjoint | None:
+        def adjoint(g: Tensor, y: Tensor, *operands: Tensor) -> Tensor:
+            piece = y.attrs["pieces"][position]
+            return apply("getitem", g, *split_pieces(operands, y.attrs["pieces"])[position][1], index=piece.index)
+
+        return adjoint
+
+
+RULES["put_pieces"] = _PutPieces("x̄ᵢ = g[indexᵢ]", ())
 
 # ---- reductions
 

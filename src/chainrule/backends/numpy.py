@@ -16,7 +16,7 @@ from chainrule.backends.threads import suited
 from chainrule.errors import OutOfRangeError
 from chainrule.graph import seams
 from chainrule.graph.graph import LEAVES, Graph
-from chainrule.graph.ops import BUNDLE, OPS, PRODUCTS, fill, parts
+from chainrule.graph.ops import BUNDLE, OPS, PRODUCTS, fill, parts, split_pieces
 from chainrule.graph.tensor import Tensor
 
 TF32_NEEDS = "an NVIDIA GPU of compute capability 8.0 or more"
@@ -38,11 +38,27 @@ def _put_add(attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
+def _put_pieces(attrs: dict[str, Any]) -> Kernel:
+    pieces, shape = attrs["pieces"], attrs["shape"]
+
+    def kernel(*operands: Any) -> Any:
+        y = np.zeros(shape, operands[0].dtype)
+        for piece, (x, arrays) in zip(pieces, split_pieces(operands, pieces), strict=True):
+            if arrays:
+                np.add.at(y, fill(piece.index, arrays), x)
+            else:
+                y[fill(piece.index, ())] += x
+        return y
+
+    return kernel
+
+
 def _reduction(reduce: Callable[..., Any]) -> Callable[[dict[str, Any]], Kernel]:
     # The ufunc's own reduction spares NumPy's wrapper, a third of the time on a small array.
     return lambda a: lambda x: reduce(x, axis=a["axes"], keepdims=a["keepdims"])
 
 
+_ADD: Any = np.add
 BLOCK = 1024
 """Rows that are added one to the next before their sums are, where NumPy does not add in pairs."""
 
@@ -52,10 +68,10 @@ def _sum(attrs: dict[str, Any]) -> Kernel:
 
     def kernel(x: Any) -> Any:
         if x.dtype == HALF:
-            return np.add.reduce(x, axis=axes, keepdims=keepdims, dtype=np.float32).astype(HALF)
+            return _ADD.reduce(x, axis=axes, keepdims=keepdims, dtype=np.float32).astype(HALF)
         if x.size > BLOCK and x.dtype.kind == "f" and not _added_in_pairs(x, axes):
             return _in_blocks(x, axes, keepdims)
-        return np.add.reduce(x, axis=axes, keepdims=keepdims)
+        return _ADD.reduce(x, axis=axes, keepdims=keepdims)
 
     return kernel
 
@@ -73,12 +89,11 @@ def _in_blocks(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     blocks = x.shape[axis] // size
     before = (slice(None),) * axis
     whole = x[(*before, slice(blocks * size))].reshape(*x.shape[:axis], blocks, size, *x.shape[axis + 1 :])
-    sums: list[Any] = [
-        np.add.reduce(whole, axis=axis + 1),
-        np.add.reduce(x[(*before, slice(blocks * size, None))], axis, keepdims=True),
+    sums = [
+        _ADD.reduce(whole, axis=axis + 1),
+        _ADD.reduce(x[(*before, slice(blocks * size, None))], axis, keepdims=True),
     ]
-    together: Any = np.concatenate(sums, axis)
-    return together.sum(axis=axes, keepdims=keepdims)
+    return _ADD.reduce(np.concatenate(sums, axis), axis=axes, keepdims=keepdims)
 
 
 def rounded(x: Any, dropped: int) -> Any:
@@ -172,6 +187,7 @@ def _call(attrs: dict[str, Any]) -> Kernel:
 
 _OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {
     "put_add": _put_add,
+    "put_pieces": _put_pieces,
     "adjoint_product": _zero_stays(np.multiply),
     "adjoint_quotient": _zero_stays(np.divide),
     "erf": _erf,
@@ -194,10 +210,17 @@ def kernel(op: str, attrs: dict[str, Any]) -> Kernel:
     return _OWN[op](attrs) if op in _OWN else KERNELS[op](np, attrs)
 
 
+@functools.cache
+def _plain(op: str) -> Kernel:
+    """The function of an operation without settings, made once."""
+    return kernel(op, {})
+
+
 def evaluate(op: str, values: Sequence[Any], attrs: dict[str, Any], dtype: Any) -> Any:
     """One operation on arrays, now: what define-by-run does. Floating-point warnings are left to the results."""
+    function = kernel(op, attrs) if attrs else _plain(op)
     with np.errstate(all="ignore"):
-        value = kernel(op, attrs)(*values)
+        value = function(*values)
         return value if dtype == BUNDLE else np.asarray(value, dtype=dtype)
 
 

@@ -34,7 +34,9 @@ def _work(node: Tensor) -> float:
     if node.attrs.get("precision"):
         # Rounding to a lower precision and back pays only in a library's products.
         return math.inf
-    scatters = node.op == "put_add" and any(isinstance(entry, Slot) for entry in node.attrs["index"])
+    scatters = node.op == "put_pieces" or (
+        node.op == "put_add" and any(isinstance(entry, Slot) for entry in node.attrs["index"])
+    )
     batched = node.op in ("linear", "matmul") and node.inputs[1].ndim != 2
     if scatters or batched or not (OPS[node.op].elementwise or node.op in _KNOWN):
         return math.inf

@@ -148,7 +148,7 @@ def _binary(name: str, real: bool = False) -> Callable[[Any, Any], Tensor]:
             # A quotient of whole numbers is float64 in NumPy, however short they are.
             x, y = cast(x, np.float64), cast(y, np.float64)
         _fitting(name, x)
-        result = apply(name, *stretched(name, (x, y)))
+        result = apply(name, x, y) if x.shape == y.shape else apply(name, *stretched(name, (x, y)))
         result.weak = weak and result.dtype.kind == "f"
         return result
 

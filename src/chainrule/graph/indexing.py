@@ -12,7 +12,7 @@ from chainrule.errors import ShapeError, TraceError
 from chainrule.graph import seams
 from chainrule.graph.elementwise import as_tensor, broadcast_to, cast, where, within
 from chainrule.graph.mode import Guard, mode
-from chainrule.graph.ops import BOOL, Index, Shape, Slot, freeze
+from chainrule.graph.ops import BOOL, OPS, WHOLE, Index, Shape, Slot, freeze
 from chainrule.graph.shaping import one_axis
 from chainrule.graph.tensor import Tensor, apply, constant
 
@@ -20,8 +20,10 @@ from chainrule.graph.tensor import Tensor, apply, constant
 def getitem(x: Any, index: Any) -> Tensor:
     """`x[index]` with NumPy's meaning: ints, slices, None, …, integer arrays, and boolean arrays of known values."""
     x = as_tensor(x)
+    if type(index) is int and x.ndim:
+        return apply("getitem", x, index=(index, *(WHOLE,) * (x.ndim - 1)))
     static, arrays = _index(x, index)
-    if not arrays and builtins.all(entry == ("slice", None, None, None) for entry in static):
+    if not arrays and builtins.all(entry == WHOLE for entry in static):
         return x
     return apply("getitem", x, *arrays, index=static)
 
@@ -33,12 +35,17 @@ def taken(x: Tensor, rows: Tensor) -> Tensor:
 
 def put_add(x: Any, index: Any, shape: Shape) -> Tensor:
     """Zeros of `shape` with `x` added at `index`; places that the index names twice get both."""
-    static, arrays = _index(constant(np.broadcast_to(np.zeros(()), shape)), index)
-    return apply("put_add", as_tensor(x), *arrays, index=static, shape=tuple(shape))
+    blank = constant(np.broadcast_to(np.zeros(()), shape))
+    static, arrays = _index(blank, index)
+    there = OPS["getitem"].infer(blank, *arrays, index=static)[0]
+    return apply("put_add", broadcast_to(x, there), *arrays, index=static, shape=tuple(shape))
 
 
 def put(x: Any, index: Any, value: Any) -> Tensor:
-    """A new tensor: `x` with `value` at `index` (each place named once).
+    """A new tensor: `x` with `value` at `index`.
+
+    Raises:
+        OutOfRangeError: the index reaches outside, or names a place twice, where it would matter which value is last.
 
     Example:
         >>> import chainrule as cr
@@ -48,8 +55,8 @@ def put(x: Any, index: Any, value: Any) -> Tensor:
     x = as_tensor(x)
     old = getitem(x, index)
     new = broadcast_to(cast(as_tensor(value), x.dtype), old.shape)
-    taken = put_add(constant(np.broadcast_to(np.ones((), x.dtype), old.shape)), index, x.shape)
-    return where(taken > 0, put_add(new, index, x.shape), x)
+    times = put_add(constant(np.broadcast_to(np.ones((), np.int32), old.shape)), index, x.shape)
+    return where(within(times, 0, 2, "how often put names a place") > 0, put_add(new, index, x.shape), x)
 
 
 def take(x: Any, indices: Any, axis: int = 0) -> Tensor:

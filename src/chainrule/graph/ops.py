@@ -9,8 +9,9 @@ so no derivative rule needs to undo a hidden broadcast.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -206,6 +207,7 @@ class Slot:
 
 
 Index = tuple[Any, ...]
+WHOLE = ("slice", None, None, None)
 
 
 def fill(index: Index, arrays: tuple[Any, ...] | list[Any]) -> Index:
@@ -220,6 +222,12 @@ def freeze(index: Index) -> Index:
 
 
 def _getitem(x: Typed, *arrays: Typed, index: Index) -> Signature:
+    if len(index) == len(x.shape) and type(index[0]) is int and all(entry == WHOLE for entry in index[1:]):
+        # One row, which loops read many of.
+        if not -x.shape[0] <= index[0] < x.shape[0]:
+            expected = f"{-x.shape[0]}…{x.shape[0] - 1}"
+            raise ShapeError("no such row", where="indexing", expected=expected, got=index[0])
+        return x.shape[1:], x.dtype
     # A zero-stride stand-in has the shape without the memory; NumPy itself then says the result's shape.
     stand_in = np.broadcast_to(np.empty((), BOOL), x.shape)
     places = [np.zeros(array.shape, INDEX) for array in arrays]
@@ -233,6 +241,23 @@ def _getitem(x: Typed, *arrays: Typed, index: Index) -> Signature:
 
 define("getitem", "y = x[index]", _getitem)
 define("put_add", "y = 0; y[index] += x", lambda x, *arrays, index, shape: (shape, x.dtype))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Where one of several tensors is added to zeros, and how many of the index arrays are its own."""
+
+    index: Index
+    arrays: int
+
+
+def split_pieces(operands: Sequence[Any], pieces: Sequence[Piece]) -> list[tuple[Any, list[Any]]]:
+    """Each piece's tensor and index arrays among the operands: first all tensors, then all arrays."""
+    rest = iter(operands[len(pieces) :])
+    return [(x, list(itertools.islice(rest, piece.arrays))) for x, piece in zip(operands, pieces, strict=False)]
+
+
+define("put_pieces", "y = 0; y[indexᵢ] += xᵢ", lambda *xs, pieces, shape: (shape, xs[0].dtype))
 
 
 # ---- reductions

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import builtins
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from chainrule.errors import ShapeError
+from chainrule.errors import ArgumentError, ShapeError
 from chainrule.graph import seams
 from chainrule.graph.elementwise import as_tensor, common
 from chainrule.graph.tensor import Tensor, apply
@@ -19,6 +19,9 @@ Axis = int | Sequence[int] | None
 
 def one_axis(axis: int, ndim: int) -> int:
     """The axis counted from the front."""
+    if not hasattr(axis, "__index__"):
+        raise ArgumentError("one axis is wanted", where="axis", expected="a whole number", got=repr(axis))
+    axis = operator.index(axis)
     if not -ndim <= axis < ndim:
         raise ShapeError("no such axis", where=f"axis={axis}", expected=f"an axis of {ndim}")
     return axis % ndim
@@ -28,14 +31,19 @@ def all_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     """The axes that `axis` means, each once, in order."""
     if axis is None:
         return tuple(range(ndim))
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    return tuple(sorted({one_axis(a, ndim) for a in axes}))
+    named = axis if isinstance(axis, Sequence) else (axis,)
+    axes = sorted(one_axis(a, ndim) for a in named)
+    if len(set(axes)) < len(axes):
+        raise ArgumentError("an axis is named twice", where="axis", expected="each axis once", got=axis)
+    return tuple(axes)
 
 
 def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
     """`x` in another shape; one size may be −1."""
     x = as_tensor(x)
-    sizes = [shape] if isinstance(shape, int) else [operator.index(n) for n in shape]
+    sizes = [operator.index(n) for n in (shape if isinstance(shape, Iterable) else (shape,))]
+    if min(sizes, default=0) < -1 or sizes.count(-1) > 1:
+        raise ShapeError("not a shape", where="reshape", expected="sizes of at least 0, one of them −1", got=shape)
     if sizes.count(-1) == 1:
         known = int(np.prod([n for n in sizes if n != -1], dtype=np.int64))
         sizes[sizes.index(-1)] = x.size // known if known else 0

@@ -11,7 +11,7 @@ import numpy as np
 from chainrule.backends.kernels import KERNELS, Kernel, gelu
 from chainrule.backends.xla.devices import has_tf32
 from chainrule.graph.graph import Graph
-from chainrule.graph.ops import BUNDLE, Slot, fill
+from chainrule.graph.ops import BUNDLE, Slot, fill, split_pieces
 from chainrule.graph.tensor import Tensor
 
 Row = Callable[[dict[str, Any]], Kernel]
@@ -46,6 +46,24 @@ def _put_add(attrs: dict[str, Any]) -> Kernel:
     if not any(isinstance(entry, Slot) for entry in index):
         return _padded(index, shape)
     return lambda x, *arrays: jnp.zeros(shape, x.dtype).at[fill(index, list(map(_wide, arrays)))].add(x)
+
+
+def _put_pieces(attrs: dict[str, Any]) -> Kernel:
+    import jax.numpy as jnp
+
+    pieces, shape = attrs["pieces"], attrs["shape"]
+    each = [_put_add({"index": piece.index, "shape": shape}) for piece in pieces]
+    whole = ("slice", None, None, None)
+    rows = [p.index[0] for p in pieces if type(p.index[0]) is int and all(e == whole for e in p.index[1:])]
+
+    def kernel(*operands: Any) -> Any:
+        if len(rows) == len(pieces):
+            # One scatter of all rows, where each row as an array of full size would be quadratic.
+            return jnp.zeros(shape, operands[0].dtype).at[np.array(rows)].add(jnp.stack(operands))
+        parts = zip(each, split_pieces(operands, pieces), strict=True)
+        return functools.reduce(jnp.add, [put(x, *arrays) for put, (x, arrays) in parts])
+
+    return kernel
 
 
 def _padded(index: Any, shape: tuple[int, ...]) -> Kernel:
@@ -182,6 +200,7 @@ def _passes(attrs: dict[str, Any], x: Any) -> Any:
 OWN: dict[str, Row] = {
     "getitem": _getitem,
     "put_add": _put_add,
+    "put_pieces": _put_pieces,
     "settle": _settle,
     "after": _after,
     "linear": _linear,
