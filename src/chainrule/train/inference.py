@@ -186,6 +186,8 @@ def forward(step: Step, shape: tuple[int, ...]) -> Graph:
         with keyed(key):
             return output_of(step.model, tensors, {}, X)[0]
 
+    # What messages about the traced function call it.
+    run.__name__ = type(step.model).__name__
     tensors = {name: spec(x, name) for name, x in step.named}
     with untouched(training=False):
         return trace(run, tensors, placeholder((2,), np.uint32, "key"), placeholder(shape, step.dtype, "X"))
