@@ -41,7 +41,8 @@ def made(power=3):
 
 
 def entries(folder):
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    """The programs that are kept; beside them are the marks of those that were checked."""
+    return sorted(path for path in (folder / "xla").rglob("*") if path.is_file())
 
 
 def test_a_program_is_kept_and_taken_from_there_the_next_time(folder):

@@ -12,13 +12,13 @@ import functools
 import hashlib
 import os
 import stat
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from chainrule import files
 from chainrule.backends import cache
 from chainrule.backends.xla.compiler import options
 from chainrule.backends.xla.devices import device
@@ -56,10 +56,7 @@ class Mark:
             return
         with contextlib.suppress(OSError):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            number, half = tempfile.mkstemp(dir=self.folder)
-            with os.fdopen(number, "w") as file:
-                file.write(self.name)
-            os.replace(half, self.folder / self.name)
+            files.write(self.folder / self.name, self.name.encode())
             _make_room(self.folder)
 
     def remove(self) -> None:
