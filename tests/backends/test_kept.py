@@ -42,7 +42,7 @@ def made(power=3):
 
 def entries(folder):
     """The programs that are kept; beside them are the marks of those that were checked."""
-    return sorted(path for path in (folder / "xla").rglob("*") if path.is_file())
+    return sorted(path for path in folder.rglob("*") if path.is_file() and "checked" not in path.parts)
 
 
 def test_a_program_is_kept_and_taken_from_there_the_next_time(folder):
