@@ -65,7 +65,7 @@ def test_a_training_of_another_shape_gets_a_program_of_its_own(programs, change)
 def test_a_plan_knows_how_often_each_graph_runs():
     trainer = classifier()
     trainer.fit(X, Y, batch_size=16, epochs=1, validation=HELD, **QUIET)
-    graphs, runs = trainer._plans._kept["numpy"].runs(epochs=7)
+    graphs, runs = trainer.plans._kept["numpy"].runs(epochs=7)
     assert [graph.inputs[-1].shape for graph in graphs] == [(16,), (2,), (10,)]
     assert runs == [21, 7, 7]
 

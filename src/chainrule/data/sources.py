@@ -75,7 +75,7 @@ def load(source: str) -> Source:
             "the name of a file or of a bundled set is wanted",
             where="load",
             got=f"a {type(source).__name__}",
-            hint="numbers in memory go to Trainer.fit as they are; write a table to a file first (.to_parquet, .to_csv)",
+            hint="numbers in memory go to Trainer.fit as they are; write a table to a file first (to_parquet, to_csv)",
         )
     if source in BUNDLED:
         return Source(source, frame=bundled.table(source), default_target="target")
