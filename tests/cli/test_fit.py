@@ -55,6 +55,13 @@ def test_the_run_is_a_trainer_that_can_be_loaded(fit):
     assert np.array_equal(trainer.predict(X), again.predict(X))
 
 
+def test_a_mistake_that_the_theory_names_is_one_line(fit):
+    _, found, err = fit("iris", *SHORT, "--dropout", "1")
+    assert any("drops everything (p=1)" in note for note in found["notes"])
+    assert err.count("drops everything") <= 1
+    assert "Warning" not in err
+
+
 def test_digits_are_learnt_with_no_options(command):
     status, out, _ = command("fit", "digits", "--json")
     found = json.loads(out.splitlines()[-1])

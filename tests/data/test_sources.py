@@ -11,7 +11,7 @@ import sklearn.datasets
 
 import chainrule
 from chainrule.data import BUNDLED, from_arrays, load
-from chainrule.errors import DataError
+from chainrule.errors import ArgumentError, DataError
 
 
 @pytest.mark.parametrize(
@@ -149,3 +149,9 @@ def test_importing_the_package_of_data_imports_no_table_library():
 
 def test_every_bundled_set_is_listed():
     assert BUNDLED == ("digits", "iris", "wine", "breast_cancer", "diabetes")
+
+
+@pytest.mark.parametrize("table", [pl.DataFrame({"a": [1.0]}), np.zeros((3, 2)), [[1.0, 2.0]], None])
+def test_what_is_no_name_is_refused_with_what_to_do(table):
+    with pytest.raises(ArgumentError, match=r"load: the name of a file.*write a table to a file first"):
+        load(table)

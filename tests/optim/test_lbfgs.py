@@ -170,11 +170,15 @@ def test_a_small_network_is_fitted_much_closer_than_by_adam_in_as_many_steps() -
 
 @pytest.mark.parametrize("backend", ["numpy", "xla"])
 def test_a_training_broken_off_and_resumed_is_the_uninterrupted_one_bit_for_bit(backend: str, tmp_path: Any) -> None:
-    model, lbfgs = nn.Linear(COLUMNS, CLASSES), optim.LBFGS(history_size=2)
-    whole = cr.Trainer(model, nn.CrossEntropyLoss(), lbfgs, penalty=optim.L2(1e-3), backend=backend)
-    whole.fit(X, Y, epochs=9, callbacks=[lambda t: t.epochs == 5 and t.save(tmp_path / "c")], **QUIET)
-    rest = cr.Trainer.load(tmp_path / "c")
-    assert rest.epochs == 5
+    def made() -> cr.Trainer:
+        cr.seed(0)
+        model, lbfgs = nn.Linear(COLUMNS, CLASSES), optim.LBFGS(history_size=2)
+        return cr.Trainer(model, nn.CrossEntropyLoss(), lbfgs, penalty=optim.L2(1e-3), backend=backend)
+
+    whole, part, rest = made(), made(), made()
+    whole.fit(X, Y, epochs=9, **QUIET)
+    part.fit(X, Y, epochs=9, callbacks=[lambda t: t.epochs == 5], checkpoint=tmp_path / "c", **QUIET)
+    assert (part.epochs, part.history.stopped) == (5, "callback")
     rest.fit(X, Y, epochs=9, checkpoint=tmp_path / "c", resume=True, **QUIET)
     assert same(whole, rest)
     assert rest.history.loss == whole.history.loss

@@ -7,6 +7,7 @@ import hashlib
 import json
 import sys
 import time
+import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from chainrule.cli.options import Options, add_options
 from chainrule.cli.streamed import Streamed, must_stream
 from chainrule.data import Preprocessor, Source, Split, Target, load, split
 from chainrule.data.target import labelled_rows
-from chainrule.errors import ArgumentError, ChainruleError, DataError, NotFiniteError, RunError
+from chainrule.errors import ArgumentError, ChainruleError, DataError, NotFiniteError, RunError, TrainingWarning
 
 PARTS = ("train", "validation", "test")
 FREE_TO_CHANGE = ("epochs", "backend", "device")
@@ -187,7 +188,10 @@ def _train(
     """Train; gives the reason if the job failed. A wrong request leaves nothing behind."""
     try:
         runs.write_description(place.part, described)
-        trainer.fit(**arguments, checkpoint=place.checkpoint, resume=resume)
+        with warnings.catch_warnings():
+            # The bar and the summary say it in one line.
+            warnings.simplefilter("ignore", TrainingWarning)
+            trainer.fit(**arguments, checkpoint=place.checkpoint, resume=resume)
     except NotFiniteError as error:
         trainer.history.stopped = "diverged"
         return str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from chainrule.data import bundled
 from chainrule.data.tables import read_csv
-from chainrule.errors import DataError, nearest
+from chainrule.errors import ArgumentError, DataError, nearest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -62,12 +63,20 @@ def load(source: str) -> Source:
 
     Raises:
         DataError: if there is no such file or set, the file cannot be used as it is, or does not fit into memory.
+        ArgumentError: it is not the name of one.
 
     Example:
         >>> iris = load("iris")
         >>> iris.rows, iris.default_target, iris.columns[0]
         (150, 'target', 'sepal length (cm)')
     """
+    if not isinstance(source, (str, os.PathLike)):
+        raise ArgumentError(
+            "the name of a file or of a bundled set is wanted",
+            where="load",
+            got=f"a {type(source).__name__}",
+            hint="numbers in memory go to Trainer.fit as they are; write a table to a file first (to_parquet, to_csv)",
+        )
     if source in BUNDLED:
         return Source(source, frame=bundled.table(source), default_target="target")
     path = Path(source)

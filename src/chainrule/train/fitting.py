@@ -131,7 +131,7 @@ class Keeper:
         trainer, history = self.trainer, self.trainer.history
         step, plan = prepare.planned(trainer, history.backend, loop.feed, self.fitting, history)
         now = dict(trainer.model.named_parameters()) | dict(trainer.model.named_buffers())
-        same = plan is self.plan and all(np.array_equal(before[name], x.numpy()) for name, x in now.items())
+        same = plan is self.plan and all(np.array_equal(before[name], x.read()) for name, x in now.items())
         if same and trainer.optimizer.lr == self.lr:
             return
         state = prepare.starting_state(trainer, step, self.start - self.offset, self.seen.factor, history)
