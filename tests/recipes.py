@@ -618,7 +618,7 @@ MOVES: dict[str, Move] = {
     "put_pieces": Move(
         _one(lambda x: x.ndim == 1),
         lambda x: apply("put_pieces", x, x * 2.0, pieces=TWO_ROWS, shape=(3, *x.shape)),
-        lambda xp, x: xp.stack([x, 2.0 * x, 0.0 * x]),
+        lambda xp, x: xp.concatenate([xp.expand_dims(row, 0) for row in (x, 2.0 * x, 0.0 * x)], 0),
     ),
     "put": Move(_put, lambda x, v, index: cr.put(x, index, v), _reference_put),
     "sum": Move(_one(settings=_axes), cr.sum, lambda xp, x, axis, keepdims: xp.sum(x, axis, keepdims=keepdims)),

@@ -191,10 +191,13 @@ def power(x: Any, y: Any) -> Tensor:
     Raises:
         OutOfRangeError: a whole number is raised to a negative whole number; x.astype(float) can be.
     """
+    weak = _is_weak(x) and _is_weak(y)
     x, y = common(x, y)
     if x.dtype == BOOL:
         x, y = cast(x, np.int8), cast(y, np.int8)
-    return _power(x, within(y, 0, None, "exponent of a whole number") if x.dtype.kind == "i" else y)
+    result = _power(x, within(y, 0, None, "exponent of a whole number") if x.dtype.kind == "i" else y)
+    result.weak = weak and result.dtype.kind == "f"
+    return result
 
 
 def within(x: Tensor, low: int, high: int | None, what: str, besides: int | None = None) -> Tensor:
