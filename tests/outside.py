@@ -172,6 +172,6 @@ def error(ours: Sequence[Any], theirs: Sequence[Array]) -> float:
 
     A gradient below FLOOR throughout is what is left where terms of the size of 1 cancel; it is compared absolutely.
     """
-    size = max([FLOOR, *(float(np.abs(t).max()) for t in theirs)])
-    worst = max(float(np.abs(np.asarray(o) - t).max()) for o, t in zip(ours, theirs, strict=True))
+    size = max([FLOOR, *(float(np.abs(t).max(initial=0)) for t in theirs)])
+    worst = max(float(np.abs(np.asarray(o) - t).max(initial=0)) for o, t in zip(ours, theirs, strict=True))
     return worst / size if np.isfinite(worst) else np.inf

@@ -7,6 +7,7 @@ and where its values stay tame, so that two correct engines must agree to many d
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,32 @@ CLEAR = 1e-2
 """How far a value stays from the next kink: well above the step of finite differences."""
 TAME = 3.0
 MOST_ELEMENTS = 36
+TALL = 33_000
+"""Rows of the tall recipes: compilers go other ways above 32,768."""
+_DENSE = (
+    "best row",
+    "flip",
+    "index arrays",
+    "mask",
+    "put",
+    "put_add",
+    "slices",
+    "stack",
+    "swapaxes",
+    "take",
+)
+"""Moves whose reference is a matrix of all elements by all elements, too large for tall values."""
+_NORMALIZING = (
+    "batch_norm",
+    "cross_entropy",
+    "layer_norm",
+    "log_softmax",
+    "softmax",
+    "standardize",
+    "std",
+    "var",
+)
+"""Moves that are not defined over no elements."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +118,8 @@ def contracted(weights: Sequence[Array], values: Sequence[Any]) -> Any:
 class Sketch:
     """A recipe in the making: the values so far, from the reference over NumPy."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
+    def __init__(self, rng: np.random.Generator, kind: Kind) -> None:
+        self.rng, self.kind = rng, kind
         self.values: list[Array] = []
         self.steps: list[Step] = []
 
@@ -113,25 +140,39 @@ class Sketch:
         def good(y: Array) -> bool:
             try:
                 shape = np.broadcast_shapes(x.shape, y.shape)
-            except ValueError:
+            except (ValueError, IndexError, ZeroDivisionError):
                 return False
-            return len(shape) <= 4 and np.prod(shape) <= MOST_ELEMENTS and bool(np.all(fits(y)))
+            return len(shape) <= self.kind.axes and np.prod(shape) <= self.kind.elements and bool(np.all(fits(y)))
 
         return self.pick(good)
 
     def take(self, name: str) -> bool:
         """Draw the settings of a move and make the step, if it is allowed here."""
-        drawn = MOVES[name].draw(self)
-        return drawn is not None and self.append(name, *drawn)
+        if name in self.kind.without:
+            return False
+        try:
+            drawn = MOVES[name].draw(self)
+            if drawn is None or (name in _NORMALIZING and not self.values[drawn[0][0]].size):
+                return False
+            return self.append(name, *drawn)
+        except (ValueError, IndexError, ZeroDivisionError):
+            # Of no elements at all there is no largest, and no place to choose.
+            if not self.kind.empty:
+                raise
+            return False
 
     def append(self, name: str, operands: tuple[int, ...], settings: dict[str, Any]) -> bool:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            # The mean of no elements.
+            warnings.simplefilter("ignore", RuntimeWarning)
             value = np.asarray(MOVES[name].reference(np, *(self.values[i] for i in operands), **settings))
-        if not np.isfinite(value).all() or value.size > MOST_ELEMENTS or not value.size:
+        if not np.isfinite(value).all() or value.size > self.kind.elements or not (value.size or self.kind.empty):
+            return False
+        if value.ndim > self.kind.axes:
             return False
         self.values.append(value)
         self.steps.append(Step(name, operands, settings))
-        size = np.abs(value).max()
+        size = np.abs(value).max(initial=0)
         if size > TAME:
             self.append(
                 "scale", (len(self.values) - 1,), {"factor": float(np.round(1.0 / size, 3)) or 1e-3, "left": False}
@@ -139,12 +180,51 @@ class Sketch:
         return True
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What shapes a recipe has: usually small ones of up to four axes.
+
+    Attributes:
+        sizes: what axes of the inputs are drawn from.
+        ranks: the least and the largest number of their axes.
+        tall: the length of a leading axis of each input; None for none.
+        empty: whether values may have no elements.
+        without: moves that are left out.
+    """
+
+    sizes: tuple[int, ...] = (1, 2, 2, 3, 3)
+    ranks: tuple[int, int] = (0, 3)
+    axes: int = 4
+    elements: int = MOST_ELEMENTS
+    tall: int | None = None
+    empty: bool = False
+    without: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, seed: int) -> Kind:
+        """A hundredth of the recipes is tall, a twentieth has axes of no length, a tenth has up to six axes."""
+        if seed % 100 == 50:
+            return cls(sizes=(1, 2, 3), ranks=(0, 1), elements=TALL * 6, tall=TALL, without=_DENSE)
+        if seed % 20 == 9:
+            return cls(sizes=(0, 1, 2), ranks=(0, 3), empty=True)
+        if seed % 10 == 4:
+            return cls(sizes=(1, 1, 2), ranks=(3, 6), axes=6, elements=2 * MOST_ELEMENTS)
+        return cls()
+
+    def shape(self, rng: np.random.Generator) -> tuple[int, ...]:
+        """The shape of an input."""
+        low, high = self.ranks
+        shape = tuple(int(n) for n in rng.choice(self.sizes, size=int(rng.integers(low, high + 1))))
+        return shape if self.tall is None else (self.tall, *shape)
+
+
 def draw(seed: int, low: int = 4, high: int = 16) -> Recipe:
     """The recipe of this seed: 1–3 inputs, then between `low` and `high` steps."""
     rng = np.random.default_rng([seed, 2024])
-    sketch = Sketch(rng)
+    kind = Kind.of(seed)
+    sketch = Sketch(rng, kind)
     for _ in range(int(rng.integers(1, 4))):
-        shape = tuple(int(n) for n in rng.choice([1, 2, 3], size=int(rng.integers(0, 4)), p=[0.2, 0.4, 0.4]))
+        shape = kind.shape(rng)
         sketch.values.append(rng.uniform(0.2, 2.0, shape) * rng.choice([-1.0, 1.0], shape))
     count, names = len(sketch.values), list(MOVES)
     wanted = int(rng.integers(low, high + 1))
@@ -320,12 +400,20 @@ def _product(s: Sketch) -> tuple[tuple[int, ...], dict[str, Any]] | None:
 
     def fits(y: Array) -> bool:
         try:
-            return (s.values[first] @ y).size <= MOST_ELEMENTS
-        except ValueError:
+            return y.ndim > 0 and _product_size(s.values[first].shape, y.shape) <= s.kind.elements
+        except (ValueError, IndexError, ZeroDivisionError):
             return False
 
     second = s.pick(fits)
     return None if second is None else ((first, second), {})
+
+
+def _product_size(x: tuple[int, ...], y: tuple[int, ...]) -> int:
+    """The number of elements of a product of these shapes; a ValueError where there is none."""
+    if x[-1] != (y[0] if len(y) == 1 else y[-2]):
+        raise ValueError("no product")
+    leading = np.broadcast_shapes(x[:-2], y[:-2]) if len(y) > 1 else x[:-2]
+    return int(np.prod((*leading, *x[-2:-1], *(y[-1:] if len(y) > 1 else ()))))
 
 
 def _linear(s: Sketch) -> tuple[tuple[int, ...], dict[str, Any]] | None:
@@ -585,10 +673,10 @@ MOVES: dict[str, Move] = {
     "swapaxes": Move(
         _one(lambda x: x.ndim > 1), lambda x: cr.swapaxes(x, -1, 0), lambda xp, x: xp.moveaxis(x, [-1, 0], [0, -1])
     ),
-    "expand_dims": Move(_one(lambda x: x.ndim < 3, _axis), cr.expand_dims, lambda xp, x, axis: xp.expand_dims(x, axis)),
+    "expand_dims": Move(_one(lambda x: x.ndim < 6, _axis), cr.expand_dims, lambda xp, x, axis: xp.expand_dims(x, axis)),
     "squeeze": Move(_one(lambda x: 1 in x.shape), cr.squeeze, lambda xp, x: xp.squeeze(x)),
     "broadcast_to": Move(
-        _one(lambda x: x.ndim < 4, _stretch), cr.broadcast_to, lambda xp, x, shape: xp.broadcast_to(x, shape)
+        _one(lambda x: x.ndim < 6, _stretch), cr.broadcast_to, lambda xp, x, shape: xp.broadcast_to(x, shape)
     ),
     "flip": Move(
         _one(settings=lambda s, x: {"axis": _axes(s, x)["axis"]}),

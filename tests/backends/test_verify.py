@@ -48,7 +48,7 @@ def in_a_late_row(y):
 
 
 def chain(x):
-    return cr.tanh(cr.exp(x) @ x.T).sum(1)
+    return cr.sin(cr.exp(x) @ x.T).sum(1)
 
 
 @pytest.mark.parametrize("wrong", [by_a_hundredth, in_one_element])
@@ -133,9 +133,9 @@ def test_a_right_training_is_checked_and_keeps_its_bits(monkeypatch):
     assert same(checked, unchecked)
 
 
-@pytest.mark.parametrize("one_kernel", [True, False])
 @pytest.mark.parametrize(
-    ("op", "wrong"), [("linear", by_a_hundredth), ("matmul", in_one_element), ("batch_norm", in_one_element)]
+    ("op", "wrong", "one_kernel"),
+    [("linear", by_a_hundredth, True), ("matmul", in_one_element, False), ("batch_norm", in_one_element, True)],
 )
 def test_a_training_whose_program_is_wrong_is_interpreted(broken, monkeypatch, op, wrong, one_kernel):
     if not one_kernel:
@@ -315,7 +315,7 @@ def test_a_right_function_passes():
     assert cr.verify(cr.grad(lambda x: chain(x).sum()), SQUARE) is None
 
 
-@pytest.mark.parametrize("op", ["matmul", "tanh", "exp", "transpose"])
+@pytest.mark.parametrize("op", ["matmul", "sin", "exp", "transpose"])
 def test_the_first_node_that_differs_is_named_with_both_values(broken, op):
     broken(op, by_a_hundredth)
     with pytest.raises(CompilerMismatch, match=op) as raised:

@@ -161,8 +161,9 @@ class _Output:
         return not (as_many and self._off.max() <= ALIKE * self._spread.max())
 
     def told(self, graph: Graph, values: Sequence[Any]) -> Disagreement:
-        times = self._off / np.maximum(self._allowed, TIMES * self._spread)
-        place = np.unravel_index(int(np.nanargmax(times)), times.shape)
+        with np.errstate(all="ignore"):
+            times = np.nan_to_num(self._off / np.maximum(self._allowed, TIMES * self._spread), posinf=np.inf)
+        place = np.unravel_index(int(np.argmax(times)), times.shape)
         return Disagreement(
             self.node,
             tuple(map(int, place)),

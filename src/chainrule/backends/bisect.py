@@ -7,6 +7,7 @@ from typing import Any
 
 from chainrule.backends.agreement import Disagreement, disagreement
 from chainrule.graph.graph import LEAVES, Graph, ancestors
+from chainrule.graph.ops import BUNDLE
 from chainrule.graph.tensor import Tensor
 
 
@@ -23,15 +24,20 @@ def locate(found: Disagreement, compiled: Callable[[Graph, Sequence[Any]], list[
     """
     graph, values = found.graph, found.values
 
-    def wrong(node: Tensor) -> Disagreement | None:
-        part = Graph(graph.inputs, [node])
-        return disagreement(part, _values(graph, part, values), compiled(part, _values(graph, part, values)))
+    def wrong(*outputs: Tensor) -> Disagreement | None:
+        part = Graph(graph.inputs, outputs)
+        given = _values(graph, part, values)
+        return disagreement(part, given, compiled(part, given))
 
-    alone = next(filter(None, map(wrong, _distinct([found.node, *graph.outputs]))), None)
+    # Where the fault is in a node and not in what was put together, one look at all of them finds it.
+    first = wrong(*_inner(ancestors([found.node])))
+    if first is not None:
+        return first
+    alone = next(filter(None, map(wrong, _inner([found.node, *graph.outputs]))), None)
     if alone is None:
         return None
-    nodes = [node for node in ancestors([alone.node]) if node.op not in LEAVES and node.op != "scan"]
-    low, high = 0, next(i for i, node in enumerate(nodes) if node.id == alone.node.id)
+    nodes = _inner(ancestors([alone.node]))
+    low, high = 0, len(nodes) - 1
     while low < high:
         middle = (low + high) // 2
         seen = wrong(nodes[middle])
@@ -42,15 +48,16 @@ def locate(found: Disagreement, compiled: Callable[[Graph, Sequence[Any]], list[
 def _first(found: Disagreement, wrong: Callable[[Tensor], Disagreement | None]) -> Disagreement:
     """Back through operands that are wrong themselves: bisection may have jumped over them."""
     while True:
-        operands = [x for x in found.node.inputs if x.op not in LEAVES and x.op != "scan"]
-        earlier = next(filter(None, map(wrong, operands)), None)
+        earlier = next(filter(None, map(wrong, _inner(found.node.inputs))), None)
         if earlier is None:
             return found
         found = earlier
 
 
-def _distinct(nodes: Sequence[Tensor]) -> list[Tensor]:
-    return [node for node in {node.id: node for node in nodes}.values() if node.op not in LEAVES]
+def _inner(nodes: Sequence[Tensor]) -> list[Tensor]:
+    """Those of the nodes, each once, that are computed and can be an output."""
+    distinct = {node.id: node for node in nodes}.values()
+    return [node for node in distinct if node.op not in LEAVES and node.dtype != BUNDLE]
 
 
 def _values(graph: Graph, part: Graph, values: Sequence[Any]) -> list[Any]:

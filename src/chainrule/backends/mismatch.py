@@ -9,7 +9,6 @@ from chainrule import backends
 from chainrule.backends.agreement import Disagreement, disagreement
 from chainrule.backends.bisect import locate
 from chainrule.errors import CompilerMismatch
-from chainrule.graph.mode import setting
 from chainrule.graph.trace import trace
 
 
@@ -34,8 +33,7 @@ def verify(f: Callable[..., Any], *xs: Any) -> None:
         >>> import chainrule as cr
         >>> cr.verify(cr.grad(lambda x: cr.log_softmax(x).max()), [[1.0, 2.0], [3.0, 3.0]])
     """
-    with setting(lines=True):
-        graph = trace(f, *xs).simplify().verify()
+    graph = trace(f, *xs, lines=True).simplify().verify()
     values = graph.arrays(xs)
     run = backends.get("xla").run_unchecked
     found = disagreement(graph, values, run(graph, values))

@@ -229,7 +229,10 @@ def _results(trainer: cr.Trainer, prepared: Prepared | Streamed, options: Option
         "trace_seconds": round(history.trace_seconds, 3),
         "compile_seconds": round(history.compile_seconds, 3),
         "from_cache": history.from_cache,
-        "train_seconds": round(history.seconds - history.trace_seconds - history.compile_seconds, 3),
+        "verify_seconds": round(history.verify_seconds, 3),
+        "train_seconds": round(
+            history.seconds - history.trace_seconds - history.compile_seconds - history.verify_seconds, 3
+        ),
         "seconds": round(time.perf_counter() - began, 3),
     }
 

@@ -85,6 +85,8 @@ def _took(found: dict[str, Any]) -> str:
     if found["from_cache"] is not None:
         kept = " (kept from an earlier run)" if found["from_cache"] else ""
         parts.append(f"compiled in {found['compile_seconds']:.2f} s{kept}")
+    if found["verify_seconds"]:
+        parts.append(f"checked in {found['verify_seconds']:.2f} s")
     return ", ".join([*parts, f"trained in {found['train_seconds']:.2f} s; {found['seconds']:.1f} s in all"])
 
 

@@ -79,8 +79,11 @@ class Program:
         return Made(time.perf_counter() - began, found.cached, _missing(unknown) or found.note)
 
     def without_fusions(self) -> Program | None:
-        """The same, to be compiled without fusions; None where the compiler of this device cannot be asked for that."""
-        if device_name() != "cpu":
+        """The same, to be compiled without fusions; None where that cannot be asked for.
+
+        One kernel without them takes longer to compile than such small steps take to interpret.
+        """
+        if device_name() != "cpu" or self._kind == KERNEL:
             return None
         return Program(self._function, self._kind, self._donate, fusions=False)
 
