@@ -13,9 +13,10 @@ import numpy as np
 
 from chainrule.errors import ArgumentError, ShapeError
 from chainrule.graph import seams
+from chainrule.graph.leaves import OutsideArray
 from chainrule.graph.mode import mode
 from chainrule.graph.ops import BOOL, Shape, float_dtype
-from chainrule.graph.tensor import OutsideArray, Tensor, apply, constant
+from chainrule.graph.tensor import Tensor, apply, constant
 
 
 def as_tensor(x: Any) -> Tensor:
