@@ -109,8 +109,7 @@ def disagreement(
     """
     run = run or (lambda way: way(graph, values))
     expected = run(interpreted)
-    outputs = list(_numbered(graph, values, found, expected, reading))
-    doubtful = [output for output in outputs if output.fails()]
+    doubtful = [output for output in _numbered(graph, values, found, expected, reading) if output.fails()]
     if not doubtful:
         return None
     for seed in range(DRAWS):

@@ -86,7 +86,12 @@ class Watch:
             return False
         chosen = setting()
         self.pending = chosen != "off"
-        return chosen == "always" or (self.pending and self.cost <= max(LEAST, SHARE * self.spent))
+        return chosen == "always" or (self.pending and self.cheap)
+
+    @property
+    def cheap(self) -> bool:
+        """Whether a check is cheap beside what the program has taken so far."""
+        return self.cost <= max(LEAST, SHARE * self.spent)
 
     @property
     def note(self) -> str | None:

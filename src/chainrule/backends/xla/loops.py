@@ -12,7 +12,7 @@ import numpy as np
 from chainrule.backends import numpy as interpreter
 from chainrule.backends.agreement import Disagreement
 from chainrule.backends.loop import Check, LoopProgram, Made, Outcome, Phase, Schedule, Span
-from chainrule.backends.verify import Watch, judged
+from chainrule.backends.verify import Watch, judged, setting
 from chainrule.backends.xla import probes, small
 from chainrule.backends.xla.compiler import KERNEL, LOOP, Program
 from chainrule.backends.xla.devices import device_name
@@ -65,8 +65,11 @@ class _Loops:
 
     @property
     def extra(self) -> int:
-        """What the compiler says that the program needs, and what its products need."""
-        return self._program.extra + self._scratch
+        """What the compiler says that the program needs, and what its products need; or a check at the first call."""
+        usual = self._program.extra + self._scratch
+        if not (self._watch.pending and self._watch.cheap) or setting() == "off":
+            return usual
+        return max(usual, probes.room(self._schedule.train, self._schedule.evaluate))
 
     @property
     def unchecked(self) -> str | None:

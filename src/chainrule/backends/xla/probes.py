@@ -29,15 +29,19 @@ def cost(train: Phase, evaluate: Sequence[Phase]) -> float:
     return LOOKS * interpreted + sum(phase.steps * seconds(phase.graph, "xla") for phase in evaluate)
 
 
+def room(train: Phase, evaluate: Sequence[Phase]) -> int:
+    """The bytes that a check takes: another state and what it is compared by, and an interpreted step."""
+    state = sum(x.size * x.dtype.itemsize for x in train.graph.inputs[: train.states])
+    return 2 * state + max(live_bytes(graph, set()) for phase in (train, *evaluate) for graph in phase.graphs)
+
+
 def fits(train: Phase, evaluate: Sequence[Phase]) -> bool:
-    """Whether half of the memory that is free holds what a check takes: a second state, and an interpreted step."""
+    """Whether half of the memory that is free holds what a check takes."""
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return True
-    state = sum(x.size * x.dtype.itemsize for x in train.graph.inputs[: train.states])
-    live = max(live_bytes(graph, set()) for phase in (train, *evaluate) for graph in phase.graphs)
-    return 2 * (state + live) <= free
+    return 2 * room(train, evaluate) <= free
 
 
 def spans(phase: Phase) -> list[tuple[int, int]]:
