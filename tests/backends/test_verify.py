@@ -12,7 +12,7 @@ from chainrule import nn
 from chainrule.backends import agreement, cache, mismatch, verify, xla
 from chainrule.backends.kernels import KERNELS
 from chainrule.backends.xla import compiler, kept, lower, small
-from chainrule.errors import ArgumentError, CompilerMismatch, CompilerWarning
+from chainrule.errors import ArgumentError, CompilerMismatch, CompilerWarning, OutOfRangeError
 from small import QUIET, classifier, parameters, same, table
 
 rng = np.random.default_rng(3)
@@ -112,10 +112,11 @@ def test_an_unknown_choice_is_refused(monkeypatch):
         cr.compile(cr.tanh, backend="xla")(SQUARE)
 
 
-def test_an_index_that_the_interpreter_refuses_puts_the_check_off(broken):
+def test_an_index_outside_its_axis_is_an_error_in_the_call_that_is_checked_and_puts_the_check_off(broken):
     broken("matmul", by_a_hundredth)
     f = cr.compile(lambda x, i: cr.take(x, i) @ x, backend="xla")
-    f(SQUARE, np.array([9]))
+    with pytest.raises(OutOfRangeError):
+        f(SQUARE, np.array([9]))
     with pytest.warns(CompilerWarning):
         f(SQUARE, np.array([1]))
 

@@ -105,7 +105,7 @@ def disagreement(
             several runs: what computes that.
 
     Raises:
-        IndexError: the interpreter cannot run on these values, since an index reaches outside its axis.
+        OutOfRangeError: an index reaches outside its axis, which the interpreter refuses.
     """
     run = run or (lambda way: way(graph, values))
     expected = run(interpreted)
