@@ -142,3 +142,12 @@ def test_rows_to_ignore_are_refused_by_a_training_which_counts_every_row() -> No
     y = np.where(np.arange(len(y)) == 3, -100, y)
     with pytest.raises(DataError, match="leave out the rows to ignore"):
         cr.Trainer(network(), nn.CrossEntropyLoss(), optim.SGD(0.01)).fit(X, y, **QUIET)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_label_outside_the_classes_in_the_validation_is_named_too(backend: str) -> None:
+    X, y = table()
+    bad, entropy = np.where(np.arange(len(y)) == 4, 10, y), nn.CrossEntropyLoss()
+    trainer = cr.Trainer(network(), lambda o, t: entropy(o, t), optim.SGD(0.01), backend=backend)
+    with pytest.raises(OutOfRangeError, match=r"label: .* 0…2, got 10 in row 4"):
+        trainer.fit(X, y, validation=(X, bad), epochs=2, **QUIET)
