@@ -67,7 +67,7 @@ def test_a_gradient_that_goes_bad_first_names_its_own_step_and_operation(backend
     before = parameters(trainer)
     message = failure(trainer, *table(), epochs=2, batch_size=16)
     assert message.startswith("step 1: the gradient became infinite or NaN in epoch 1, step 1 of 4")
-    assert "first not finite in layer 1, operation divide (in the gradient)" in message
+    assert "first not finite in layer 1, operation adjoint_quotient (in the gradient)" in message
     assert np.array_equal(parameters(trainer), before)
 
 
@@ -81,7 +81,7 @@ def test_it_is_found_wherever_a_call_of_the_program_begins(at: int, monkeypatch:
     trainer = cr.Trainer(model, nn.CrossEntropyLoss(), optim.SGD(1e-3), backend="numpy")
     message = failure(trainer, X, y, epochs=2, batch_size=16, shuffle="never")
     assert message.startswith(f"step {at + 1}: the gradient became infinite or NaN in epoch 1, step {at + 1} of 4")
-    assert "in layer 0, operation divide (in the gradient)" in message
+    assert "in layer 0, operation adjoint_quotient (in the gradient)" in message
     assert trainer.steps == at
     assert np.isfinite(parameters(trainer)).all()
 
@@ -142,3 +142,12 @@ def test_rows_to_ignore_are_refused_by_a_training_which_counts_every_row() -> No
     y = np.where(np.arange(len(y)) == 3, -100, y)
     with pytest.raises(DataError, match="leave out the rows to ignore"):
         cr.Trainer(network(), nn.CrossEntropyLoss(), optim.SGD(0.01)).fit(X, y, **QUIET)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_label_outside_the_classes_in_the_validation_is_named_too(backend: str) -> None:
+    X, y = table()
+    bad, entropy = np.where(np.arange(len(y)) == 4, 10, y), nn.CrossEntropyLoss()
+    trainer = cr.Trainer(network(), lambda o, t: entropy(o, t), optim.SGD(0.01), backend=backend)
+    with pytest.raises(OutOfRangeError, match=r"label: .* 0…2, got 10 in row 4"):
+        trainer.fit(X, y, validation=(X, bad), epochs=2, **QUIET)

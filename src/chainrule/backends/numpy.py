@@ -332,6 +332,8 @@ def _phase(phase: Phase) -> Callable[..., bool]:
             try:
                 *new, record = program([*state, *data, order[i * phase.batch : (i + 1) * phase.batch]])
             except OutOfRangeError:
+                if not phase.changes_state:
+                    raise
                 # As in compiled code, which cannot raise: the step counts as not finite, and is looked into afterwards.
                 new, record = state, np.nan
             records[i] = record
