@@ -10,7 +10,7 @@ from chainrule.train.recipe import from_recipe, to_recipe
 THINGS: list[Any] = [
     nn.Sequential(nn.Linear(4, 3, bias=False, init="xavier_normal"), nn.Sequential(nn.Dropout(0.25), nn.Flatten())),
     nn.Sequential(*(kind() for kind in (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.SiLU, nn.Identity, nn.Add, nn.Max))),
-    nn.Sequential(nn.LeakyReLU(0.2), nn.ELU(0.5), nn.SELU(), nn.GELU("tanh"), nn.Softplus(2.0)),
+    nn.Sequential(nn.LeakyReLU(0.2), nn.ELU(0.5), nn.SELU(), nn.GELU("tanh"), nn.LogSigmoid(), nn.Softplus(2.0)),
     nn.Checkpoint(nn.Linear(2, 2), nn.Checkpoint(nn.ReLU())),
     nn.BatchNorm(3, eps=1e-3, momentum=0.2, affine=False),
     nn.LayerNorm(3, eps=1e-3),
