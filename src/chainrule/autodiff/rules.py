@@ -22,7 +22,7 @@ from chainrule.autodiff.calls import reversed_call
 from chainrule.autodiff.loops import reversed_scan
 from chainrule.graph import functions as F
 from chainrule.graph.ops import split_pieces
-from chainrule.graph.tensor import Tensor, apply
+from chainrule.graph.tensor import Tensor, apply, constant
 
 Adjoint = Callable[..., Tensor]
 
@@ -172,8 +172,8 @@ def _power_base(g: Tensor, z: Tensor, x: Tensor, y: Tensor) -> Tensor:
 def _power_exponent(g: Tensor, z: Tensor, x: Tensor, y: Tensor) -> Tensor:
     # At x = 0 the result is constant in y > 0, where z·ln x would be 0·∞; for y < 0 it is infinite and falls.
     positive = x > 0.0
-    at_zero = F.where(y < 0.0, float("-inf"), 0.0)
-    slope = F.where(F.equal(x, 0.0), at_zero, float("nan"))
+    at_zero = F.where(y < 0.0, constant(-math.inf, y.dtype), 0.0)
+    slope = F.where(F.equal(x, 0.0), at_zero, math.nan)
     return times(g, F.where(positive, z * F.log(F.where(positive, x, 1.0)), slope))
 
 
@@ -268,9 +268,10 @@ def _spread(y: Tensor, like: Tensor, node: Tensor) -> Tensor:
 
 
 def _extreme(g: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    chosen = F.cast(F.equal(x, _spread(y, x, y)), x.dtype)
-    count = _spread(F.sum(chosen, y.attrs["axes"], keepdims=y.attrs["keepdims"]), x, y)
-    return _spread(g, x, y) * chosen / count
+    # Chosen and not multiplied: a compiler turns [x = y]/n into a choice itself, and forgets that 0/0 is NaN.
+    chosen = F.equal(x, _spread(y, x, y))
+    count = _spread(F.sum(F.cast(chosen, x.dtype), y.attrs["axes"], keepdims=y.attrs["keepdims"]), x, y)
+    return F.where(chosen, over(_spread(g, x, y), count), 0.0)
 
 
 def _cumsum(g: Tensor, y: Tensor, x: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import threading
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -24,17 +23,17 @@ from chainrule.graph.trace import traced
 
 MOST = 64
 """Programs that a compiled function holds; of more, the one that was not used for longest goes."""
-_programs: weakref.WeakKeyDictionary[Graph, dict[str, Callable[..., Any]]] = weakref.WeakKeyDictionary()
 _turn = threading.Lock()
 
 
 def program(graph: Graph, backend: str) -> Callable[..., Any]:
     """The program of a graph on a backend, made once; what it gives shares no memory with what it takes."""
+    # Asked for each time, since a backend may refuse by now: in a process that was forked.
+    compiler = backends.get(backend)
     with _turn:
-        made = _programs.setdefault(graph, {})
-        if backend not in made:
-            made[backend] = _apart(graph, backends.get(backend).compile_graph(graph))
-        return made[backend]
+        if backend not in graph.programs:
+            graph.programs[backend] = _apart(graph, compiler.compile_graph(graph))
+        return graph.programs[backend]
 
 
 def _apart(graph: Graph, run: Callable[..., Any]) -> Callable[..., Any]:

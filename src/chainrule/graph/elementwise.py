@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule.errors import ArgumentError, ShapeError
 from chainrule.graph import seams
-from chainrule.graph.leaves import OutsideArray
+from chainrule.graph.leaves import OutsideArray, as_array, real_dtype
 from chainrule.graph.mode import mode
 from chainrule.graph.ops import BOOL, Shape, float_dtype
 from chainrule.graph.tensor import Tensor, apply, constant
@@ -39,28 +39,6 @@ def as_tensor(x: Any) -> Tensor:
     return OutsideArray(array) if mode.tracing else constant(array.copy())
 
 
-def as_array(x: Any) -> np.ndarray[Any, Any]:
-    """`x` as an array of real numbers in the machine's byte order, not copied where that can be spared.
-
-    Raises:
-        ShapeError: it is no block of real numbers, or holds numbers longer than float64.
-    """
-    try:
-        array = np.asarray(x)
-    except ValueError as error:
-        raise ShapeError("not a block of numbers", got=str(error).split(".")[0]) from None
-    if array.dtype.kind not in "biuf":
-        raise ShapeError("not real numbers", expected="bool, int or float", got=array.dtype)
-    if array.dtype.itemsize > 8:
-        raise ShapeError(
-            "numbers longer than float64 are not computed with",
-            expected="float16, float32 or float64",
-            got=array.dtype,
-            hint="use x.astype('float64')",
-        )
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-
-
 def holds_tensors(x: Any) -> bool:
     """Whether this is a list or tuple with a tensor in it, at whatever depth."""
     return isinstance(x, (list, tuple)) and builtins.any(isinstance(m, Tensor) or holds_tensors(m) for m in x)
@@ -77,7 +55,7 @@ def _may_change(array: Any) -> bool:
 
 def cast(x: Any, dtype: Any) -> Tensor:
     """The same numbers in another dtype."""
-    x, dtype = as_tensor(x), np.dtype(dtype)
+    x, dtype = as_tensor(x), real_dtype(dtype)
     return x if x.dtype == dtype else apply("cast", x, dtype=dtype.name)
 
 

@@ -78,6 +78,7 @@ class Graph:
         nodes: every node the outputs depend on, and the inputs, in an order in which they can be run.
         captured: variables (parameters, buffers, arrays) that were not arguments; read anew at every run.
         guards: arrays from outside that must not have changed since the graph was made.
+        programs: what backends have made of it.
 
     Example:
         >>> import chainrule as cr
@@ -104,6 +105,7 @@ class Graph:
         self.takes = takes or tree.Structure(tuple, (), (tree.LEAF,) * len(self.inputs))
         self.gives = gives or tree.Structure(tuple, (), (tree.LEAF,) * len(self.outputs))
         self.guards = tuple(guards)
+        self.programs: dict[str, Callable[[Sequence[Any]], list[Any]]] = {}
         self.nodes = tuple(ancestors([*self.inputs, *self.outputs]))
         self.captured = tuple(n for n in self.nodes if n.is_variable)
 
@@ -236,4 +238,8 @@ def _verify_node(node: Tensor, seen: set[int]) -> None:
     if op.elementwise and any(x.shape != node.shape for x in node.inputs):
         raise GraphError(
             "an elementwise operation over unequal shapes", where=node.label(), got=[x.shape for x in node.inputs]
+        )
+    if op.elementwise and len({x.dtype for x in node.inputs[node.op == "where" :]}) > 1:
+        raise GraphError(
+            "an elementwise operation over unequal dtypes", where=node.label(), got=[x.dtype for x in node.inputs]
         )

@@ -10,6 +10,43 @@ from chainrule.errors import ChainruleError, ShapeError
 from chainrule.graph.tensor import Tensor
 
 
+def as_array(x: Any) -> np.ndarray[Any, Any]:
+    """`x` as an array of real numbers in the machine's byte order, not copied where that can be spared.
+
+    Raises:
+        ShapeError: it is no block of real numbers, or holds numbers longer than float64.
+    """
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise ShapeError("not a block of numbers", got=str(error).split(".")[0]) from None
+    if array.dtype.kind not in "biuf":
+        raise ShapeError("not real numbers", expected="bool, int or float", got=array.dtype)
+    if array.dtype.itemsize > 8:
+        raise ShapeError(
+            "numbers longer than float64 are not computed with",
+            expected="float16, float32 or float64",
+            got=array.dtype,
+            hint="use x.astype('float64')",
+        )
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def real_dtype(dtype: Any) -> np.dtype[Any]:
+    """A dtype that tensors can have.
+
+    Raises:
+        ShapeError: none, or one of something else than real numbers of at most 64 bits.
+    """
+    try:
+        found = np.dtype(dtype)
+    except TypeError as error:
+        raise ShapeError("no such dtype", expected="that of real numbers", got=str(error)) from None
+    if found.kind not in "biuf" or found.itemsize > 8:
+        raise ShapeError("not a dtype of tensors", expected="bool, int or float, 64 bits at most", got=found)
+    return found
+
+
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of anything that NumPy can read, copied; NumPy's rules choose the dtype unless one is given.
 
@@ -27,13 +64,12 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
         (2, 2)
     """
     try:
-        array = np.array(data, dtype=dtype)
+        array = np.array(data, dtype=None if dtype is None else real_dtype(dtype))
     except ChainruleError:
         raise
     except (ValueError, TypeError) as error:
         raise ShapeError("not a block of numbers", where="tensor", got=str(error)) from None
-    if array.dtype.kind not in "biuf":
-        raise ShapeError("not real numbers", where="tensor", expected="bool, int or float", got=array.dtype)
+    array = as_array(array)
     if requires_grad and array.dtype.kind != "f":
         raise ShapeError("only real numbers have gradients", where="tensor", expected="a float dtype", got=array.dtype)
     return Tensor("constant", (), {}, array.shape, array.dtype, array, requires_grad)

@@ -53,6 +53,6 @@ def norm(x: Any, ord: float | None = None, axis: Axis = None, keepdims: bool = F
     largest = F.stop_gradient(F.max(size, axis, keepdims=True))
     scale = F.where(F.logical_and(largest > 0.0, F.isfinite(largest)), largest, 1.0)
     squares = F.sum(F.square(size / scale), axis, keepdims=True)
-    positive = squares > 0.0
-    length = F.where(positive, F.sqrt(F.where(positive, squares, 1.0)), 0.0) * scale
+    zero = F.equal(squares, 0.0)
+    length = F.where(zero, 0.0, F.sqrt(F.where(zero, 1.0, squares))) * scale
     return length if keepdims else F.reshape(length, [n for i, n in enumerate(x.shape) if i not in axes])

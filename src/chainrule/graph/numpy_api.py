@@ -22,7 +22,22 @@ Function = Callable[..., Any]
 
 def _dot(a: Any, b: Any) -> Tensor:
     x, y = as_tensor(a), as_tensor(b)
-    return F.matmul(x, y) if x.ndim and y.ndim else F.multiply(x, y)
+    if not x.ndim or not y.ndim:
+        return F.multiply(x, y)
+    if y.ndim < 3:
+        return F.matmul(x, y)
+    # The last axis of x against the last but one of y; the other axes one behind the other.
+    rest = (*y.shape[:-2], y.shape[-1])
+    inner = F.transpose(y, (y.ndim - 2, *range(y.ndim - 2), y.ndim - 1))
+    return F.reshape(F.matmul(x, F.reshape(inner, (y.shape[-2], -1))), (*x.shape[:-1], *rest))
+
+
+def _joined(arrays: Any, axis: int | None = 0) -> Tensor:
+    return F.concatenate([F.reshape(x, -1) for x in arrays] if axis is None else arrays, axis or 0)
+
+
+def _reduced(function: Function) -> Function:
+    return lambda a, axis=None, *, keepdims=False, **more: function(a, axis, keepdims, **more)
 
 
 def _take(a: Any, indices: Any, axis: int | None = None) -> Tensor:
@@ -38,18 +53,18 @@ def _filled(value: float) -> Function:
 
 
 _FUNCTIONS: dict[Any, Function] = {
-    np.sum: lambda a, axis=None, keepdims=False: F.sum(a, axis, keepdims),
-    np.mean: lambda a, axis=None, keepdims=False: F.mean(a, axis, keepdims),
-    np.var: lambda a, axis=None, keepdims=False: F.var(a, axis, keepdims),
-    np.std: lambda a, axis=None, keepdims=False: F.std(a, axis, keepdims),
-    np.max: lambda a, axis=None, keepdims=False: F.max(a, axis, keepdims),
-    np.min: lambda a, axis=None, keepdims=False: F.min(a, axis, keepdims),
+    np.sum: _reduced(F.sum),
+    np.mean: _reduced(F.mean),
+    np.var: _reduced(F.var),
+    np.std: _reduced(F.std),
+    np.max: _reduced(F.max),
+    np.min: _reduced(F.min),
     np.argmax: lambda a, axis=None: F.argmax(a, axis),
     np.cumsum: _cumsum,
     np.dot: _dot,
     np.where: lambda condition, x, y: F.where(condition, x, y),
     np.clip: lambda a, a_min=None, a_max=None: F.clip(a, a_min, a_max),
-    np.concatenate: lambda arrays, axis=0: F.concatenate(arrays, axis),
+    np.concatenate: _joined,
     np.stack: lambda arrays, axis=0: F.stack(arrays, axis),
     np.reshape: lambda a, shape: F.reshape(a, shape),
     np.transpose: lambda a, axes=None: F.transpose(a, axes),
@@ -69,6 +84,8 @@ _FUNCTIONS: dict[Any, Function] = {
 }
 _COMPARISONS = {np.allclose, np.isclose, np.array_equal, np.array_equiv}
 """What has no gradient, and is asked about values that are known."""
+_UNSET = {"dtype", "out"}
+"""What NumPy's functions are often handed as None, for nothing."""
 _RENAMED = {"invert": "bitwise_not"}
 _UFUNCS = {name for name in F.__all__ if isinstance(getattr(np, name, None), np.ufunc)} | set(_RENAMED)
 
@@ -87,7 +104,8 @@ def ufunc(function: Any, method: str, inputs: tuple[Any, ...], settings: dict[st
 def array_function(function: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     """What another function of NumPy's gives for arguments among which there are tensors."""
     own = _FUNCTIONS.get(function)
-    given = {name: value for name, value in settings.items() if value is not None and value is not np._NoValue}
+    unset = {name for name, value in settings.items() if value is np._NoValue or (value is None and name in _UNSET)}
+    given = {name: value for name, value in settings.items() if name not in unset}
     if own is not None:
         try:
             return own(*args, **given)

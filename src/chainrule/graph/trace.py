@@ -11,8 +11,9 @@ import numpy as np
 
 from chainrule import tree
 from chainrule.errors import ArgumentError, ShapeError, TraceError
-from chainrule.graph.elementwise import as_array, as_tensor
+from chainrule.graph.elementwise import as_tensor
 from chainrule.graph.graph import Graph, is_static
+from chainrule.graph.leaves import as_array
 from chainrule.graph.mode import Guard, setting
 from chainrule.graph.noise import Noise
 from chainrule.graph.random import FreshKey, has_key, keyed
