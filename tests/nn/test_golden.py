@@ -45,7 +45,7 @@ def double(module: nn.Module) -> nn.Module:
     """The module with its state in float64."""
     for tensor in (*module.parameters(), *module.buffers()):
         tensor.dtype = np.dtype(np.float64)
-        tensor.value = np.asarray(tensor.value, np.float64)
+        tensor.value = np.asarray(tensor.detach(), np.float64)
     return module
 
 

@@ -7,6 +7,7 @@ gets the operands (all of them batched, unless it is listed under "some"), the b
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -147,7 +148,8 @@ def _linear(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Ten
         return apply("linear", x, weight, *xs[2:], **node.attrs)
     x = x if flags[0] else _repeat(x, size)
     weight = weight if flags[1] else _repeat(weight, size)
-    y = apply("matmul", F.reshape(x, (size, -1, x.shape[-1])), F.swapaxes(weight, 1, 2), **node.attrs)
+    rows = F.reshape(x, (size, math.prod(x.shape[1:-1]), x.shape[-1]))
+    y = apply("matmul", rows, F.swapaxes(weight, 1, 2), **node.attrs)
     y = F.reshape(y, (size, *node.shape))
     if len(xs) < 3:
         return y

@@ -53,7 +53,7 @@ rule("gelu", "x̄ = g·(Φ(x) + x·e^(−x²/2)/√(2π))", _gelu)
 
 
 def _flat(x: Tensor) -> Tensor:
-    return F.reshape(x, (-1, x.shape[-1])) if x.ndim != 2 else x
+    return F.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1])) if x.ndim != 2 else x
 
 
 rule(

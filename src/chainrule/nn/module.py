@@ -205,7 +205,8 @@ class Module:
                     "a parameter has another shape", where=path, expected=own[path].shape, got=np.shape(value)
                 )
         for path, value in state.items():
-            own[path].assign(np.array(value, dtype=own[path].dtype))
+            values = value.numpy() if isinstance(value, Tensor) else value
+            own[path].assign(np.array(values, dtype=own[path].dtype))
 
     def train(self, on: bool = True) -> Module:
         """Set training mode here and inside; returns itself."""

@@ -95,9 +95,12 @@ def _product(attrs: dict[str, Any]) -> tuple[Callable[[Any], Any], dict[str, Any
     precision = attrs.get("precision")
     if precision == "bfloat16":
         return lambda x: x.astype(jnp.bfloat16), {"preferred_element_type": np.float32}
+    if precision is not None and has_tf32():
+        return lambda x: x, {"precision": lax.DotAlgorithmPreset.TF32_TF32_F32}
     # Left to itself, XLA takes products of float32 as TF32 on a GPU.
-    exact = precision is None or not has_tf32()
-    return lambda x: x, {"precision": lax.Precision.HIGHEST if exact else lax.DotAlgorithmPreset.TF32_TF32_F32}
+    exact = {"precision": lax.Precision.HIGHEST}
+    # Elsewhere the operands are rounded to TF32's 8 bits of exponent and 10 of mantissa, as the interpreter does it.
+    return (lambda x: x) if precision is None else (lambda x: lax.reduce_precision(x, 8, 10)), exact
 
 
 def _matmul(attrs: dict[str, Any]) -> Kernel:
