@@ -237,3 +237,46 @@ def test_a_condition_on_a_parameter_is_refused_where_it_would_be_asked_once():
     w = cr.tensor(1.0, requires_grad=True)
     with pytest.raises(TraceError, match=r"another one in each run"):
         cr.compile(lambda x: x if w > 0 else -x, backend="numpy")(np.ones(1))
+
+
+@BACKENDS
+def test_an_extreme_of_what_is_no_number_has_one_gradient_everywhere(backend):
+    x = np.array([np.nan, 2.5, 0.5, 1.0], np.float32)
+    both = lambda x: (cr.max(x), cr.grad(lambda z: cr.max(z))(x))  # noqa: E731
+    eager, compiled = both(cr.tensor(x)), cr.compile(both, backend=backend)(x)
+    for a, b in zip(eager, compiled, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+@BACKENDS
+def test_the_gradient_of_a_power_keeps_its_dtype(backend):
+    x = np.array([1.0, 2.0], np.float32)
+    g = cr.grad(lambda z: cr.sum(2.0**z))
+    assert g(x).dtype == cr.compile(g, backend=backend)(x).dtype == np.float32
+
+
+def test_programs_go_with_their_graph():
+    import gc
+    import weakref
+
+    graph = cr.trace(cr.tanh, np.ones(2))
+    graph.run(np.ones(2), backend="xla")
+    gone = weakref.ref(graph)
+    del graph
+    gc.collect()
+    assert gone() is None
+
+
+def test_tracing_draws_no_random_numbers():
+    cr.seed(3)
+    plain = nn.Linear(3, 3).weight.tolist()
+    cr.seed(3)
+    cr.trace(nn.Dropout(0.5), np.ones(3))
+    assert nn.Linear(3, 3).weight.tolist() == plain
+
+
+@pytest.mark.parametrize("shape", [(2,), (0, 2), (3, 0, 2), (4, 2)])
+@pytest.mark.parametrize("width", [0, 3])
+def test_a_layer_of_no_rows_or_no_outputs_has_a_gradient(shape, width):
+    gx, gw = cr.grad(lambda x, w: cr.sum(cr.linear(x, w) ** 2), (0, 1))(np.ones(shape), np.ones((width, 2)))
+    assert (gx.shape, gw.shape) == (shape, (width, 2))

@@ -212,3 +212,9 @@ def test_a_chain_of_50_000_operations_traces_reverses_simplifies_and_runs():
     assert len(shorter) <= len(gradient)
     assert shorter.run(0.5)[0] == pytest.approx(float(slope), rel=1e-12)
     assert 0.0 < slope < 1.0
+
+
+def test_the_verifier_refuses_an_elementwise_operation_over_unequal_dtypes():
+    x, y = placeholder((2,), "float32", "x"), placeholder((2,), "float64", "y")
+    with pytest.raises(GraphError, match="unequal dtypes"):
+        Graph([x, y], [apply("multiply", x, y)]).verify()

@@ -122,3 +122,39 @@ def test_none_is_no_tensor():
     x = cr.tensor([1.0])
     assert (x == None) is False  # noqa: E711
     assert (x != None) is True  # noqa: E711
+
+
+A, B, C = np.arange(24.0).reshape(2, 3, 4), np.arange(40.0).reshape(2, 4, 5), np.arange(4.0)
+
+
+@pytest.mark.parametrize(("x", "y"), [(A, B), (C, B), (A, C), (A[0], B[0]), (A[0], B), (C, C), (2.0, A)])
+def test_dot_has_the_axes_of_numpys(x, y):
+    np.testing.assert_allclose(np.dot(cr.tensor(x), y).numpy(), np.dot(x, y))
+
+
+def test_an_axis_of_none_is_not_one_left_out():
+    joined = np.concatenate([cr.tensor([[1.0, 2.0]]), cr.tensor([[3.0, 4.0]])], axis=None)
+    assert joined.tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_settings_of_numpys_reductions_are_kept():
+    assert np.var(cr.tensor(X), ddof=1).item() == np.var(X, ddof=1)
+    assert np.std(cr.tensor(X), ddof=1, keepdims=True).shape == (1,)
+    assert np.sum(cr.tensor(X), dtype=None, out=None).item() == 7.0
+
+
+@pytest.mark.parametrize("backend", ["numpy", "xla"])
+def test_a_norm_of_what_is_no_number_is_none(backend):
+    x = np.array([[np.nan, 1.0], [0.0, np.inf], [3.0, 4.0], [0.0, 0.0]])
+    found = cr.trace(lambda x: cr.linalg.norm(x, axis=1), x).run(x, backend=backend)
+    np.testing.assert_array_equal(found, np.linalg.norm(x, axis=1))
+    with pytest.raises(cr.ChainruleError, match="norms of matrices"):
+        cr.linalg.norm(x, 2)
+
+
+@pytest.mark.parametrize("dtype", [complex, "S3", "nope", np.longdouble])
+def test_a_dtype_that_tensors_cannot_have_is_refused(dtype):
+    with pytest.raises(cr.ChainruleError, match="dtype"):
+        cr.cast(cr.tensor(X), dtype)
+    with pytest.raises(cr.ChainruleError, match="dtype"):
+        cr.tensor(X, dtype=dtype)
