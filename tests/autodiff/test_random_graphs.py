@@ -13,7 +13,7 @@ from chainrule.backends.agreement import disagreement
 TOLERANCE = 1e-9
 A_BATCH = 20
 BATCHES = [range(first, first + A_BATCH) for first in range(0, 2000, A_BATCH)]
-COMPILED = BATCHES[::4]
+COMPILED = BATCHES[::8]
 """Compiling takes most of the time, and is done with all options as shipped."""
 
 
@@ -124,14 +124,16 @@ def test_backward_adds_up_the_same_gradients(seed):
 
 
 def test_every_differentiable_operation_is_drawn():
-    drawn = {
-        node.op for seed in range(600) for node in cr.trace(recipes.draw(seed).cost, *recipes.draw(seed).inputs).nodes
-    }
     from chainrule.autodiff.rules import RULES, Formula
 
     # A cast between float dtypes loses digits by its nature, and `after` is made by the reversal of a Checkpoint only:
     # both have tests of their own.
-    assert {op for op, rule in RULES.items() if isinstance(rule, Formula)} - drawn <= {"cast", "after"}
+    missing = {op for op, rule in RULES.items() if isinstance(rule, Formula)} - {"cast", "after"}
+    for recipe in map(recipes.draw, range(600)):
+        missing -= {node.op for node in cr.trace(recipe.cost, *recipe.inputs).nodes}
+        if not missing:
+            break
+    assert not missing
 
 
 def test_recipes_have_tall_values_empty_ones_and_many_axes():
