@@ -7,6 +7,7 @@ and where its values stay tame, so that two correct engines must agree to many d
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -420,8 +421,9 @@ def _linear(s: Sketch) -> tuple[tuple[int, ...], dict[str, Any]] | None:
     first = s.pick(lambda x: x.ndim > 0)
     if first is None:
         return None
-    wide = s.values[first].shape[-1]
-    weight = s.pick(lambda w: w.ndim == 2 and w.shape[1] == wide)
+    *rows, wide = s.values[first].shape
+    room = s.kind.elements // max(1, math.prod(rows))
+    weight = s.pick(lambda w: w.ndim == 2 and w.shape[1] == wide and w.shape[0] <= room)
     if weight is None:
         return None
     bias = s.pick(lambda b: b.shape == s.values[weight].shape[:1]) if s.rng.random() < 0.7 else None
