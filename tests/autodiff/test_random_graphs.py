@@ -13,7 +13,7 @@ from chainrule.backends.agreement import disagreement
 TOLERANCE = 1e-9
 A_BATCH = 20
 BATCHES = [range(first, first + A_BATCH) for first in range(0, 2000, A_BATCH)]
-COMPILED = BATCHES[::8]
+COMPILED = BATCHES[::16]
 """Compiling takes most of the time, and is done with all options as shipped."""
 
 
