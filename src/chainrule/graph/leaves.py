@@ -10,7 +10,7 @@ from chainrule.errors import ChainruleError, ShapeError
 from chainrule.graph.tensor import Tensor
 
 
-def as_array(x: Any) -> np.ndarray[Any, Any]:
+def as_array(x: Any, where: str | None = None) -> np.ndarray[Any, Any]:
     """`x` as an array of real numbers in the machine's byte order, not copied where that can be spared.
 
     Raises:
@@ -19,12 +19,13 @@ def as_array(x: Any) -> np.ndarray[Any, Any]:
     try:
         array = np.asarray(x)
     except ValueError as error:
-        raise ShapeError("not a block of numbers", got=str(error).split(".")[0]) from None
+        raise ShapeError("not a block of numbers", where=where, got=str(error).split(".")[0]) from None
     if array.dtype.kind not in "biuf":
-        raise ShapeError("not real numbers", expected="bool, int or float", got=array.dtype)
+        raise ShapeError("not real numbers", where=where, expected="bool, int or float", got=array.dtype)
     if array.dtype.itemsize > 8:
         raise ShapeError(
             "numbers longer than float64 are not computed with",
+            where=where,
             expected="float16, float32 or float64",
             got=array.dtype,
             hint="use x.astype('float64')",
@@ -69,7 +70,7 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
         raise
     except (ValueError, TypeError) as error:
         raise ShapeError("not a block of numbers", where="tensor", got=str(error)) from None
-    array = as_array(array)
+    array = as_array(array, "tensor")
     if requires_grad and array.dtype.kind != "f":
         raise ShapeError("only real numbers have gradients", where="tensor", expected="a float dtype", got=array.dtype)
     return Tensor("constant", (), {}, array.shape, array.dtype, array, requires_grad)
