@@ -128,7 +128,6 @@ class Compiled:
     def _recorded(self, version: _Version, given: list[Any]) -> list[Tensor]:
         """The results as parts of one node, through which derivatives go back by a program of their own."""
         graph = version.graph
-        graph.arrays(given)
         operands = [cast(as_tensor(leaf), x.dtype) for x, leaf in zip(graph.inputs, given, strict=True)]
         read = [x if x.requires_grad else constant(x.read().copy()) for x in graph.captured]
         node = apply("call", *operands, *read, body=version.closed, backend=version.backend(self._backend))
