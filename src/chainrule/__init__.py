@@ -13,6 +13,7 @@ from chainrule.backends.mismatch import verify
 from chainrule.errors import ChainruleError, CompilerMismatch, CompilerWarning, GradientMismatch
 from chainrule.graph import Graph, Tensor, functions, linalg, no_grad, random, tensor, trace
 from chainrule.graph.functions import *  # noqa: F403  # every function of tensors is public under its own name
+from chainrule.graph.loop import loop
 from chainrule.graph.random import seed
 from chainrule.graph.scan import scan
 
@@ -24,9 +25,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ChainruleError", "CompilerMismatch", "CompilerWarning", "GradientMismatch", "Graph", "History", "Sweep", "Tensor",
-    "Trainer", "check_grad", "compile", "data", "explain", "grad", "hessian", "jacobian", "jvp", "lab", "linalg", "nn",
-    "no_grad", "optim", "passes", "per_example_grad", "random", "scan", "seed", "tensor", "trace", "value_and_grad",
-    "verify", "vjp", *functions.__all__,
+    "Trainer", "check_grad", "compile", "data", "explain", "grad", "hessian", "jacobian", "jvp", "lab", "linalg",
+    "loop", "nn", "no_grad", "optim", "passes", "per_example_grad", "random", "scan", "seed", "tensor", "trace",
+    "value_and_grad", "verify", "vjp", *functions.__all__,
 ]  # fmt: skip
 
 # The upper floors are loaded when they are first asked for, so that importing chainrule costs little more than NumPy.

@@ -10,7 +10,7 @@ from small import QUIET, classifier, table
 
 
 def blas_threads():
-    """Of NumPy's own BLAS, where it brings one: SciPy's, which another test may have loaded, is not asked for products."""
+    """Of NumPy's own BLAS, where it brings one: SciPy's, which another test may have loaded, makes no products."""
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     own = [pool for pool in pools if "numpy" in pool["filepath"]]
     return {pool["num_threads"] for pool in own or pools}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.backends.numpy import rounded
+from chainrule.backends.numpy_kernels import rounded
 from chainrule.graph.graph import LEAVES
 from chainrule.graph.tensor import apply
 

@@ -184,6 +184,36 @@ def _scan(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tenso
     return apply("scan", *operands, **{**node.attrs, "body": Graph(inner, outputs).simplify()})
 
 
+def _loop(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
+    """Examples that have stopped keep their carry while the others go on: whether each still does is one more carry."""
+    *operands, start, stop = xs
+    if any(flags[len(operands) :]):
+        hint = "loop over the examples"
+        raise DerivativeError("a loop whose bounds differ cannot be batched", where=node.label(), hint=hint)
+    body, count = node.attrs["body"], node.attrs["carries"]
+    last = count + node.attrs["sequences"]
+    wide = [flag or position < count for position, flag in enumerate(flags[: len(operands)])]
+    alive = placeholder((size,), np.dtype(np.bool_), "alive")
+    inner = [placeholder((size, *x.shape), x.dtype, x.name) if w else x for x, w in zip(body.inputs, wide, strict=True)]
+    chosen = [(old, new) for old, new in zip(body.inputs, inner, strict=True) if old is not new]
+    *given, ok = batched(body.outputs, [old for old, _ in chosen], [new for _, new in chosen])
+    on = F.logical_and(alive, ok)
+    counts = on if node.attrs["guarded"] else alive
+    carry = [_where(counts, new, old) for new, old in zip(given[:count], inner, strict=False)]
+    records = [_where(alive, x, np.nan if x.dtype.kind == "f" else x.dtype.type(0)) for x in given[count:]]
+    turned = Graph([alive, *inner], [on, *carry, *records, F.greater(F.sum(on), 0)]).simplify()
+    begin = constant(np.ones(size, np.bool_))
+    operands = [x if flags[i] or i >= count else _repeat(x, size) for i, x in enumerate(operands)]
+    operands = [F.swapaxes(x, 0, 1) if count <= i < last and flags[i] else x for i, x in enumerate(operands)]
+    attrs = {**node.attrs, "body": turned, "carries": count + 1, "guarded": False}
+    return apply("loop", begin, *operands, start, stop, **attrs)
+
+
+def _where(chosen: Tensor, x: Tensor, other: Any) -> Tensor:
+    """For each example x, or the other."""
+    return F.where(F.broadcast_to(F.reshape(chosen, (-1, *(1,) * (x.ndim - 1))), x.shape), x, other)
+
+
 def _call(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
     body = node.attrs["body"]
     pairs = zip(body.inputs, flags, strict=True)
@@ -198,8 +228,19 @@ def _after(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tens
 
 
 def _project(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
+    if xs[0].op == "loop":
+        return _project_loop(node, xs[0])
     part = apply("project", xs[0], **node.attrs)
     return part if xs[0].op == "call" or node.attrs["part"] < xs[0].attrs["carries"] else F.swapaxes(part, 0, 1)
+
+
+def _project_loop(node: Tensor, loop: Tensor) -> Tensor:
+    """One of the results of a batched loop, which has as one more carry in front what each example's ok was."""
+    carries, place = loop.attrs["carries"], node.attrs["part"] + 1
+    if place == len(loop.attrs["body"].outputs) - 1:
+        return apply("project", loop, part=0)
+    part = apply("project", loop, part=place)
+    return part if place < carries else F.swapaxes(part, 0, 1)
 
 
 def _in_range(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
@@ -215,6 +256,7 @@ _SOME: dict[str, SomeRow] = {
     "layer_norm": _layer_norm,
     "call": _call,
     "scan": _scan,
+    "loop": _loop,
     "project": _project,
     "after": _after,
 }

@@ -298,6 +298,7 @@ rule(
 
 RULES["call"] = Joint("x̄ = (g₁, …, gₙ)·∂body/∂x, as a program", reversed_call)
 RULES["scan"] = Joint("(c̄ₜ, x̄ₜ, k̄ₜ) = (g_c, g_y)·∂body/∂(c, x, k), the last step first, k̄ = Σ k̄ₜ", reversed_scan)
+RULES["loop"] = NotImplementedYet("a loop may stop at any step; cr.scan, whose length is fixed, has a derivative")
 RULES["project"] = Joint("x̄ has g as one of its parts", lambda g, node, wanted, adjoints: [None])
 
 # ---- no derivative

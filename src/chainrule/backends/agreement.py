@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chainrule.backends import numpy as interpreter
+from chainrule.backends.nested import NESTED
 from chainrule.backends.threads import suited
 from chainrule.graph.graph import LEAVES, Graph
 from chainrule.graph.ops import OPS
@@ -223,7 +224,7 @@ def longest(graph: Graph) -> float:
 
 def _terms(node: Tensor) -> float:
     if "body" in node.attrs:
-        return float(node.attrs["length"]) * longest(node.attrs["body"])
+        return float(node.attrs.get("length", 1)) * longest(node.attrs["body"])
     if node.op in _EXACT or OPS[node.op].elementwise:
         return 1.0
     shape = node.inputs[0].shape
@@ -254,6 +255,9 @@ def redrawn(graph: Graph, values: Sequence[Any], rng: np.random.Generator) -> li
 def _drawn(node: Tensor, operands: list[Any], rng: np.random.Generator) -> Any:
     if node.op in _EXACT:
         return interpreter.evaluate(node.op, operands, node.attrs, node.dtype)
+    if node.op in NESTED:
+        body = node.attrs["body"]
+        return NESTED[node.op](node.attrs, lambda values: redrawn(body, values, rng))(*operands)
     root = math.sqrt(_terms(node))
     if not OPS[node.op].elementwise and node.op != "project":
         # Where the terms of a sum cancel, what it is off by follows from them and not from what is left.

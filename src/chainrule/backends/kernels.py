@@ -47,6 +47,11 @@ def row(name: str) -> Callable[[Row], Row]:
     return enter
 
 
+def blank(dtype: Any) -> Any:
+    """What the records of a loop hold for steps that were not reached."""
+    return np.nan if np.dtype(dtype).kind == "f" else 0
+
+
 def in_float32(build: Row) -> Row:
     """A row that computes float16 in float32: a sum of many such numbers overflows, or loses most of its digits."""
 

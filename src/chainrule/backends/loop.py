@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from chainrule.graph.graph import Graph
+from chainrule.passes.guard import finite, guarded
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,13 @@ class Phase:
         rows = rows.astype(np.float64)
         loss = rows[:, 0].sum() if summed else (rows[:, 0] * sizes).sum() / self.rows
         return [loss, *(rows[:, i].sum() for i in range(1, rows.shape[1]))]
+
+    def stepping(self, graph: Graph) -> Graph:
+        """One of the graphs as a program runs it: a step whose record is not finite leaves the state as it was."""
+        if not self.changes_state:
+            return graph
+        body = guarded(finite(graph), self.states)
+        return Graph(body.inputs, body.outputs[:-1])
 
     @property
     def changes_state(self) -> bool:

@@ -3,181 +3,27 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from chainrule.backends.kernels import HALF, KERNELS, Kernel, gelu
+from chainrule.backends.kernels import KERNELS, Kernel
 from chainrule.backends.live import live_bytes
 from chainrule.backends.loop import Crew, Fleet, FleetProgram, LoopProgram, Outcome, Phase, Results, Schedule, Span
+from chainrule.backends.nested import NESTED, Program
+from chainrule.backends.numpy_kernels import OWN
 from chainrule.backends.threads import suited
 from chainrule.errors import OutOfRangeError
 from chainrule.graph import seams
 from chainrule.graph.graph import LEAVES, Graph
-from chainrule.graph.ops import BUNDLE, OPS, PRODUCTS, fill, parts, split_pieces
+from chainrule.graph.ops import BUNDLE, OPS
 from chainrule.graph.tensor import Tensor
 
 TF32_NEEDS = "an NVIDIA GPU of compute capability 8.0 or more"
 SCRATCH = 10 * 2**20
 """Bytes for the threads that multiply matrices: 6 to 13 MB were measured."""
 Arrays = Sequence[Any]
-Program = Callable[[Arrays], list[Any]]
-
-
-def _put_add(attrs: dict[str, Any]) -> Kernel:
-    def kernel(x: Any, *arrays: Any) -> Any:
-        y = np.zeros(attrs["shape"], x.dtype)
-        if arrays:
-            np.add.at(y, fill(attrs["index"], arrays), x)
-        else:
-            y[fill(attrs["index"], ())] = x
-        return y
-
-    return kernel
-
-
-def _put_pieces(attrs: dict[str, Any]) -> Kernel:
-    pieces, shape = attrs["pieces"], attrs["shape"]
-
-    def kernel(*operands: Any) -> Any:
-        y = np.zeros(shape, operands[0].dtype)
-        for piece, (x, arrays) in zip(pieces, split_pieces(operands, pieces), strict=True):
-            if arrays:
-                np.add.at(y, fill(piece.index, arrays), x)
-            else:
-                y[fill(piece.index, ())] += x
-        return y
-
-    return kernel
-
-
-def _reduction(reduce: Callable[..., Any]) -> Callable[[dict[str, Any]], Kernel]:
-    # The ufunc's own reduction spares NumPy's wrapper, a third of the time on a small array.
-    return lambda a: lambda x: reduce(x, axis=a["axes"], keepdims=a["keepdims"])
-
-
-_ADD: Any = np.add
-BLOCK = 1024
-"""Rows that are added one to the next before their sums are, where NumPy does not add in pairs."""
-
-
-def _sum(attrs: dict[str, Any]) -> Kernel:
-    axes, keepdims = attrs["axes"], attrs["keepdims"]
-
-    def kernel(x: Any) -> Any:
-        if x.dtype == HALF:
-            return _ADD.reduce(x, axis=axes, keepdims=keepdims, dtype=np.float32).astype(HALF)
-        if x.size > BLOCK and x.dtype.kind == "f" and not _added_in_pairs(x, axes):
-            return _in_blocks(x, axes, keepdims)
-        return _ADD.reduce(x, axis=axes, keepdims=keepdims)
-
-    return kernel
-
-
-def _added_in_pairs(x: Any, axes: tuple[int, ...]) -> bool:
-    """Whether NumPy adds in pairs, so that the error grows with the logarithm of the number of terms: along memory."""
-    short = all(x.shape[axis] <= BLOCK for axis in axes)
-    return short or (x.flags.c_contiguous and axes == tuple(range(x.ndim - len(axes), x.ndim)))
-
-
-def _in_blocks(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
-    """The sum with the longest axis cut into blocks: the error grows with √n of the n terms at most, not with n."""
-    axis = max(axes, key=lambda axis: x.shape[axis])
-    size = max(BLOCK, math.isqrt(x.shape[axis]))
-    blocks = x.shape[axis] // size
-    before = (slice(None),) * axis
-    whole = x[(*before, slice(blocks * size))].reshape(*x.shape[:axis], blocks, size, *x.shape[axis + 1 :])
-    sums = [
-        _ADD.reduce(whole, axis=axis + 1),
-        _ADD.reduce(x[(*before, slice(blocks * size, None))], axis, keepdims=True),
-    ]
-    return _ADD.reduce(np.concatenate(sums, axis), axis=axes, keepdims=keepdims)
-
-
-def rounded(x: Any, dropped: int) -> Any:
-    """Float32 numbers rounded to the nearest that have so many fewer bits, ties to the even one."""
-    bits = x.view(np.uint32)
-    up = bits + (np.uint32(2 ** (dropped - 1) - 1) + ((bits >> np.uint32(dropped)) & np.uint32(1)))
-    # Beyond the largest number this gives infinity, as it should; a NaN must not become one.
-    return np.where(np.isnan(x), x, (up & np.uint32(2**32 - 2**dropped)).view(np.float32))
-
-
-def _matmul(attrs: dict[str, Any]) -> Kernel:
-    dropped = PRODUCTS.get(attrs.get("precision", ""))
-    return np.matmul if dropped is None else lambda x, y: rounded(x, dropped) @ rounded(y, dropped)
-
-
-def _linear(attrs: dict[str, Any]) -> Kernel:
-    product = _matmul(attrs)
-
-    def kernel(x: Any, weight: Any, bias: Any = None) -> Any:
-        y = product(x, weight.T)
-        if bias is not None:
-            y += bias
-        return y
-
-    return kernel
-
-
-def _zero_stays(function: Callable[[Any, Any], Any]) -> Callable[[dict[str, Any]], Kernel]:
-    def kernel(x: Any, y: Any) -> Any:
-        z = function(x, y)
-        bad = np.isnan(z)
-        return np.where(bad & (x == 0), 0, z) if bad.any() else z
-
-    return lambda attrs: kernel
-
-
-def _within(attrs: dict[str, Any]) -> Kernel:
-    low, high, besides = attrs["low"], attrs["high"], attrs["besides"]
-
-    def kernel(x: Any) -> Any:
-        if x.size and (x.min() < low or (high is not None and x.max() >= high)):
-            bad = (x < low) if high is None else (x < low) | (x >= high)
-            places = np.argwhere(bad if besides is None else bad & (x != besides))
-            if len(places):
-                raise _out_of_range(x, places[0], low, high, attrs["what"])
-        return x
-
-    return kernel
-
-
-def _out_of_range(x: Any, place: Any, low: int, high: int | None, what: str) -> OutOfRangeError:
-    word = "row" if what.endswith("label") else "position"
-    return OutOfRangeError(
-        "outside its range",
-        where=what,
-        expected=f"{low} or more" if high is None else f"{low}…{high - 1}",
-        got=f"{x[tuple(place)]}" + (f" in {word} {', '.join(map(str, place))}" if len(place) else ""),
-    )
-
-
-def _erf(attrs: dict[str, Any]) -> Kernel:
-    from scipy.special import erf
-
-    kernel: Kernel = erf
-    return kernel
-
-
-def _scan(attrs: dict[str, Any]) -> Kernel:
-    program = compile_graph(attrs["body"])
-    count, length = attrs["carries"], attrs["length"]
-    inputs = count + attrs["sequences"]
-    order = range(length - 1, -1, -1) if attrs["reverse"] else range(length)
-
-    def kernel(*operands: Any) -> tuple[Any, ...]:
-        carry, sequences, fixed = operands[:count], operands[count:inputs], operands[inputs:]
-        stacked = [np.empty(shape, dtype) for shape, dtype in parts(attrs)[count:]]
-        for t in order:
-            given = program([*carry, *(x[t] for x in sequences), *fixed])
-            for stack, value in zip(stacked, (*given[count:], *carry[: attrs["kept"]]), strict=True):
-                stack[t] = value
-            carry = tuple(given[:count])
-        return (*carry, *stacked)
-
-    return kernel
 
 
 def _call(attrs: dict[str, Any]) -> Kernel:
@@ -185,23 +31,14 @@ def _call(attrs: dict[str, Any]) -> Kernel:
     return lambda *operands: tuple(program(operands))
 
 
+def _nested(build: Callable[[dict[str, Any], Program], Kernel], attrs: dict[str, Any]) -> Kernel:
+    return build(attrs, compile_graph(attrs["body"]))
+
+
 _OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {
-    "put_add": _put_add,
-    "put_pieces": _put_pieces,
-    "adjoint_product": _zero_stays(np.multiply),
-    "adjoint_quotient": _zero_stays(np.divide),
-    "erf": _erf,
-    "gelu": lambda a: gelu(_erf(a)),
+    **OWN,
     "call": _call,
-    "scan": _scan,
-    "sum": _sum,
-    "max": _reduction(np.maximum.reduce),
-    "min": _reduction(np.minimum.reduce),
-    "within": _within,
-    "linear": _linear,
-    "matmul": _matmul,
-    "reshape": lambda a: lambda x: x.reshape(a["shape"]),
-    "transpose": lambda a: lambda x: x.transpose(a["axes"]),
+    **{op: functools.partial(_nested, build) for op, build in NESTED.items()},
 }
 
 

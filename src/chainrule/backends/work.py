@@ -12,14 +12,20 @@ SMALL = 1e7
 """Floating-point operations a step up to which one thread without waiting beats two that wait for each other."""
 _KNOWN = {
     "argmax", "argmin", "batch_norm", "broadcast_to", "concatenate", "cross_entropy", "flip", "getitem", "in_range",
-    "layer_norm", "linear", "log_softmax", "matmul", "max", "min", "put_add", "random_normal", "random_uniform",
-    "reshape", "softmax", "standardize", "std", "sum", "transpose",
+    "layer_norm", "linear", "log_softmax", "matmul", "max", "min", "project", "put_add", "random_normal",
+    "random_uniform", "reshape", "softmax", "standardize", "std", "sum", "transpose",
 }  # fmt: skip
 
 
 def is_small(graph: Graph) -> bool:
     """Whether a step is little work, and made of operations that one kernel can hold."""
-    return sum(map(_work, graph.nodes)) <= SMALL
+    plain = [node for node in graph.nodes if node.op != "loop"]
+    return sum(map(_work, plain)) <= SMALL and all(map(is_small, bodies(graph)))
+
+
+def bodies(graph: Graph) -> list[Graph]:
+    """The bodies of the loops that stand in a graph itself."""
+    return [node.attrs["body"] for node in graph.nodes if node.op == "loop"]
 
 
 def product(node: Tensor) -> float:

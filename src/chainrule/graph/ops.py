@@ -330,23 +330,36 @@ def parts(attrs: dict[str, Any]) -> tuple[Signature, ...]:
     """What a `call` or a `scan` of these settings gives.
 
     A call the body's results. A scan the last carries; each step's results, stacked; the first `kept` carries as they
-    were before each step, stacked.
+    were before each step, stacked. A loop the last carries; each step's results, stacked; whether it ran to its end.
     """
     given = [(y.shape, y.dtype) for y in attrs["body"].outputs]
     if "carries" not in attrs:
         return tuple(given)
     count, length = attrs["carries"], attrs["length"]
-    stacked = [((length, *shape), dtype) for shape, dtype in (*given[count:], *given[: attrs["kept"]])]
-    return (*given[:count], *stacked)
+    end = [given.pop()] if "guarded" in attrs else []
+    stacked = [((length, *shape), dtype) for shape, dtype in (*given[count:], *given[: attrs.get("kept", 0)])]
+    return (*given[:count], *stacked, *end)
 
 
 def _scan(
     *operands: Typed, body: Any, carries: int, kept: int, sequences: int, length: int, reverse: bool
 ) -> Signature:
+    return _repeated("scan", operands, body, range(carries, carries + sequences), length)
+
+
+def _loop(*operands: Typed, body: Any, carries: int, sequences: int, length: int, guarded: bool) -> Signature:
+    *others, start, stop = operands
+    for bound in (start, stop):
+        if bound.shape or bound.dtype != np.int32:
+            raise ShapeError("a bound is one int32", where="loop", got=f"{bound.dtype}{list(bound.shape)}")
+    return _repeated("loop", others, body, range(carries, carries + sequences), length)
+
+
+def _repeated(op: str, operands: Sequence[Typed], body: Any, cut: range, length: int) -> Signature:
     for position, (x, inner) in enumerate(zip(operands, body.inputs, strict=True)):
-        lead = (length,) if carries <= position < carries + sequences else ()
+        lead = (length,) if position in cut else ()
         if (x.shape, x.dtype) != ((*lead, *inner.shape), inner.dtype):
-            raise ShapeError("an operand does not fit the body", where="scan", expected=inner.label(), got=x.shape)
+            raise ShapeError("an operand does not fit the body", where=op, expected=inner.label(), got=x.shape)
     return (), BUNDLE
 
 
@@ -359,6 +372,7 @@ def _call(*operands: Typed, body: Any, backend: str) -> Signature:
 
 define("call", "y₁, …, yₙ = body(x₁, …), as a program", _call)
 define("scan", "cₜ₊₁, yₜ = body(cₜ, xₜ)", _scan)
+define("loop", "cₜ₊₁, yₜ, okₜ = body(cₜ, xₜ), start ≤ t < stop, while okₜ", _loop)
 define("project", "y = one of several results", lambda x, part: parts(x.attrs)[part])
 
 

@@ -60,7 +60,7 @@ def scan(
     carries = [as_tensor(leaf) for leaf in carries]
     leaves, cut = tree.flatten(xs)
     sequences = [as_tensor(leaf) for leaf in leaves]
-    steps = _length(sequences, tree.names(xs), length)
+    steps = same_length(sequences, tree.names(xs), length, "scan")
     here = [placeholder(c.shape, c.dtype, f"c{i}") for i, c in enumerate(carries)]
     now = [placeholder(x.shape[1:], x.dtype, f"x{i}") for i, x in enumerate(sequences)]
     with setting(recording=True, updates=None):
@@ -69,9 +69,9 @@ def scan(
         raise ArgumentError(
             "the body gives something else", where="scan", expected="(carry, y)", got=type(given).__name__
         )
-    after = _carries(given[0], shape, here)
+    after = carried_on(given[0], shape, here, "scan")
     results, stacked = tree.flatten(given[1])
-    body, fixed = _closed([*here, *now], [*after, *(as_tensor(leaf) for leaf in results)])
+    body, fixed = closed([*here, *now], [*after, *(as_tensor(leaf) for leaf in results)])
     node = apply(
         "scan", *carries, *sequences, *fixed,
         body=body, carries=len(carries), kept=len(carries), sequences=len(sequences),
@@ -82,29 +82,31 @@ def scan(
     return last, tree.unflatten(stacked.plain(), found[len(carries) :])
 
 
-def _length(sequences: Sequence[Tensor], names: Sequence[str], length: int | None) -> int:
+def same_length(sequences: Sequence[Tensor], names: Sequence[str], length: int | None, op: str) -> int:
+    """How many steps sequences are cut into, all of them into as many."""
     known = {"length": length} if length is not None else {}
     for name, x in zip(names, sequences, strict=True):
         if not x.shape:
-            raise ShapeError("a sequence needs an axis of steps", where=f"scan, xs {name}".strip(), got=x.shape)
+            raise ShapeError("a sequence needs an axis of steps", where=f"{op}, xs {name}".strip(), got=x.shape)
         known[f"xs {name}".strip()] = x.shape[0]
     if not known:
-        raise ArgumentError("how many steps?", where="scan", hint="give xs or length")
+        raise ArgumentError("how many steps?", where=op, hint="give xs or length")
     if len(set(known.values())) > 1:
-        raise ShapeError("sequences of different lengths", where="scan", expected="one number of steps", got=known)
+        raise ShapeError("sequences of different lengths", where=op, expected="one number of steps", got=known)
     return check_number("length", next(iter(known.values())), low=0, integer=True)
 
 
-def _carries(given: Any, shape: tree.Structure, here: Sequence[Tensor]) -> list[Tensor]:
+def carried_on(given: Any, shape: tree.Structure, here: Sequence[Tensor], op: str) -> list[Tensor]:
+    """The leaves of a body's next carry, which has the structure, shapes and dtypes of the one before."""
     leaves, structure = tree.flatten(given)
     if structure.plain() != shape.plain():
-        raise ArgumentError("the carry changes its structure", where="scan", expected="the structure of init")
+        raise ArgumentError("the carry changes its structure", where=op, expected="the structure of init")
     after = [as_tensor(leaf) for leaf in leaves]
     for name, old, new in zip(tree.names(given), here, after, strict=True):
         if (old.shape, old.dtype) != (new.shape, new.dtype):
             raise ArgumentError(
                 "the carry changes from step to step",
-                where=f"scan, carry {name}".strip(),
+                where=f"{op}, carry {name}".strip(),
                 expected=f"{old.dtype}{list(old.shape)}, as init has it",
                 got=f"{new.dtype}{list(new.shape)}",
                 hint="make init of that shape and dtype, or cast the new carry",
@@ -112,7 +114,7 @@ def _carries(given: Any, shape: tree.Structure, here: Sequence[Tensor]) -> list[
     return after
 
 
-def _closed(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Graph, list[Tensor]]:
+def closed(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Graph, list[Tensor]]:
     """The graph from the inputs to the outputs, and the outer nodes it uses, which become its last inputs."""
     nodes = ancestors(outputs)
     reached = descendants(nodes, inputs)

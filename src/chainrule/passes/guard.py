@@ -1,4 +1,4 @@
-"""Guard a step: where its record is not finite, the state stays what it was."""
+"""Guard a loop's body: where it says that the step does not count, the carry stays what it was."""
 
 from __future__ import annotations
 
@@ -8,29 +8,40 @@ from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph, ancestors, replay
 
 
-def guarded(graph: Graph, states: int) -> Graph:
-    """A step graph (state…, data…) → (state…, record) whose new state is the old one unless the record is all finite.
-
-    The guard stands where each new state is made, so that what is computed from one (the weights from the moments)
-    uses the guarded one. Put behind the step instead, it would make the compiler keep both and copy every state.
+def finite(step: Graph) -> Graph:
+    """A step (state…, …) → (state…, record) as a loop's body, which also gives ok: whether all of the record is finite.
 
     Args:
-        graph: the step.
-        states: how many leading inputs and outputs are state.
+        step: whose last output is a vector of floating-point numbers.
     """
-    record = graph.outputs[-1]
-    known = {x.id: x for x in (*graph.inputs, *graph.captured)}
-    replay(ancestors([record]), known)
-    fine = F.equal(F.sum(F.logical_not(F.isfinite(known[record.id]))), 0)
-    pairs = list(zip(graph.inputs[:states], graph.outputs[:states], strict=True))
+    record = step.outputs[-1]
+    ok = F.equal(F.sum(F.logical_not(F.isfinite(record))), 0)
+    return Graph(step.inputs, [*step.outputs, ok])
+
+
+def guarded(body: Graph, carries: int) -> Graph:
+    """A body (carry…, …) → (carry…, …, ok) whose new carry is the old one unless ok is true.
+
+    The guard stands where each new value is made, so that what is computed from one (the weights from the moments)
+    uses the guarded one. Put behind the step instead, it would make the compiler keep both and copy every one.
+
+    Args:
+        body: of a loop.
+        carries: how many leading inputs and outputs are carried.
+    """
+    known = {x.id: x for x in (*body.inputs, *body.captured)}
+    # What is recorded of a step is of that step, whether it counts or not.
+    replay(ancestors(body.outputs[carries:]), known)
+    ok = known[body.outputs[-1].id]
+    pairs = list(zip(body.inputs[:carries], body.outputs[:carries], strict=True))
     shared = Counter(y.id for _, y in pairs)
-    # What is made before the record, is itself an input, or is two states' new value is guarded behind the step.
+    # What is made for these, is itself an input, or is the new value of two is guarded behind the step.
     inside = {y.id: x for x, y in pairs if y.id not in known and shared[y.id] == 1}
-    for node in graph.nodes:
+    for node in body.nodes:
         if node.id not in known:
             replay([node], known)
             if node.id in inside:
-                known[node.id] = F.where(fine, known[node.id], inside[node.id])
-    state = [known[y.id] if y.id == x.id or y.id in inside else F.where(fine, known[y.id], x) for x, y in pairs]
-    rest = [known[y.id] for y in graph.outputs[states:]]
-    return Graph(graph.inputs, [*state, *rest], graph.takes, graph.gives)
+                known[node.id] = F.where(ok, known[node.id], inside[node.id])
+    carry = [known[y.id] if y.id == x.id or y.id in inside else F.where(ok, known[y.id], x) for x, y in pairs]
+    rest = [known[y.id] for y in body.outputs[carries:]]
+    return Graph(body.inputs, [*carry, *rest], body.takes, body.gives)

@@ -6,6 +6,8 @@ rank-one updates go along rows of Wᵀ, of ∂C/∂Y and of the result. Held as 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph, replay
 from chainrule.graph.mode import setting
@@ -24,6 +26,10 @@ def to_turn(graph: Graph, states: int) -> frozenset[int]:
         for node in graph.nodes
         if node.op == "linear" and node.inputs[0].ndim == 2 and node.shape[-1] >= NARROW
     }
+    for node in graph.nodes:
+        if node.op == "loop":
+            chosen |= {node.inputs[i].id for i in to_turn(node.attrs["body"], node.attrs["carries"])}
+    chosen &= {x.id for x in graph.inputs[:states]}
     pairs = list(zip(graph.inputs[:states], graph.outputs[:states], strict=True))
     while True:
         wanted = _wanted(graph, [y for x, y in pairs if x.id in chosen])
@@ -51,14 +57,35 @@ def turned(graph: Graph, places: frozenset[int], states: int) -> Graph:
           %2  matmul  float32[3, 3]  Z = X·Y  %0 %1
           return %2
     """
+    return _rewritten(graph, places, states, lambda body: False)
+
+
+def transposed_state(graph: Graph, holds: Callable[[Graph], bool]) -> Graph:
+    """The graph with its loops holding transposed what is read faster so; what goes in and out stays as it is.
+
+    Args:
+        graph: any graph.
+        holds: whether a loop with this body is to do so.
+    """
+    return _rewritten(graph, frozenset(), 0, holds)
+
+
+def _rewritten(graph: Graph, places: frozenset[int], states: int, holds: Callable[[Graph], bool]) -> Graph:
     taken = [placeholder(x.shape[::-1], x.dtype, x.name) if i in places else x for i, x in enumerate(graph.inputs)]
     state = [y for i, y in enumerate(graph.outputs[:states]) if i in places]
     known = {x.id: x for x in (*graph.inputs, *graph.captured)}
     across = {graph.inputs[i].id: taken[i] for i in places}
     with setting(tracing=True):
         known |= {key: F.transpose(x) for key, x in across.items()}
-        wanted = _wanted(graph, state)
+        wanted, held = _wanted(graph, state), dict[int, frozenset[int]]()
         for node in graph.nodes:
+            if node.op == "loop":
+                known[node.id], held[node.id] = _loop(node, known, across, holds)
+                continue
+            if node.op == "project" and node.attrs["part"] in held.get(node.inputs[0].id, ()):
+                across[node.id] = apply("project", known[node.inputs[0].id], **node.attrs)
+                known[node.id] = F.transpose(across[node.id])
+                continue
             if node.id in wanted and node.id not in across:
                 across[node.id] = _across(node, known, across)
             if node.id in known:
@@ -83,7 +110,27 @@ def _wanted(graph: Graph, outputs: list[Tensor]) -> set[int]:
     for node in reversed(graph.nodes):
         if node.id in wanted and OPS[node.op].elementwise:
             wanted |= {x.id for x in node.inputs}
+        if node.id in wanted and node.op == "project" and node.inputs[0].op == "loop":
+            wanted.add(node.inputs[0].inputs[node.attrs["part"]].id)
     return wanted
+
+
+def _loop(
+    node: Tensor, known: dict[int, Tensor], across: dict[int, Tensor], holds: Callable[[Graph], bool]
+) -> tuple[Tensor, frozenset[int]]:
+    """A loop over what there is turned round, or that is to be held so; and which of its operands are."""
+    body, count = node.attrs["body"], node.attrs["carries"]
+    cut = range(count, count + node.attrs["sequences"])
+    operands = list(enumerate(node.inputs[: len(body.inputs)]))
+    places = {i for i, x in operands if x.id in across and i not in cut}
+    if holds(body):
+        places |= to_turn(body, count)
+        inner = turned(body, frozenset(places), count)
+    else:
+        inner = _rewritten(body, frozenset(places), count, holds)
+    given = [_turned(x, known, across) if i in places else known[x.id] for i, x in operands]
+    bounds = [known[x.id] for x in node.inputs[len(body.inputs) :]]
+    return apply("loop", *given, *bounds, **{**node.attrs, "body": inner}), frozenset(places)
 
 
 def _across(node: Tensor, known: dict[int, Tensor], across: dict[int, Tensor]) -> Tensor:

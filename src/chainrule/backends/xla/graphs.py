@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from chainrule.backends import numpy as interpreter
 from chainrule.backends.agreement import Disagreement, disagreement
 from chainrule.backends.estimate import seconds
 from chainrule.backends.verify import Watch, judged, tell
-from chainrule.backends.xla.compiler import GRAPH, Program
+from chainrule.backends.xla import small
+from chainrule.backends.xla.compiler import Program
 from chainrule.backends.xla.lower import Row, checked, function
 from chainrule.backends.xla.marks import mark
 from chainrule.graph.graph import Graph
@@ -40,7 +42,8 @@ class _Checked:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._program: Program | None = Program(checked(graph))
+        lowered, self._rows, self._kind = small.loops(graph)
+        self._program: Program | None = Program(checked(lowered, self._rows), self._kind)
         self._watch = Watch(seconds(graph, "numpy"))
         self._turn = threading.Lock()
 
@@ -68,7 +71,7 @@ class _Checked:
             made = program.make(list(values))
         if made is not None:
             tell(made.note, stacklevel=5)
-            self._watch.recall(program.cached, lambda: mark([self._graph], None, GRAPH))
+            self._watch.recall(program.cached, lambda: mark([self._graph], None, self._kind))
 
     def _verified(self, program: Program, values: Sequence[Any], found: list[Any]) -> list[Any]:
         results = {id(program): found}
@@ -77,7 +80,8 @@ class _Checked:
             results[id(made)] = results.get(id(made)) or self._arrays(made, values)
             return disagreement(self._graph, values, results[id(made)])
 
-        verdict = judged(program, program.without_fusions, differs, run_unchecked)
+        alone = partial(run_unchecked, rows=self._rows)
+        verdict = judged(program, program.without_fusions, differs, alone)
         self._program = verdict.program
         self._watch.done(verdict.note is None)
         tell(verdict.note, stacklevel=5)

@@ -20,7 +20,6 @@ from chainrule.backends.xla.graphs import run_unchecked
 from chainrule.backends.xla.lower import function
 from chainrule.backends.xla.marks import Mark, mark
 from chainrule.graph.graph import Graph
-from chainrule.passes.guard import guarded
 
 SCRATCH = 32 * 2**20
 """Bytes for the threads that multiply matrices, of which the compiler does not tell: 20 to 45 MB were measured."""
@@ -182,9 +181,7 @@ def phase_program(phase: Phase, tiny: bool, alone: bool) -> Callable[..., Any]:
     from jax import lax
 
     rows = small.ROWS if tiny else {}
-    steps = {
-        graph: function(guarded(graph, phase.states) if phase.changes_state else graph, rows) for graph in phase.graphs
-    }
+    steps = {graph: function(phase.stepping(graph), rows) for graph in phase.graphs}
 
     def advance(graph: Graph | None, size: int, state: list[Any], data: list[Any], order: Any, at: Any) -> Any:
         assert graph is not None, "a batch without its graph"

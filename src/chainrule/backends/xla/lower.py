@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.backends.kernels import KERNELS, Kernel, gelu
+from chainrule.backends.kernels import KERNELS, Kernel, blank, gelu
 from chainrule.backends.xla.devices import device_name, has_tf32
 from chainrule.graph.graph import Graph
-from chainrule.graph.ops import BUNDLE, Slot, fill, split_pieces
+from chainrule.graph.ops import BUNDLE, Slot, fill, parts, split_pieces
 from chainrule.graph.tensor import Tensor
+from chainrule.passes.guard import guarded
 
 Row = Callable[[dict[str, Any]], Kernel]
 TURNED = "matmul, its first operand turned round"
@@ -205,6 +206,40 @@ def _scan(attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
+def looped(attrs: dict[str, Any], rows: Mapping[str, Row]) -> Kernel:
+    """The kernel of a loop, its body's operations by `rows` first; as a scan's it also gives whether checks passed."""
+    import jax.numpy as jnp
+    from jax import lax
+
+    count, types = attrs["carries"], parts(attrs)[attrs["carries"] : -1]
+    body = guarded(attrs["body"], count) if attrs["guarded"] else attrs["body"]
+    inputs = count + attrs["sequences"]
+
+    def kernel(*operands: Any) -> tuple[tuple[Any, ...], Any]:
+        *operands, start, stop = operands  # type: ignore[assignment]
+        sequences, fixed = operands[count:inputs], operands[inputs:]
+        last = jnp.minimum(stop, attrs["length"])
+
+        def going_on(held: Any) -> Any:
+            return (held[0] < last) & held[1]
+
+        def one(held: Any) -> Any:
+            t, _, fine, carry, records = held
+            now = [lax.dynamic_index_in_dim(x, t, keepdims=False) for x in sequences]
+            (*given, ok), checks = _run(body, rows, [*carry, *now, *fixed])
+            written = [lax.dynamic_update_index_in_dim(r, x, t, 0) for r, x in zip(records, given[count:], strict=True)]
+            return t + 1, ok, fine & _all(checks), given[:count], written
+
+        records = [jnp.full(shape, blank(dtype), dtype) for shape, dtype in types]
+        begin = (jnp.maximum(start, 0), jnp.asarray(True), jnp.asarray(True), list(operands[:count]), records)
+        if not attrs["length"]:
+            return (*operands[:count], *records, begin[1]), begin[2]
+        _, ok, fine, carry, records = lax.while_loop(going_on, one, begin)
+        return (*carry, *records, ok), fine
+
+    return kernel
+
+
 def _call(attrs: dict[str, Any]) -> Kernel:
     def kernel(*operands: Any) -> tuple[Any, Any]:
         outputs, fine = _run(attrs["body"], {}, operands)
@@ -239,6 +274,7 @@ OWN: dict[str, Row] = {
     "gelu": lambda a: gelu(_erf(a)),
     "call": _call,
     "scan": _scan,
+    "loop": lambda a: looped(a, {}),
 }
 
 
@@ -271,11 +307,11 @@ def function(graph: Graph, more: Mapping[str, Row] | None = None) -> Callable[[S
     return lambda values: _run(graph, rows, values)[0]
 
 
-def checked(graph: Graph) -> Callable[[Sequence[Any]], tuple[list[Any], Any]]:
+def checked(graph: Graph, rows: Mapping[str, Row]) -> Callable[[Sequence[Any]], tuple[list[Any], Any]]:
     """The graph as a function that gives its outputs, and whether every index and label lay in its range."""
 
     def run(values: Sequence[Any]) -> tuple[list[Any], Any]:
-        outputs, fine = _run(graph, {}, values)
+        outputs, fine = _run(graph, rows, values)
         return outputs, _all(fine)
 
     return run
@@ -300,7 +336,7 @@ def _run(graph: Graph, rows: Mapping[str, Row], values: Sequence[Any]) -> tuple[
             continue
         name, operands = _read(node, TURNED in rows)
         value = _kernel(name, node.attrs, rows)(*(held[x.id] for x in operands))
-        if node.op in ("call", "scan"):
+        if node.op in ("call", "scan", "loop"):
             value, fine[node.id] = value
         elif node.op == "within":
             fine[node.id] = _passes(node.attrs, value)

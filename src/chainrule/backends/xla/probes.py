@@ -13,7 +13,6 @@ from chainrule.backends.estimate import seconds
 from chainrule.backends.live import live_bytes
 from chainrule.backends.loop import Crew, Fleet, Outcome, Phase, Results, Schedule, Span
 from chainrule.graph.graph import Graph
-from chainrule.passes.guard import guarded
 
 LOOKS = 3
 """Interpreted steps that a check takes, about: one, and where roundings matter one or two with these redrawn."""
@@ -86,7 +85,7 @@ def stepping(phase: Phase, i: int, order: Any) -> tuple[Graph, Any]:
     graph = phase.step if i < phase.full else phase.last
     assert graph is not None, "a batch without its graph"
     rows = np.asarray(order[i * phase.batch : min((i + 1) * phase.batch, phase.rows)])
-    return (guarded(graph, phase.states) if phase.changes_state else graph), rows
+    return phase.stepping(graph), rows
 
 
 def _evaluation_differs(phase: Phase, state: Sequence[Any], data: Sequence[Any], records: Any) -> Disagreement | None:

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from chainrule.backends.kernels import Kernel
 from chainrule.backends.loop import Phase
-from chainrule.backends.work import is_small
-from chainrule.backends.xla.compiler import KERNEL, Program
+from chainrule.backends.work import bodies, is_small
+from chainrule.backends.xla.compiler import GRAPH, KERNEL, LOOP, Program
 from chainrule.backends.xla.devices import device_name
-from chainrule.backends.xla.lower import TURNED
-from chainrule.passes.turn import NARROW, to_turn, turned
+from chainrule.backends.xla.lower import TURNED, Row, looped
+from chainrule.graph.graph import Graph
+from chainrule.passes.turn import NARROW, to_turn, transposed_state, turned
 
 MARK = {"inlineable": "false", "xla_cpu_small_call": "true"}
 AT_ONCE = 5
@@ -93,6 +94,26 @@ def _touched(arrays: Sequence[Any]) -> Any:
 
     firsts = [lax.slice(x, (0,) * x.ndim, (1,) * x.ndim).reshape(()).astype(jnp.float32) for x in arrays]
     return jnp.stack(firsts).sum()
+
+
+def loops(graph: Graph) -> tuple[Graph, Mapping[str, Row], str]:
+    """How the loops of a graph are compiled: the graph with state as they hold it, rows, and the kind of program."""
+    if not bodies(graph):
+        return graph, {}, GRAPH
+    if not possible() or not _has_kernel(graph):
+        return graph, {}, LOOP
+    return transposed_state(graph, is_small), {"loop": _loop}, KERNEL
+
+
+def _has_kernel(graph: Graph) -> bool:
+    return any(is_small(body) or _has_kernel(body) for body in bodies(graph))
+
+
+def _loop(attrs: dict[str, Any]) -> Kernel:
+    """A loop of small steps, and all loops in it, as one kernel; any other one as usual, those in it as may be."""
+    if is_small(attrs["body"]):
+        return one_kernel(looped(attrs, ROWS))
+    return looped(attrs, {"loop": _loop})
 
 
 @functools.cache
@@ -184,4 +205,5 @@ def _sum(attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-ROWS = {"matmul": _matmul, TURNED: _turned, "linear": _linear, "sum": _sum}
+ROWS: dict[str, Row] = {"matmul": _matmul, TURNED: _turned, "linear": _linear, "sum": _sum}
+ROWS["loop"] = lambda attrs: looped(attrs, ROWS)

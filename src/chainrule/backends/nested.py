@@ -1,0 +1,68 @@
+"""The interpreter's loops: operations whose body is a graph, which a program of whatever kind runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.backends.kernels import Kernel, blank
+from chainrule.errors import OutOfRangeError
+from chainrule.graph.ops import parts
+
+Program = Callable[[Sequence[Any]], list[Any]]
+
+
+def scan(attrs: dict[str, Any], program: Program) -> Kernel:
+    """The kernel of a `scan`, its body run by a program."""
+    count, length = attrs["carries"], attrs["length"]
+    inputs = count + attrs["sequences"]
+    order = range(length - 1, -1, -1) if attrs["reverse"] else range(length)
+
+    def kernel(*operands: Any) -> tuple[Any, ...]:
+        carry, sequences, fixed = operands[:count], operands[count:inputs], operands[inputs:]
+        stacked = [np.empty(shape, dtype) for shape, dtype in parts(attrs)[count:]]
+        for t in order:
+            given = program([*carry, *(x[t] for x in sequences), *fixed])
+            for stack, value in zip(stacked, (*given[count:], *carry[: attrs["kept"]]), strict=True):
+                stack[t] = value
+            carry = tuple(given[:count])
+        return (*carry, *stacked)
+
+    return kernel
+
+
+def loop(attrs: dict[str, Any], program: Program) -> Kernel:
+    """The kernel of a `loop`, its body run by a program."""
+    body, count, length = attrs["body"], attrs["carries"], attrs["length"]
+    types = parts(attrs)[count:-1]
+    inputs = count + attrs["sequences"]
+    # Such a record says itself that an index lay outside its range, as in compiled code, which cannot raise.
+    records_ranges = any(node.op == "in_range" for node in body.nodes)
+
+    def kernel(*operands: Any) -> tuple[Any, ...]:
+        *operands, start, stop = operands  # type: ignore[assignment]
+        carry, sequences, fixed = list(operands[:count]), operands[count:inputs], operands[inputs:]
+        records = [np.full(shape, blank(dtype), dtype) for shape, dtype in types]
+        t, last, ok = max(0, int(start)), min(int(stop), length), True
+        while ok and t < last:
+            try:
+                *given, going_on = program([*carry, *(x[t] for x in sequences), *fixed])
+            except OutOfRangeError:
+                if not records_ranges:
+                    raise
+                ok = False
+                break
+            for record, value in zip(records, given[count:], strict=True):
+                record[t] = value
+            ok = bool(going_on)
+            if ok or not attrs["guarded"]:
+                carry = given[:count]
+            t += 1
+        return (*carry, *records, np.asarray(ok))
+
+    return kernel
+
+
+NESTED: dict[str, Callable[[dict[str, Any], Program], Kernel]] = {"scan": scan, "loop": loop}
