@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from chainrule.backends import numpy as interpreter
+from chainrule.backends.loop import Reading
 from chainrule.backends.nested import NESTED
 from chainrule.backends.threads import suited
 from chainrule.graph.graph import LEAVES, Graph
@@ -70,30 +71,11 @@ class Disagreement(NamedTuple):
         return f"{self.node.label()}{where}: interpreted {self.expected:.9g}, compiled {self.got:.9g}"
 
 
-class Reading(NamedTuple):
-    """How the outputs of a graph are to be compared.
-
-    Attributes:
-        states: how many leading outputs are new values of inputs: what is compared is their change, since a wrong one
-            would be hidden beneath the weights.
-        first: the input that the first of them is the new value of.
-        record: whether the last output is a vector of numbers that have nothing to do with each other.
-        left_out: how many of its last numbers are not compared.
-    """
-
-    states: int = 0
-    first: int = 0
-    record: bool = False
-    left_out: int = 0
-
-
 PLAIN = Reading()
-Run = Callable[[Callable[[Graph, Sequence[Any]], list[Any]]], Sequence[Any]]
-"""What computes the outputs in question by a way of running graphs."""
 
 
 def disagreement(
-    graph: Graph, values: Sequence[Any], found: Sequence[Any], reading: Reading = PLAIN, run: Run | None = None
+    graph: Graph, values: Sequence[Any], found: Sequence[Any], reading: Reading = PLAIN
 ) -> Disagreement | None:
     """The first output of a graph that a compiled program gave wrongly; None where all are right but for rounding.
 
@@ -102,20 +84,16 @@ def disagreement(
         values: the arrays that it took, as `graph.arrays` gives them.
         found: the arrays that it gave.
         reading: how to compare them.
-        run: where the program gave not what the graph gives but something that follows from it, for example a sum over
-            several runs: what computes that.
 
     Raises:
         OutOfRangeError: an index reaches outside its axis, which the interpreter refuses.
     """
-    run = run or (lambda way: way(graph, values))
-    expected = run(interpreted)
+    expected = interpreted(graph, values)
     doubtful = [output for output in _numbered(graph, values, found, expected, reading) if output.fails()]
     if not doubtful:
         return None
     for seed in range(DRAWS):
-        rng = np.random.default_rng(seed)
-        other = run(lambda graph, values, rng=rng: redrawn(graph, values, rng))  # type: ignore[misc]  # binds the loop's rng
+        other = redrawn(graph, values, np.random.default_rng(seed))
         for output in doubtful:
             output.saw(np.asarray(other[output.position]))
         if not any(output.is_wrong() for output in doubtful):
@@ -142,7 +120,7 @@ class _Output:
         self._moved = 0
 
     def _cut(self, x: Array) -> Array:
-        return x[self._compared] if x.ndim else x
+        return x[..., self._compared] if x.ndim else x
 
     def fails(self) -> bool:
         return bool((self._off > self._allowed).any())
@@ -179,11 +157,10 @@ def _numbered(
     graph: Graph, values: Sequence[Any], found: Sequence[Any], expected: Sequence[Any], reading: Reading
 ) -> Iterator[_Output]:
     roundings = ROUNDINGS + BY_LENGTH * math.sqrt(longest(graph))
-    last = len(graph.outputs) - 1
     for i, (node, y, right) in enumerate(zip(graph.outputs, found, expected, strict=True)):
         before = np.asarray(values[reading.first + i]) if i < reading.states else None
-        apart = reading.record and i == last
-        compared = slice(0, node.size - reading.left_out) if apart else slice(None)
+        apart = i in reading.records
+        compared = slice(0, node.shape[-1] - 1) if i in reading.left_out else slice(None)
         if node.size:
             yield _Output(node, i, np.asarray(y), right, _allowed(right, before, apart, roundings), compared)
 
@@ -224,7 +201,8 @@ def longest(graph: Graph) -> float:
 
 def _terms(node: Tensor) -> float:
     if "body" in node.attrs:
-        return float(node.attrs.get("length", 1)) * longest(node.attrs["body"])
+        # The steps of a loop are counted as if alone: what adds up over many of them is for the second look.
+        return longest(node.attrs["body"]) * (node.attrs["length"] if node.op == "scan" else 1)
     if node.op in _EXACT or OPS[node.op].elementwise:
         return 1.0
     shape = node.inputs[0].shape

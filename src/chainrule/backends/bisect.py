@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from chainrule.backends.agreement import Disagreement, disagreement
+from chainrule.backends.agreement import Disagreement, disagreement, interpreted
 from chainrule.graph.graph import LEAVES, Graph, ancestors
 from chainrule.graph.ops import BUNDLE
 from chainrule.graph.tensor import Tensor
@@ -42,7 +42,24 @@ def locate(found: Disagreement, compiled: Callable[[Graph, Sequence[Any]], list[
         middle = (low + high) // 2
         seen = wrong(nodes[middle])
         alone, low, high = (seen, low, middle) if seen is not None else (alone, middle + 1, high)
-    return _first(alone, wrong)
+    first = _first(alone, wrong)
+    return _within(first, compiled) or first
+
+
+def _within(found: Disagreement, compiled: Callable[[Graph, Sequence[Any]], list[Any]]) -> Disagreement | None:
+    """Where what is wrong is a loop's result, and its first step is wrong: the first node in that."""
+    loop = found.node.inputs[0] if found.node.op == "project" else found.node
+    if loop.op != "loop":
+        return None
+    part = Graph(found.graph.inputs, loop.inputs)
+    *operands, start, stop = interpreted(part, _values(found.graph, part, found.values))
+    first, body, count = int(start), loop.attrs["body"], loop.attrs["carries"]
+    if not 0 <= first < min(int(stop), loop.attrs["length"]):
+        return None
+    cut = range(count, count + loop.attrs["sequences"])
+    given = [x[first] if i in cut else x for i, x in enumerate(operands)]
+    wrong = disagreement(body, given, compiled(body, given))
+    return None if wrong is None else locate(wrong, compiled)
 
 
 def _first(found: Disagreement, wrong: Callable[[Tensor], Disagreement | None]) -> Disagreement:

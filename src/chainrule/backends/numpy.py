@@ -10,11 +10,11 @@ import numpy as np
 
 from chainrule.backends.kernels import KERNELS, Kernel
 from chainrule.backends.live import live_bytes
-from chainrule.backends.loop import Crew, Fleet, FleetProgram, LoopProgram, Outcome, Phase, Results, Schedule, Span
+from chainrule.backends.loop import Looping, LoopProgram, Outcome
 from chainrule.backends.nested import NESTED, Program
 from chainrule.backends.numpy_kernels import OWN
 from chainrule.backends.threads import suited
-from chainrule.errors import OutOfRangeError
+from chainrule.backends.work import all_bodies
 from chainrule.graph import seams
 from chainrule.graph.graph import LEAVES, Graph
 from chainrule.graph.ops import BUNDLE, OPS
@@ -112,121 +112,29 @@ def _stretched_by_numpy(graph: Graph) -> set[int]:
     return stretches
 
 
-def compile_schedule(schedule: Schedule) -> LoopProgram:
-    """All epochs of a schedule as a Python loop over interpreted steps; the same meaning as the compiled one."""
-    return _Epochs(schedule)
+def compile_loops(looping: Looping) -> LoopProgram:
+    """A graph of loops, interpreted; the same meaning as the compiled one."""
+    return _Interpreted(looping.graph)
 
 
-class _Epochs:
-    def __init__(self, schedule: Schedule) -> None:
-        self._schedule = schedule
-        self._train = _phase(schedule.train)
-        self._evaluations = [(phase, _phase(phase)) for phase in schedule.evaluate]
-
-    def make(self, state: Sequence[Any], data: Sequence[Any]) -> None:
-        """Nothing: the steps are interpreted."""
-
+class _Interpreted:
     unchecked = None
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph, self._program = graph, compile_graph(graph)
+
+    def make(self) -> None:
+        """Nothing: the steps are interpreted."""
 
     @functools.cached_property
     def extra(self) -> int:
-        """The bytes of the values that are alive at once in a step, or in a block of an evaluation."""
-        phases = (self._schedule.train, *self._schedule.evaluate)
-        return SCRATCH + max(
-            live_bytes(graph, _stretched_by_numpy(graph)) for phase in phases for graph in phase.graphs
-        )
+        """The bytes of the values that are alive at once."""
+        return SCRATCH + live_bytes(self._graph, _stretched_by_numpy(self._graph))
 
-    def __call__(self, state: list[Any], data: Sequence[Any], orders: Any, span: Span) -> Outcome:
-        """Run the epochs of a span."""
-        phases = (self._schedule.train, *self._schedule.evaluate)
-        records = [np.full((self._schedule.epochs, p.steps, p.record), np.nan) for p in phases]
-        with suited(self._schedule.train.graphs):
-            self._run(state, data, orders, span, records)
-        return Outcome(state, records[0], tuple(records[1:]))
-
-    def _run(self, state: list[Any], data: Sequence[Any], orders: Any, span: Span, records: list[Any]) -> None:
-        for epoch in range(span.first, span.last):
-            if not self._train(state, data, orders[epoch], span.start, span.stop, records[0][epoch]):
-                break
-            if span.stop == self._schedule.train.steps:
-                for (phase, evaluation), record in zip(self._evaluations, records[1:], strict=True):
-                    evaluation(state, data, np.arange(phase.rows), 0, phase.steps, record[epoch])
-
-
-def _phase(phase: Phase) -> Callable[..., bool]:
-    """A pass over batches: (state, data, order, start, stop, records) → whether all was finite.
-
-    The list of the state is changed in place, so that nobody who has it keeps an old state alive.
-    """
-    full = compile_graph(phase.step) if phase.step else None
-    last = compile_graph(phase.last) if phase.last else None
-
-    def run(state: list[Any], everything: Sequence[Any], order: Any, start: int, stop: int, records: Any) -> bool:
-        data = [everything[i] for i in phase.data]
-        for i in range(start, stop):
-            program = full if i < phase.full else last
-            assert program is not None
-            try:
-                *new, record = program([*state, *data, order[i * phase.batch : (i + 1) * phase.batch]])
-            except OutOfRangeError:
-                if not phase.changes_state:
-                    raise
-                # As in compiled code, which cannot raise: the step counts as not finite, and is looked into afterwards.
-                new, record = state, np.nan
-            records[i] = record
-            if phase.changes_state:
-                if not np.isfinite(record).all():
-                    return False
-                state[:] = new
-        return True
-
-    return run
-
-
-def compile_fleet(fleet: Fleet) -> FleetProgram:
-    """Many trainings, one after another; the same meaning as the compiled one."""
-    train, judge = _epoch(fleet.train, fleet.summed), None
-    if fleet.judge is not None:
-        judge = _epoch(fleet.judge, fleet.summed)
-
-    def alone(state: list[Any], data: list[Any], orders: Any, held: Any) -> Results:
-        records, judged = (np.full((fleet.epochs, fleet.train.record - 1), np.nan) for _ in range(2))
-        kept, best, waited = state[fleet.keeps], np.inf, 0
-        for epoch in range(fleet.epochs):
-            found = train(state, data, orders[epoch])
-            if found is None:
-                break
-            records[epoch] = found[:-1]
-            if judge is not None:
-                judged[epoch] = judge(state, data, held)
-            better = fleet.patience is None or judged[epoch, 0] < best
-            kept, best, waited = (state[fleet.keeps], judged[epoch, 0], 0) if better else (kept, best, waited + 1)
-            if fleet.patience is not None and waited >= fleet.patience:
-                break
-        return Results(kept, records, judged)
-
-    def run(data: Sequence[Any], crew: Crew) -> Results:
-        X, y = data
-        with suited(fleet.train.graphs):
-            found = [
-                alone([x[i] for x in crew.states], [X[crew.data[i]], y], crew.orders[i], crew.held[i])
-                for i in range(crew.taken)
-            ]
-        kept, records, judged = zip(*(results[:3] for results in found), strict=True)
-        return Results([np.stack(leaves) for leaves in zip(*kept, strict=True)], np.stack(records), np.stack(judged))
-
-    return run
-
-
-def _epoch(phase: Phase, summed: bool) -> Callable[..., Any]:
-    """A whole epoch: (state, data, order) → its summary, or None where a step was not finite; the state is changed."""
-    steps = _phase(phase)
-
-    def run(state: list[Any], data: Sequence[Any], order: Any) -> Any:
-        records = np.full((phase.steps, phase.record), np.nan)
-        return phase.summary(records, summed) if steps(state, data, order, 0, phase.steps, records) else None
-
-    return run
+    def __call__(self, state: list[Any], rest: Sequence[Any]) -> Outcome:
+        """Run it."""
+        with suited(all_bodies(self._graph)):
+            return Outcome(self._program([*state, *rest]))
 
 
 def put(arrays: list[Any]) -> list[Any]:

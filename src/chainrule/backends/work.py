@@ -28,6 +28,11 @@ def bodies(graph: Graph) -> list[Graph]:
     return [node.attrs["body"] for node in graph.nodes if node.op == "loop"]
 
 
+def all_bodies(graph: Graph) -> list[Graph]:
+    """A graph, and the bodies of all loops in it, however deep."""
+    return [graph, *(inner for body in bodies(graph) for inner in all_bodies(body))]
+
+
 def product(node: Tensor) -> float:
     """The floating-point operations of a product of matrices; 0 for any other operation."""
     return 2.0 * node.size * node.inputs[0].shape[-1] if node.op in ("linear", "matmul") else 0.0

@@ -38,7 +38,7 @@ def not_finite_error(stop: NotFinite, loop: Loop, step: Step, steps_per_epoch: i
 
 
 def _first(loop: Loop, state: Any, rows: Any) -> Tensor | None:
-    train = loop.schedule.train
+    train = loop.training.train
     graph: Graph | None = train.step if len(rows) == train.batch else train.last
     assert graph is not None, "a step without its graph"
     return first_not_finite(graph, [*state, *(np.asarray(loop.data[i]) for i in train.data), rows])

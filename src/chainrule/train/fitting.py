@@ -137,8 +137,8 @@ class Keeper:
         state = prepare.starting_state(trainer, step, self.start - self.offset, self.seen.factor, history)
         self.step, self.plan, self.lr = step, plan, trainer.optimizer.lr
         leaves, self.structure = tree.flatten(state)
-        loop.program = plan.program(history, state, loop.feed.arrays)
-        loop.schedule, loop.metrics, loop.summed = plan.schedule, trainer.metrics, trainer.summed
+        loop.program = plan.program(history, loop.feed.arrays)
+        loop.training, loop.metrics, loop.summed = plan.training, trainer.metrics, trainer.summed
         loop.state = loop.backend.put(leaves)
 
     def checkpoint_if_due(self, loop: Loop) -> None:

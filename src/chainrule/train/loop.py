@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from chainrule.backends.loop import LoopProgram, Phase, Schedule, Span
+from chainrule.backends.loop import LoopProgram
 from chainrule.train.feeds.feed import Feed, Load
 from chainrule.train.history import History
 from chainrule.train.metrics import Metric, spread
+from chainrule.train.program import Batches, Span, Training
 from chainrule.train.progress import Progress
 
 RETURN_EVERY = 0.2
@@ -64,7 +65,7 @@ class Loop:
 
     program: LoopProgram
     backend: ModuleType
-    schedule: Schedule
+    training: Training
     state: list[Any]
     feed: Feed
     metrics: Sequence[Metric]
@@ -107,12 +108,12 @@ class Loop:
         steps, budget = self.feed.steps, max(1, int(self.steps_a_call))
         if step or min(budget, load.stop) < steps:
             return Span(0, 1, step - load.shift, min(load.stop, step + budget) - load.shift)
-        several = min(budget // steps, self.schedule.epochs, last - epoch)
+        several = min(budget // steps, self.training.epochs, last - epoch)
         return Span(0, 1 if self.at_epoch_end is not None else several, 0, steps)
 
     def _call(self, epoch: int, last: int, span: Span, load: Load) -> int:
         """Run the program once; gives the number of epochs that are whole now."""
-        orders = np.zeros((self.schedule.epochs, self.schedule.train.rows), np.int32)
+        orders = np.zeros((self.training.epochs, self.training.train.rows), np.int32)
         # A step that takes all rows takes no order.
         for i in range(span.last if self.feed.steps > 1 else 0):
             orders[i] = load.order(epoch + i)
@@ -120,18 +121,18 @@ class Loop:
         self.data = load.data
         # The program uses the state up: should it be broken off, there is none.
         state, self.state = self.state, []
-        outcome = self.program(state, self.data, orders, span)
-        self.state = outcome.state
+        outcome = self.program(state, [*self.data, orders, *map(np.int32, span)])
+        self.state, seen = outcome.outputs[: len(state)], outcome.outputs[len(state) :]
         if outcome.check is not None:
             self.history.checked(outcome.check)
         if load.stop - load.first == self.feed.steps > 1:
             # A compiled program may still be running; the next call's orders are drawn meanwhile.
             for later in range(epoch + span.last, min(epoch + 2 * span.last, last)):
                 load.order(later)
-        train = np.asarray(outcome.train, np.float64)
+        train = np.asarray(seen[0], np.float64)
         seconds = time.perf_counter() - before
         self._pace(seconds, span.last * (span.stop - span.start))
-        evaluated = [np.asarray(records, np.float64) for records in outcome.evaluate]
+        evaluated = [np.asarray(records, np.float64) for records in seen[1:]]
         return self._note(epoch, span, load.shift, orders, train[: span.last, span.start : span.stop], evaluated)
 
     def _pace(self, seconds: float, steps: int) -> None:
@@ -147,7 +148,7 @@ class Loop:
             self._write(epoch, whole, [records[: len(whole)] for records in evaluated])
         self.history.record(train[:fine, :, 0].ravel())
         if fine < span.last:
-            bad, batch = int(finite[fine].argmin()), self.schedule.train.batch
+            bad, batch = int(finite[fine].argmin()), self.training.train.batch
             self.history.record(train[fine, :bad, 0])
             self.records.append(train[fine, :bad].copy())
             step = span.start + bad
@@ -160,17 +161,17 @@ class Loop:
         if span.stop - span.start == self.feed.steps:
             return records
         self.records += [part.copy() for part in records]
-        if not len(records) or span.stop < self.schedule.train.steps:
+        if not len(records) or span.stop < self.training.train.steps:
             return None
         whole, self.records = np.concatenate(self.records)[None], []
         return whole
 
     def _write(self, epoch: int, records: Any, evaluated: Sequence[Any]) -> None:
         losses, metrics = self._summarized(
-            self.schedule.train.batch, self.feed.rows, records[..., :-1], self.feed.spread
+            self.training.train.batch, self.feed.rows, records[..., :-1], self.feed.spread
         )
         val_losses: list[float] = []
-        for phase, of_phase in zip(self.schedule.evaluate, evaluated, strict=True):
+        for phase, of_phase in zip(self.training.evaluate, evaluated, strict=True):
             val_losses, more = self._summarized(phase.batch, phase.rows, of_phase, self._spread(phase))
             metrics |= {f"val_{name}": values for name, values in more.items()}
         steps = self.feed.steps
@@ -180,7 +181,7 @@ class Loop:
     def _summarized(self, batch: int, rows: int, records: Any, spread: float) -> Summary:
         return summarized(records, batch, rows, self.metrics, self.summed, spread)
 
-    def _spread(self, phase: Phase) -> float:
+    def _spread(self, phase: Batches) -> float:
         if phase.data not in self._spreads:
             self._spreads[phase.data] = spread(self.data[phase.data[1]])
         return self._spreads[phase.data]

@@ -90,7 +90,7 @@ def stated(prepared: Prepared, state: Any, feed: Feed, fitting: Fitting, former:
         fitting: the arguments of `fit`.
         former: the optimizer's state of an earlier training, which goes when this one begins; None where there is none.
     """
-    step, schedule, backend = prepared.step, prepared.plan.schedule, prepared.backend
+    step, training, backend = prepared.step, prepared.plan.training, prepared.backend
     optimizer = _bytes(state["optimizer"])
     parameters = sum(_bytes(state[name]) for name in ("parameters", "frozen", "buffers"))
     room, device = feed.room(backend), backend.device_memory()
@@ -101,7 +101,7 @@ def stated(prepared: Prepared, state: Any, feed: Feed, fitting: Fitting, former:
         # What was freed and is still held by this process would be counted, and is used again.
         backends.release()
     before = backends.resident() - room.there - going if device is None else device[0]
-    orders = 4 * schedule.epochs * schedule.train.rows * (1 if prepared.name == "numpy" else 2)
+    orders = 4 * training.epochs * training.train.rows * (1 if prepared.name == "numpy" else 2)
     kept, copies = _copies(fitting, parameters, optimizer, step.packed) if device is None else (0, 0)
     return Estimate(
         backend=prepared.name,

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from chainrule import backends, tree
-from chainrule.backends.loop import LoopProgram, Schedule
+from chainrule import backends
+from chainrule.backends.loop import LoopProgram
 from chainrule.graph.graph import Graph
 from chainrule.optim.plateau import Plateau
 from chainrule.passes import lift
 from chainrule.train import inference, mistakes
 from chainrule.train.history import History
+from chainrule.train.program import Training
 from chainrule.train.step import Drawn, Step
 
 EPOCHS, ORDERS = 256, 2**18
@@ -34,31 +35,26 @@ class Plan:
 
     key: Any
     backend: str
-    schedule: Schedule
+    training: Training
     sketch: Any = None
     notes: Sequence[str] = ()
     mistakes: Sequence[str] = ()
     _program: LoopProgram | None = None
 
-    def program(self, history: History, state: Any, arrays: Sequence[Any]) -> LoopProgram:
-        """The program for a state and data of these shapes, made where it has not been."""
+    def program(self, history: History, arrays: Sequence[Any]) -> LoopProgram:
+        """The program for data of these shapes, made where it has not been."""
         began = time.perf_counter()
         if self._program is None:
-            self._program = backends.get(self.backend).compile_schedule(self.schedule)
+            self._program = backends.get(self.backend).compile_loops(self.training.looping(arrays))
             history.compile_seconds += time.perf_counter() - began
-        made = self._program.make(tree.flatten(state)[0], arrays)
+        made = self._program.make()
         if made is not None:
             history.compiled(made)
         return self._program
 
     def runs(self, epochs: int) -> tuple[list[Graph], list[int]]:
         """The graphs, and how often each one runs in so many epochs."""
-        found = [
-            (graph, epochs * times)
-            for phase in (self.schedule.train, *self.schedule.evaluate)
-            for graph, times in ((phase.step, phase.full), (phase.last, 1))
-            if graph is not None
-        ]
+        found = [pair for each in self.training.passes for pair in each.runs(epochs).items()]
         graphs, runs = zip(*found, strict=True)
         return list(graphs), list(runs)
 
@@ -96,9 +92,9 @@ class Plans:
         own = [graph for phase in phases for graph in phase[:2] if graph is not None and step.described is None]
         sketch = lift.sketch(own)
         if kept is None or kept.sketch != sketch:
-            train, *evaluate = map(step.phase, phases)
+            train, *evaluate = map(step.batches, phases)
             wrong = mistakes.named(step, arrays[0], arrays[1], min(batch, len(arrays[0])))
-            kept = Plan(key, backend, Schedule(train, tuple(evaluate), room), sketch, step.notes, wrong)
+            kept = Plan(key, backend, Training(train, tuple(evaluate), room), sketch, step.notes, wrong)
             self._kept[backend] = kept
         history.trace_seconds += time.perf_counter() - began
         return kept

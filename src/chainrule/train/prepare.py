@@ -27,7 +27,7 @@ def prepared(trainer: Trainer, feed: Feed, fitting: Fitting, history: History, s
     step, plan = planned(trainer, name, feed, fitting, history)
     seen = observed(trainer.schedule, history, trainer.plateau)
     state = starting_state(trainer, step, start - schedule_offset(trainer, feed.steps), seen.factor, history)
-    program = plan.program(history, state, feed.arrays)
+    program = plan.program(history, feed.arrays)
     return Prepared(name, backends.get(name), step, seen, plan, program), state
 
 

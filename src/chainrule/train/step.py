@@ -12,7 +12,6 @@ import numpy as np
 
 from chainrule import tree
 from chainrule.autodiff.reverse import adjoints, ones_seed
-from chainrule.backends.loop import Phase
 from chainrule.errors import ArgumentError, ShapeError
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph
@@ -31,6 +30,7 @@ from chainrule.passes.precision import lowered
 from chainrule.passes.ranges import voided
 from chainrule.train import checks
 from chainrule.train.metrics import Metric
+from chainrule.train.program import Batches
 from chainrule.train.recipe import described
 
 State = dict[str, Any]
@@ -40,7 +40,7 @@ SMALL = 4096
 
 
 class Drawn(NamedTuple):
-    """The fields of a `Phase`, its graphs as they come from tracing."""
+    """The fields of a `Batches`, its graphs as they come from tracing."""
 
     step: Graph | None
     last: Graph | None
@@ -240,10 +240,10 @@ class Step:
             raise checks.last_batch_too_small(error, rows, batch) from None
         return Drawn(step, last, batch, rows, data, len(tree.flatten(state)[0]))
 
-    def phase(self, drawn: Drawn) -> Phase:
+    def batches(self, drawn: Drawn) -> Batches:
         """What to run of graphs that were traced."""
         step, last = (None if graph is None else self.finished(graph) for graph in drawn[:2])
-        return Phase(step, last, *drawn[2:])
+        return Batches(step, last, *drawn[2:])
 
     def _train(self, state: State, X: Tensor, y: Tensor, rows: Tensor) -> tuple[State, Tensor]:
         parameters, frozen = self._by_name(state["parameters"]), state["frozen"]

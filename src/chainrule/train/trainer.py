@@ -312,10 +312,10 @@ class Trainer:
         self.optimizer_state = None
         feed.begin(fitting, self.seed, begun, backend)
         loop = Loop(
-            program, backend, plan.schedule, backend.put(leaves), feed,
+            program, backend, plan.training, backend.put(leaves), feed,
             self.metrics, keeper.rate, history, Bar(fitting.epochs, history.notes) if progress else Silent(),
             keeper.at_epoch_end if keeper.watches else None, keeper.checkpoint_if_due,
-            steps_a_call(seconds(plan.schedule.train.graph, name)), [position.records] * bool(len(position.records)),
+            steps_a_call(seconds(plan.training.train.graph, name)), [position.records] * bool(len(position.records)),
             summed=self.summed,
         )  # fmt: skip
         try:

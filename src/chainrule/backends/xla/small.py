@@ -9,61 +9,21 @@ time, along rows that lie together in memory.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from chainrule.backends.kernels import Kernel
-from chainrule.backends.loop import Phase
 from chainrule.backends.work import bodies, is_small
 from chainrule.backends.xla.compiler import GRAPH, KERNEL, LOOP, Program
 from chainrule.backends.xla.devices import device_name
 from chainrule.backends.xla.lower import TURNED, Row, looped
 from chainrule.graph.graph import Graph
-from chainrule.passes.turn import NARROW, to_turn, transposed_state, turned
+from chainrule.passes.turn import NARROW, transposed_state
 
 MARK = {"inlineable": "false", "xla_cpu_small_call": "true"}
 AT_ONCE = 5
 """Rank-one updates in one pass over the result: fewer read and write it too often, more run out of registers."""
-
-
-def fitting(train: Phase, *evaluate: Phase) -> list[bool]:
-    """For each of these phases whether its steps are small, and made of operations that such a function can hold.
-
-    Where the training's are not, the evaluations are left as they are too.
-    """
-    small = possible() and all(map(is_small, train.graphs))
-    return [small, *(small and all(map(is_small, phase.graphs)) for phase in evaluate)]
-
-
-@dataclass(frozen=True)
-class Turning:
-    """Which matrices of the state a loop of small steps holds turned round.
-
-    Attributes:
-        places: among the leaves of the state.
-    """
-
-    places: frozenset[int]
-
-    @classmethod
-    def of(cls, train: Phase, small: bool) -> Turning:
-        """What pays for a training."""
-        return cls(to_turn(train.graph, train.states) if small else frozenset())
-
-    def phase(self, phase: Phase) -> Phase:
-        """A phase of the same training that takes, and gives, the state turned."""
-        states = phase.states if phase.changes_state else 0
-        if not self.places:
-            return phase
-        step, last = (graph and turned(graph, self.places, states) for graph in (phase.step, phase.last))
-        return dataclasses.replace(phase, step=step, last=last)
-
-    def state(self, leaves: Sequence[Any], first: int = 0) -> list[Any]:
-        """The leaves of a state from the first one on, turned, or turned back."""
-        return [x.T if i in self.places else x for i, x in enumerate(leaves, first)]
 
 
 def one_kernel(f: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,9 +13,10 @@ import numpy as np
 
 from chainrule import backends, tree
 from chainrule.backends.estimate import seconds
-from chainrule.backends.loop import Crew, FleetProgram, Results
+from chainrule.backends.loop import Check, LoopProgram
 from chainrule.train.loop import RETURN_EVERY, interruptible
 from chainrule.train.metrics import spread
+from chainrule.train.program import Members
 from chainrule.train.progress import Count
 from chainrule.train.step import Step
 from chainrule.train.sweeps.family import KEPT, Family, Survey
@@ -48,7 +49,8 @@ class _Squad:
     """
 
     family: Family
-    program: FleetProgram
+    members: Members
+    program: LoopProgram
     places: int
     next: int = 0
     compiled: bool = False
@@ -56,17 +58,54 @@ class _Squad:
     @classmethod
     def of(cls, family: Family) -> _Squad:
         """The squad of a family."""
-        fleet, plan = family.fleet(), family.plan
-        states = sum(x.size for x in fleet.train.graph.inputs[: fleet.train.states])
-        each = plan.epochs * fleet.train.steps * seconds(fleet.train.graph, plan.backend)
+        members, plan = family.program(), family.plan
+        states = sum(x.size for x in members.train.graph.inputs[: members.train.states])
+        each = plan.epochs * members.train.steps * seconds(members.train.graph, plan.backend)
         room = ELEMENTS // (states + plan.epochs * family.shape.trained)
         places = max(1, min(PLACES, len(family.members), int(RETURN_EVERY / each), room))
-        return cls(family, backends.get(plan.backend).compile_fleet(fleet), places)
+        looping = members.looping(places, [np.stack(plan.rows.X), plan.rows.y])
+        return cls(family, members, backends.get(plan.backend).compile_loops(looping), places)
+
+    def train(self, data: Sequence[Any], crew: Crew) -> Results:
+        """Train a crew."""
+        self.program.make()
+        bounds = [crew.taken, self.members.epochs, 0, self.members.train.steps]
+        rest = [*crew.states, crew.orders, crew.held, crew.versions, *data, *map(np.int32, bounds)]
+        outputs, check = self.program([], rest)
+        *kept, records, judged = map(np.asarray, outputs)
+        return Results(kept, records, judged, check)
 
     @property
     def waits(self) -> bool:
         """Whether there are members to begin with; before the program is compiled, in one call only."""
         return self.next < len(self.family.members) and (self.compiled or not self.next)
+
+
+class Crew(NamedTuple):
+    """Some members, to be trained in one call. All arrays have a leading axis of places for members.
+
+    Attributes:
+        states: the leaves of the states to begin with.
+        orders: (places, epochs, rows) orders of the rows to train on.
+        held: (places, rows) rows to judge by.
+        versions: (places,) which X each one reads.
+        taken: how many of the places are taken; so that one program serves any number up to all of them.
+    """
+
+    states: list[Any]
+    orders: Any
+    held: Any
+    versions: Any
+    taken: int
+
+
+class Results(NamedTuple):
+    """What became of a crew, by place: the leaves kept, and by epoch what training and judging recorded."""
+
+    kept: list[Any]
+    records: Array
+    judged: Array
+    check: Check | None
 
 
 class _Job(NamedTuple):
@@ -123,7 +162,7 @@ class Sweeping:
         while True:
             while len(running) <= threads and (squad := self._next(squads)):
                 job, crew = self._job(squad, threads)
-                running[pool.submit(squad.program, data, crew)] = job
+                running[pool.submit(squad.train, data, crew)] = job
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED)[0]:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chainrule import tree
-from chainrule.backends.loop import Fleet, Phase
 from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.passes import lift
+from chainrule.train.program import Batches, Members
 from chainrule.train.step import Step
 from chainrule.train.sweeps.plan import Plan, Shape, Way
 
@@ -168,7 +168,7 @@ class Family:
                 places[way][place] = columns[key]
         return cls(plan, shape, members, numbers, places)
 
-    def fleet(self) -> Fleet:
+    def program(self) -> Members:
         """What the program shall do."""
         plan, (config, _) = self.plan, self.members[0]
         trainer, step = plan.step(config, self.shape)
@@ -176,16 +176,16 @@ class Family:
         state = step.state()
         given = [placeholder(x.shape, x.dtype, f"number{i}") for i, x in enumerate(self.numbers[config])]
         kept = len(tree.flatten({key: state[key] for key in KEPT})[0])
-        return Fleet(
-            self._phase("training", given, step),
-            self._phase("evaluation", given, step) if self.shape.held else None,
+        return Members(
+            self._batches("training", given, step),
+            self._batches("evaluation", given, step) if self.shape.held else None,
             plan.epochs,
             plan.patience,
             trainer.summed,
             slice(len(given), len(given) + kept),
         )
 
-    def _phase(self, kind: str, given: Sequence[Tensor], step: Step) -> Phase:
+    def _batches(self, kind: str, given: Sequence[Tensor], step: Step) -> Batches:
         rows, batch = self.shape.batches(kind)
         graphs = {}
         for way, places in self.places.items():
@@ -194,4 +194,4 @@ class Family:
                 graph = self.plan.graph(self.members[0][0], way)
                 graphs[way.size] = step.finished(lift.lifted(graph, numbers, given, passed_on=kind == "training"))
         states = len(given) + len(tree.flatten(step.state())[0])
-        return Phase(graphs[batch], graphs.get(rows % batch), batch, rows, (0, 1), states)
+        return Batches(graphs[batch], graphs.get(rows % batch), batch, rows, (0, 1), states)
