@@ -20,8 +20,8 @@ from chainrule.graph.tensor import Tensor, apply, constant
 def getitem(x: Any, index: Any) -> Tensor:
     """`x[index]` with NumPy's meaning: ints, slices, None, …, integer arrays, and boolean arrays of known values."""
     x = as_tensor(x)
-    if type(index) is int and x.ndim:
-        return apply("getitem", x, index=(index, *(WHOLE,) * (x.ndim - 1)))
+    if type(index) is int and x.shape:
+        return apply("getitem", x, index=(index, *(WHOLE,) * (len(x.shape) - 1)))
     static, arrays = _index(x, index)
     if not arrays and builtins.all(entry == WHOLE for entry in static):
         return x
