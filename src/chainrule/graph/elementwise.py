@@ -13,6 +13,7 @@ import numpy as np
 
 from chainrule.errors import ArgumentError, ShapeError
 from chainrule.graph import seams
+from chainrule.graph.arguments import sizes
 from chainrule.graph.leaves import OutsideArray, as_array, real_dtype
 from chainrule.graph.mode import mode
 from chainrule.graph.ops import BOOL, Shape, float_dtype
@@ -61,7 +62,7 @@ def cast(x: Any, dtype: Any) -> Tensor:
 
 def broadcast_to(x: Any, shape: Shape) -> Tensor:
     """`x` stretched along axes of size 1 and new leading axes."""
-    x, shape = as_tensor(x), tuple(map(int, shape))
+    x, shape = as_tensor(x), sizes(shape, "broadcast_to")
     return x if x.shape == shape else apply("broadcast_to", x, shape=shape)
 
 
