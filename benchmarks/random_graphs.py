@@ -5,9 +5,9 @@
 Each graph is drawn by `tests/recipes.py`, differentiated define-by-run on the NumPy interpreter, and compared with what
 JAX derives for an independent program (`tests/outside.py`). Every so many graphs the gradient graph is also compiled
 as users' graphs are, in both precisions: in float64 it must be JAX's gradient, and the check that guards compiled
-programs must find nothing. The error is the largest difference relative to the largest element of JAX's gradient, all inputs
-together; where JAX's is not a number and ours is, finite differences decide. A run is a shard: its seeds are `--first`
-to `--first` + `--graphs` − 1, and its last line sums it up. The test suite does the same for 2,000 graphs.
+programs must find nothing. The error is the largest difference relative to the largest element of JAX's gradient, all
+inputs together; where JAX's is not a number and ours is, finite differences decide. A run is a shard: its seeds are
+`--first` to `--first` + `--graphs` − 1, and its last line sums it up. The test suite does the same for 2,000 graphs.
 """
 
 from __future__ import annotations

@@ -136,10 +136,20 @@ def nearest(name: str, names: Iterable[str]) -> list[str]:
 def check_choice(argument: str, value: Any, choices: Iterable[str]) -> str:
     """`value` if it is one of `choices`; otherwise an `ArgumentError` that lists them, nearest first."""
     choices = list(choices)
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         listed = ", ".join(repr(choice) for choice in nearest(str(value), choices))
         raise ArgumentError("unknown value", where=argument, expected=f"one of {listed}", got=repr(value))
     return str(value)
+
+
+def _as_float(value: Any) -> float:
+    """`value` as a Python float, NaN where it is none."""
+    try:
+        return float(value)
+    except ChainruleError:
+        raise
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def check_number(
@@ -160,8 +170,7 @@ def check_number(
         chainrule.errors.ArgumentError: p: not an allowed value: expected a number in [0, 1], got 1.5
     """
     kind = "a whole number" if integer else "a number"
-    is_number = isinstance(value, (int, float)) or hasattr(value, "__float__")
-    number = float(value) if is_number and not isinstance(value, bool) else math.nan
+    number = math.nan if isinstance(value, (bool, str, bytes)) else _as_float(value)
     fits = math.isfinite(number) and low <= number <= high
     fits = fits and not (low_open and number == low) and not (high_open and number == high)
     if integer:

@@ -104,3 +104,13 @@ def test_a_rule_that_jumps_over_a_node_is_noticed(monkeypatch: pytest.MonkeyPatc
 
 def test_every_loss_is_among_the_costs() -> None:
     assert {name for name in nn.__all__ if name.endswith("Loss")} - {"Loss"} <= set(COSTS)
+
+
+@pytest.mark.parametrize(("axis", "reshaped"), [(None, 0), (0, 0), ((0, 1), 0), (1, 1), ((0, 2), 1)])
+def test_the_adjoint_of_a_sum_over_leading_axes_is_stretched_back_in_one_step(axis: Any, reshaped: int) -> None:
+    x, g = np.arange(24.0).reshape(2, 3, 4), np.cos(np.arange(24.0))
+    weights = g[: np.sum(x, axis).size].reshape(np.sum(x, axis).shape)
+    graph = cr.trace(lambda x: (x.sum(axis) * weights).sum(), x).reverse()
+    assert [node.op for node in graph.nodes].count("reshape") == reshaped
+    kept = np.sum(x, axis, keepdims=True).shape
+    np.testing.assert_array_equal(graph.run(x)[0], np.broadcast_to(weights.reshape(kept), x.shape))

@@ -155,6 +155,16 @@ def test_variances_of_a_sample_are_numpys(ddof):
     cr.check_grad(lambda x: cr.std(x, 0, ddof=1), x)
 
 
+@pytest.mark.parametrize("backend", ["numpy", "xla"])
+@pytest.mark.parametrize("ddof", [1, 3, 5, 0.5])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_variances_of_too_few_are_numpys(ddof, backend):
+    for x in ([1.0], [2.0, 2.0], [1.0, 2.0, 4.0], [[1.0, 1.0, 1.0], [1.0, 2.0, 4.0]], np.zeros((2, 0))):
+        for name in ("var", "std"):
+            ours = cr.compile(lambda x, name=name: getattr(cr, name)(x, -1, ddof=ddof), backend=backend)(np.array(x))
+            np.testing.assert_allclose(ours.numpy(), getattr(np, name)(x, axis=-1, ddof=ddof), rtol=1e-14)
+
+
 @pytest.mark.parametrize("f", [cr.mean, cr.var, cr.std])
 def test_the_mean_and_the_spread_of_nothing_are_nan(f):
     for y in on_each(f, np.zeros((0,))):

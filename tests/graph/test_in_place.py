@@ -108,3 +108,20 @@ def test_a_pullback_is_that_of_the_arrays_as_they_were(kind):
     _, pullback = cr.vjp(lambda w: w * operand, np.ones(shape))
     base[:] = 0.0
     assert pullback(np.ones(shape))[0].numpy().ravel().tolist() == [3.0, 4.0]
+
+
+def test_an_index_changed_between_forward_and_backward_is_refused():
+    x, places = cr.tensor(np.ones(300), requires_grad=True), cr.tensor(np.array([0, 1], np.uint8))
+    y = (x[places] * 2.0).sum()
+    places += np.uint8(1)
+    with pytest.raises(DerivativeError, match="changed after the forward pass"):
+        y.backward()
+
+
+def test_a_tensor_whose_rows_were_read_may_be_changed_before_backward():
+    x = cr.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = x[1] + x[2]
+    with cr.no_grad():
+        x += 1.0
+    y.backward()
+    assert x.grad.tolist() == [0.0, 1.0, 1.0]

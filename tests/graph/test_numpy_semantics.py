@@ -271,3 +271,20 @@ def test_a_tensor_counts_iterates_and_converts():
         t.item()
     with pytest.raises(ValueError):
         bool(t)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint16, np.int64, np.float16, np.float32, np.float64])
+def test_a_number_stretched_to_a_shape_is_numpys_and_is_not_written_to(dtype):
+    number = np.array(3, dtype)
+    y = cr.functions.broadcast_to(cr.tensor(number), (2, 3)).value
+    np.testing.assert_array_equal(y, np.broadcast_to(number, (2, 3)), strict=True)
+    assert (y.strides, y.flags.writeable) == ((0, 0), False)
+
+
+def test_neither_pass_tells_numpys_warnings_nor_changes_what_numpy_tells_of():
+    x = cr.tensor([0.0, 1e300, -1.0], requires_grad=True)
+    with warnings.catch_warnings(), np.errstate(all="warn"):
+        warnings.simplefilter("error")
+        ((x * x * x) / x + cr.log(x)).sum().backward()
+        assert set(np.geterr().values()) == {"warn"}
+    assert x.grad.tolist()[2] == -3.0

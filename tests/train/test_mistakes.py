@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import NotFiniteError, TrainingWarning
+from chainrule.train.label_order import LabelOrder
 from small import CLASSES, COLUMNS, QUIET, network, table
 
 X, Y = table()
@@ -123,6 +126,39 @@ def test_labels_that_are_sorted_and_stay_so_are_named() -> None:
         trainer.fit(X[order], Y[order], epochs=1, batch_size=50, shuffle="never", **QUIET)
         rising = np.sort(X[:, :1], axis=0)
         trainer_of(nn.Linear(COLUMNS, 1), nn.MSELoss()).fit(X, rising, epochs=1, shuffle="never", **QUIET)
+
+
+@pytest.mark.parametrize("chunk_rows", [16, None])
+def test_sorted_labels_of_a_stream_are_named(chunk_rows: int | None) -> None:
+    order = np.argsort(Y, kind="stable")
+
+    def fit(rows: Any, **how: Any) -> None:
+        stream = cr.data.stream(X[rows], Y[rows], chunk_rows=chunk_rows)
+        trainer_of(network(), CE).fit(stream, epochs=1, batch_size=8, **QUIET, **how)
+
+    with pytest.warns(TrainingWarning, match=r'the labels are sorted and shuffle="never"'):
+        fit(order, shuffle="never")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(order)
+        fit(np.arange(len(X)), shuffle="never")
+
+
+@given(st.lists(st.integers(0, 3), max_size=20), st.lists(st.integers(0, 20), max_size=3))
+def test_labels_seen_in_parts_are_told_as_in_one(labels: list[int], cuts: list[int]) -> None:
+    order = LabelOrder()
+    for part in np.split(np.repeat(labels, 4), sorted(cuts)):
+        order.add(part)
+    runs = [a for a, b in zip(labels, [None, *labels], strict=False) if a != b]
+    assert order.are_sorted == (len(runs) == len(set(labels)) > 1)
+
+
+def test_numbers_that_are_no_classes_are_not_held() -> None:
+    order = LabelOrder()
+    for chunk in np.split(np.arange(1000.0), 10):
+        order.add(chunk[:, None])
+    assert not order.are_sorted
+    assert len(order.classes) == 100
 
 
 def test_it_is_said_before_the_bar(capfd: pytest.CaptureFixture[str]) -> None:

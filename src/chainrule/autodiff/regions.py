@@ -53,6 +53,11 @@ class Recomputed:
                 return copy
         return x
 
+    def stand_ins(self, node: Tensor, g: Any) -> tuple[Tensor, list[Tensor]]:
+        """What stands for a node inside a region and for its operands, once its adjoint g is known."""
+        self.enter(node.region, g)
+        return self.of(node, node.region), [self.of(x, node.region) for x in node.inputs]
+
     def enter(self, region: Region | None, g: Any) -> None:
         """Make the copies of a region, and of those around it, where that has not been done; g is what to wait for."""
         if region is None or region not in self._inside or region in self._copies:

@@ -15,7 +15,7 @@ import numpy as np
 from chainrule import tree
 from chainrule.autodiff import fused_rules  # noqa: F401  # their rows are entered by importing them
 from chainrule.autodiff.regions import Recomputed
-from chainrule.autodiff.rules import RULES, Formula, Joint, NotDifferentiable, NotImplementedYet
+from chainrule.autodiff.rules import RULES, Formula, Joint, NotImplementedYet
 from chainrule.errors import DerivativeError, ShapeError
 from chainrule.graph import functions as F
 from chainrule.graph import seams
@@ -27,84 +27,111 @@ from chainrule.graph.tensor import Tensor, apply, constant, placeholder
 
 def adjoints(outputs: Sequence[Tensor], seeds: Sequence[Tensor], wrt: Sequence[Tensor]) -> list[Tensor]:
     """∂C/∂w for each w, where C is such that ∂C/∂output is the seed; zeros where C does not depend on w."""
-    nodes = ancestors(outputs)
-    reached = descendants([n for n in nodes if not n.detached], wrt)
-    again = Recomputed(nodes, outputs)
-    found: dict[int, Any] = {}
-    cut: dict[int, list[_Cut]] = {}
-    for output, seed in zip(outputs, seeds, strict=True):
-        if output.id in reached:
-            _collect(found, output, seed)
-    wanted = {w.id for w in wrt}
-    for node in reversed(nodes):
-        if node.id in cut:
-            _collect(found, node, _put_back(cut.pop(node.id), node.shape))
-        g = found.get(node.id) if node.id in wanted else found.pop(node.id, None)
-        if g is None or not node.inputs:
-            continue
-        again.enter(node.region, g)
-        if node.op == "getitem":
-            # All that was taken from a tensor is put back at once, when its turn comes: otherwise each row that is
-            # read would cost as much as the whole tensor.
-            if node.inputs[0].id in reached and node.dtype.kind == "f":
-                operands = [again.of(x, node.region) for x in node.inputs]
-                cut.setdefault(node.inputs[0].id, []).append(_Cut(g, operands, node))
-            continue
-        if node.module == current().module:
-            _hand_back(found, node, g, reached, again)
-            continue
-        with setting(module=node.module):
-            _hand_back(found, node, g, reached, again)
-    return [found[w.id] if w.id in found else _zeros(w) for w in wrt]
+    return _walked(ancestors(outputs), outputs, seeds, wrt)
+
+
+def _walked(
+    nodes: Sequence[Tensor], outputs: Sequence[Tensor], seeds: Sequence[Tensor], wrt: Sequence[Tensor]
+) -> list[Tensor]:
+    """The adjoints, from the outputs and all that they depend on."""
+    walk = _Walk(nodes, outputs, wrt)
+    # NumPy's warnings are silenced once: for every node it would take as long as arithmetic on small arrays does.
+    with setting(quiet=True), np.errstate(all="ignore"):
+        for output, seed in zip(outputs, seeds, strict=True):
+            if output.id in walk.reached:
+                _collect(walk.found, output, seed)
+        walk.go()
+    return [walk.found[w.id] if w.id in walk.found else _zeros(w) for w in wrt]
 
 
 class _Cut(NamedTuple):
     """What goes back to the tensor that a node takes a piece of."""
 
     g: Tensor
-    operands: list[Tensor]
+    operands: Sequence[Tensor]
     node: Tensor
 
 
-def _put_back(cuts: list[_Cut], shape: Shape) -> Tensor:
-    """The adjoint of a tensor from those of the pieces that were taken of it."""
-    with setting(module=cuts[0].node.module):
-        if len(cuts) == 1:
-            (g, operands, node), rule = cuts[0], RULES["getitem"]
-            assert isinstance(rule, Formula), "indexing has a derivative"
-            adjoint = rule.adjoint(0)
-            assert adjoint is not None, "indexing has a derivative"
-            return adjoint(g, node, *operands)
-        pieces = tuple(Piece(cut.node.attrs["index"], len(cut.operands) - 1) for cut in cuts)
-        arrays = [array for cut in cuts for array in cut.operands[1:]]
-        return apply("put_pieces", *(cut.g for cut in cuts), *arrays, pieces=pieces, shape=shape)
+class _Walk:
+    """One reversal: from the last node to the first, each hands its adjoint on to its operands.
 
+    Attributes:
+        found: by a node's id, the adjoint that it has not handed on yet, or that was asked for.
+        reached: the ids of the nodes that depend on what derivatives are taken by.
+    """
 
-def _hand_back(found: dict[int, Any], node: Tensor, g: Any, reached: set[int], again: Recomputed) -> None:
-    rule, copy = RULES[node.op], again.of(node, node.region)
-    if node.op == "project":
-        # The node it is a part of gets the adjoints of all its parts at once, as a dict.
-        gathered = found.setdefault(node.inputs[0].id, {})
+    def __init__(self, nodes: Sequence[Tensor], outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> None:
+        self.found: dict[int, Any] = {}
+        self._nodes = nodes
+        self.reached = descendants([n for n in nodes if not n.detached], wrt)
+        self._wanted = {w.id for w in wrt}
+        self._again = Recomputed(nodes, outputs)
+        self._cuts: dict[int, list[_Cut]] = {}
+
+    def go(self) -> None:
+        """Walk back through all nodes."""
+        found, wanted, cuts, module = self.found, self._wanted, self._cuts, current().module
+        for node in reversed(self._nodes):
+            if node.id in cuts:
+                _collect(found, node, _put_back(cuts.pop(node.id), node.shape))
+            g = found.get(node.id) if node.id in wanted else found.pop(node.id, None)
+            if g is None or not node.inputs:
+                continue
+            if node.module == module:
+                self._hand_back(node, g)
+                continue
+            with setting(module=node.module):
+                self._hand_back(node, g)
+
+    def _hand_back(self, node: Tensor, g: Any) -> None:
+        copy, operands = (node, node.inputs) if node.region is None else self._again.stand_ins(node, g)
+        reached = [x.id in self.reached for x in node.inputs]
+        if True not in reached:
+            return
+        rule = RULES[node.op]
+        if node.op == "getitem":
+            self._cut(node, g, operands)
+        elif isinstance(rule, Formula):
+            node.check_unchanged()
+            for position, x in enumerate(node.inputs):
+                if reached[position] and x.dtype.kind == "f":
+                    adjoint = rule.adjoint(position)
+                    if adjoint is not None:
+                        _collect(self.found, x, adjoint(g, copy, *operands))
+        else:
+            self._hand_back_jointly(node, g, copy, reached)
+
+    def _hand_back_jointly(self, node: Tensor, g: Any, copy: Tensor, reached: list[bool]) -> None:
+        rule = RULES[node.op]
+        if node.op == "project":
+            self._gather(node, g)
+        elif isinstance(rule, Joint):
+            node.check_unchanged()
+            needed = [is_reached and x.dtype.kind == "f" for is_reached, x in zip(reached, node.inputs, strict=True)]
+            for x, given in zip(node.inputs, rule.adjoints(g, copy, needed, adjoints), strict=True):
+                if given is not None:
+                    _collect(self.found, x, given)
+        elif isinstance(rule, NotImplementedYet):
+            raise DerivativeError(
+                f"the derivative of {node.op} is not implemented", where=node.label(), hint=rule.reason
+            )
+
+    def _cut(self, node: Tensor, g: Tensor, operands: Sequence[Tensor]) -> None:
+        """Note what goes back to the tensor that a piece was taken of.
+
+        All that was taken from it is put back at once, when its turn comes: otherwise each row that is read would cost
+        as much as the whole tensor.
+        """
+        whole = node.inputs[0]
+        if whole.id in self.reached and node.dtype.kind == "f":
+            node.check_unchanged(node.inputs[1:])
+            self._cuts.setdefault(whole.id, []).append(_Cut(g, operands, node))
+
+    def _gather(self, node: Tensor, g: Tensor) -> None:
+        """Note the adjoint of a part: the node it is a part of gets those of all its parts at once, as a dict."""
+        gathered = self.found.setdefault(node.inputs[0].id, {})
         part = node.attrs["part"]
         gathered[part] = F.add(gathered[part], g) if part in gathered else g
-        return
-    if isinstance(rule, NotDifferentiable) or not any(x.id in reached for x in node.inputs):
-        return
-    node.check_unchanged()
-    if isinstance(rule, Joint):
-        wanted = [x.id in reached and x.dtype.kind == "f" for x in node.inputs]
-        for x, given in zip(node.inputs, rule.adjoints(g, copy, wanted, adjoints), strict=True):
-            if given is not None:
-                _collect(found, x, given)
-        return
-    if isinstance(rule, NotImplementedYet):
-        raise DerivativeError(f"the derivative of {node.op} is not implemented", where=node.label(), hint=rule.reason)
-    operands = [again.of(x, node.region) for x in node.inputs]
-    for position, x in enumerate(node.inputs):
-        if x.id in reached and x.dtype.kind == "f":
-            adjoint = rule.adjoint(position)
-            if adjoint is not None:
-                _collect(found, x, adjoint(g, copy, *operands))
 
 
 def _collect(found: dict[int, Any], x: Tensor, g: Tensor) -> None:
@@ -119,6 +146,20 @@ def _collect(found: dict[int, Any], x: Tensor, g: Tensor) -> None:
         g = F.identity(g)
         g.adjoint_of = x
     found[x.id] = g
+
+
+def _put_back(cuts: list[_Cut], shape: Shape) -> Tensor:
+    """The adjoint of a tensor from those of the pieces that were taken of it."""
+    with setting(module=cuts[0].node.module):
+        if len(cuts) == 1:
+            (g, operands, node), rule = cuts[0], RULES["getitem"]
+            assert isinstance(rule, Formula), "indexing has a derivative"
+            adjoint = rule.adjoint(0)
+            assert adjoint is not None, "indexing has a derivative"
+            return adjoint(g, node, *operands)
+        pieces = tuple(Piece(cut.node.attrs["index"], len(cut.operands) - 1) for cut in cuts)
+        arrays = [array for cut in cuts for array in cut.operands[1:]]
+        return apply("put_pieces", *(cut.g for cut in cuts), *arrays, pieces=pieces, shape=shape)
 
 
 def _zeros(like: Tensor) -> Tensor:
@@ -159,9 +200,10 @@ def backward(output: Tensor, gradient: Any = None) -> None:
     seed = ones_seed(output) if gradient is None else F.cast(F.as_tensor(gradient), output.dtype)
     if seed.shape != output.shape:
         raise ShapeError("the incoming gradient does not fit", where="backward", expected=output.shape, got=seed.shape)
-    leaves = [node for node in ancestors([output]) if node.requires_grad and not node.inputs]
+    nodes = ancestors([output])
+    leaves = [node for node in nodes if node.requires_grad and not node.inputs]
     with no_grad():
-        for leaf, g in zip(leaves, adjoints([output], [seed], leaves), strict=True):
+        for leaf, g in zip(leaves, _walked(nodes, [output], [seed], leaves), strict=True):
             leaf.grad = g if leaf.grad is None else F.add(leaf.grad, g)
 
 

@@ -36,7 +36,7 @@ class Formula:
 
     def adjoint(self, position: int) -> Adjoint | None:
         """The rule for one operand; the last one serves all further operands."""
-        return self.adjoints[min(position, len(self.adjoints) - 1)]
+        return self.adjoints[position] if position < len(self.adjoints) else self.adjoints[-1]
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,14 @@ def _by_factor(g: Tensor, factor: Tensor) -> Tensor:
     """g·factor, where the factor can be infinite if one of the operations nearest to it makes infinities."""
     if factor.adjoint_of is not None:
         return _none_of(factor, times(g, factor))
-    near = [factor]
-    for _ in range(FAR):
-        if not near:
-            break
+    near, left = [factor], FAR
+    while near and left:
         node = near.pop()
         if node.op in SINGULAR:
             return times(g, factor)
-        near.extend(node.inputs if node.op in PASSING else ())
+        if node.op in PASSING:
+            near.extend(node.inputs)
+        left -= 1
     return g * factor
 
 
@@ -263,8 +263,11 @@ RULES["put_pieces"] = _PutPieces("x̄ᵢ = g[indexᵢ]", ())
 
 def _spread(y: Tensor, like: Tensor, node: Tensor) -> Tensor:
     """A reduction's result (or adjoint) stretched back over the axes that were reduced."""
-    kept = [1 if i in node.attrs["axes"] else n for i, n in enumerate(like.shape)]
-    return F.broadcast_to(F.reshape(y, kept), like.shape)
+    axes = node.attrs["axes"]
+    # Leading axes come back by broadcasting; others leave an axis of size 1 in their place.
+    if axes != tuple(range(len(axes))):
+        y = F.reshape(y, [1 if i in axes else n for i, n in enumerate(like.shape)])
+    return F.broadcast_to(y, like.shape)
 
 
 def _extreme(g: Tensor, y: Tensor, x: Tensor) -> Tensor:

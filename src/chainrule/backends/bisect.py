@@ -14,6 +14,8 @@ from chainrule.graph.tensor import Tensor
 def locate(found: Disagreement, compiled: Callable[[Graph, Sequence[Any]], list[Any]]) -> Disagreement | None:
     """The first node at which a compiler goes wrong: it does so for the node alone, and not for its operands.
 
+    Where that is a loop, the first node in its body.
+
     Args:
         found: an output that is wrong.
         compiled: compiles a graph and runs it.
@@ -22,6 +24,11 @@ def locate(found: Disagreement, compiled: Callable[[Graph, Sequence[Any]], list[
         None where every output alone is right: the program is wrong only as a whole, since what a compiler puts
         together depends on what is wanted.
     """
+    first = _located(found, compiled)
+    return first and (_within(first, compiled) or first)
+
+
+def _located(found: Disagreement, compiled: Callable[[Graph, Sequence[Any]], list[Any]]) -> Disagreement | None:
     graph, values = found.graph, found.values
 
     def wrong(*outputs: Tensor) -> Disagreement | None:
@@ -42,8 +49,7 @@ def locate(found: Disagreement, compiled: Callable[[Graph, Sequence[Any]], list[
         middle = (low + high) // 2
         seen = wrong(nodes[middle])
         alone, low, high = (seen, low, middle) if seen is not None else (alone, middle + 1, high)
-    first = _first(alone, wrong)
-    return _within(first, compiled) or first
+    return _first(alone, wrong)
 
 
 def _within(found: Disagreement, compiled: Callable[[Graph, Sequence[Any]], list[Any]]) -> Disagreement | None:

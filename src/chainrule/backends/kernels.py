@@ -137,7 +137,7 @@ def gelu(erf: Kernel) -> Kernel:
 
 def _shifted(xp: Any, x: Any, axis: int) -> Any:
     """X less its maximum, so that no exponential overflows."""
-    return x - xp.max(x, axis=axis, keepdims=True)
+    return x - xp.max(x, axis=axis, keepdims=True) if x.shape[axis] else x
 
 
 @row("softmax")

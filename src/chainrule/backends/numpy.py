@@ -53,12 +53,23 @@ def _plain(op: str) -> Kernel:
     return kernel(op, {})
 
 
-def evaluate(op: str, values: Sequence[Any], attrs: dict[str, Any], dtype: Any) -> Any:
-    """One operation on arrays, now: what define-by-run does. Floating-point warnings are left to the results."""
-    function = kernel(op, attrs) if attrs else _plain(op)
-    with np.errstate(all="ignore"):
-        value = function(*values)
-        return value if dtype == BUNDLE else np.asarray(value, dtype=dtype)
+def evaluate(op: str, values: Sequence[Any], attrs: dict[str, Any], dtype: Any, quiet: bool = False) -> Any:
+    """One operation on arrays, now: what define-by-run does. Floating-point warnings are left to the results.
+
+    `quiet` says that the caller has silenced them, for many operations at once.
+    """
+    return (_evaluate if quiet else _silenced)(kernel(op, attrs) if attrs else _plain(op), values, dtype)
+
+
+def _evaluate(function: Kernel, values: Sequence[Any], dtype: Any) -> Any:
+    value = function(*values)
+    if type(value) is np.ndarray and value.dtype is dtype:
+        return value
+    return value if dtype == BUNDLE else np.asarray(value, dtype=dtype)
+
+
+# As a decorator it takes a third of the time of the statement, which is that of an operation on a small array.
+_silenced = np.errstate(all="ignore")(_evaluate)
 
 
 def compile_graph(graph: Graph) -> Program:

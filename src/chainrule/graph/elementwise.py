@@ -13,6 +13,7 @@ import numpy as np
 
 from chainrule.errors import ArgumentError, ShapeError
 from chainrule.graph import seams
+from chainrule.graph.arguments import sizes
 from chainrule.graph.leaves import OutsideArray, as_array, real_dtype
 from chainrule.graph.mode import mode
 from chainrule.graph.ops import BOOL, Shape, float_dtype
@@ -61,16 +62,19 @@ def cast(x: Any, dtype: Any) -> Tensor:
 
 def broadcast_to(x: Any, shape: Shape) -> Tensor:
     """`x` stretched along axes of size 1 and new leading axes."""
-    x, shape = as_tensor(x), tuple(int(n) for n in shape)
+    x, shape = as_tensor(x), sizes(shape, "broadcast_to")
     return x if x.shape == shape else apply("broadcast_to", x, shape=shape)
 
 
 def common(*xs: Any) -> list[Tensor]:
     """The operands as tensors of one dtype (Python numbers give way, as in NumPy)."""
-    xs = tuple(x if isinstance(x, (bool, int, float)) else as_tensor(x) for x in xs)
+    operands = [x if isinstance(x, (bool, int, float)) else as_tensor(x) for x in xs]
     try:
-        dtype = np.result_type(*(0.0 if getattr(x, "weak", False) else getattr(x, "dtype", x) for x in xs))
-        return [cast(x, dtype) if isinstance(x, Tensor) else constant(x, dtype) for x in xs]
+        dtype = np.result_type(*[0.0 if getattr(x, "weak", False) else getattr(x, "dtype", x) for x in operands])
+        return [
+            constant(x, dtype) if not isinstance(x, Tensor) else x if x.dtype == dtype else cast(x, dtype)
+            for x in operands
+        ]
     except OverflowError as error:
         raise ArgumentError(
             "a number that the other operand's dtype cannot hold", got=str(error), hint="cast the tensor first"
@@ -79,13 +83,12 @@ def common(*xs: Any) -> list[Tensor]:
 
 def stretched(name: str, xs: Sequence[Tensor]) -> list[Tensor]:
     """The operands broadcast to one shape, as NumPy does."""
-    if builtins.all(x.shape == xs[0].shape for x in xs):
-        return list(xs)
+    shapes = {x.shape for x in xs if x.shape}
     try:
-        shape = np.broadcast_shapes(*(x.shape for x in xs))
+        shape = np.broadcast_shapes(*shapes) if len(shapes) > 1 else shapes.pop() if shapes else ()
     except ValueError:
-        shapes = " and ".join(str(x.shape) for x in xs)
-        raise ShapeError("the shapes do not broadcast together", where=name, got=shapes) from None
+        got = " and ".join(str(x.shape) for x in xs)
+        raise ShapeError("the shapes do not broadcast together", where=name, got=got) from None
     return [broadcast_to(x, shape) for x in xs]
 
 
@@ -119,16 +122,22 @@ def _is_weak(x: Any) -> bool:
 
 
 def _binary(name: str, real: bool = False) -> Callable[[Any, Any], Tensor]:
+    of_booleans = name not in NOT_OF_BOOLEANS
+
     def function(x: Any, y: Any) -> Tensor:
-        weak = _is_weak(x) and _is_weak(y)
-        if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.dtype is y.dtype):
+        if isinstance(x, Tensor) and isinstance(y, Tensor) and x.dtype is y.dtype:
+            weak = x.weak and y.weak
+        else:
+            weak = _is_weak(x) and _is_weak(y)
             x, y = common(x, y)
         if real and x.dtype.kind != "f":
             # A quotient of whole numbers is float64 in NumPy, however short they are.
             x, y = cast(x, np.float64), cast(y, np.float64)
-        _fitting(name, x)
+        if not of_booleans:
+            _fitting(name, x)
         result = apply(name, x, y) if x.shape == y.shape else apply(name, *stretched(name, (x, y)))
-        result.weak = weak and result.dtype.kind == "f"
+        if weak:
+            result.weak = result.dtype.kind == "f"
         return result
 
     function.__name__ = function.__qualname__ = name

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.errors import ShapeError
+from chainrule.errors import ShapeError, check_number
+from chainrule.graph.arguments import flag
 from chainrule.graph.elementwise import (
     absolute,
     add,
@@ -118,7 +119,7 @@ __all__ = [
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The sum over all axes or those named."""
     x = as_tensor(x)
-    return apply("sum", x, axes=all_axes(axis, x.ndim), keepdims=keepdims)
+    return apply("sum", x, axes=all_axes(axis, x.ndim), keepdims=flag(keepdims, "keepdims"))
 
 
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -128,21 +129,23 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def var(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
-    """The variance over all axes or those named: Σ (x − μ)²/(n − ddof), as NumPy has it; NaN where n ≤ ddof.
+    """The variance over all axes or those named: Σ (x − μ)²/(n − ddof).
+
+    As NumPy has it, n − ddof counts as 0 below: where n ≤ ddof it is ∞, or NaN where all elements are equal.
 
     Example:
         >>> var([1.0, 2.0, 3.0], ddof=1).item()
         1.0
     """
     x = as_tensor(x)
-    wide = _summable(x)
+    wide, ddof = _summable(x), check_number("ddof", ddof)
     squares = square(subtract(wide, _mean(wide, axis, True, 0)))
     return cast(_mean(squares, axis, keepdims, ddof), _real_dtype(x))
 
 
 def _mean(x: Tensor, axis: Axis, keepdims: bool, ddof: int) -> Tensor:
     count = math.prod(x.shape[a] for a in all_axes(axis, x.ndim)) - ddof
-    return multiply(sum(x, axis, keepdims), 1.0 / count if count > 0 else float("nan"))
+    return multiply(sum(x, axis, keepdims), 1.0 / count if count > 0 else math.inf)
 
 
 def _real_dtype(x: Tensor) -> Any:
@@ -169,7 +172,7 @@ def _extreme(name: str, x: Any, axis: Axis, keepdims: bool) -> Tensor:
     # The rule asks which elements equal the largest: all of its users must see the same numbers, to the last bit.
     axes = all_axes(axis, x.ndim)
     x = apply("settle", x) if x.dtype.kind == "f" and axes else x
-    return apply(name, x, axes=axes, keepdims=keepdims)
+    return apply(name, x, axes=axes, keepdims=flag(keepdims, "keepdims"))
 
 
 def argmax(x: Any, axis: int | None = None) -> Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 
 from chainrule.errors import ShapeError, check_choice, check_number
 from chainrule.graph import fused_ops  # noqa: F401  # their rows are entered by importing them
+from chainrule.graph.arguments import flag, whole
 from chainrule.graph.elementwise import as_tensor, cast, clip, common, equal, multiply, sigmoid, stretched, within
 from chainrule.graph.mode import mode
 from chainrule.graph.ops import float_dtype
@@ -68,9 +69,9 @@ def std(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Ten
     """The standard deviation √(Σ (x − μ)²/(n − ddof)) over all axes or those named; never overflows.
 
     Where all elements are equal, a single one among them, it is 0, and so are its gradient and its second derivative.
-    It is NaN where n ≤ ddof.
+    Where n ≤ ddof it is ∞, or NaN where all elements are equal.
     """
-    x = as_tensor(x)
+    x, keepdims, ddof = as_tensor(x), flag(keepdims, "keepdims"), check_number("ddof", ddof)
     x = cast(x, x.dtype if x.dtype.kind == "f" else np.float64)
     axes = all_axes(axis, x.ndim)
     count = math.prod(x.shape[a] for a in axes)
@@ -79,7 +80,7 @@ def std(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Ten
     else:
         y = apply("sum", x, axes=axes, keepdims=True)
     if ddof or not count:
-        y = multiply(y, math.sqrt(count / (count - ddof)) if count > ddof else math.nan)
+        y = multiply(y, math.sqrt(count / (count - ddof)) if count > ddof else math.inf)
     return y if keepdims else reshape(y, [n for i, n in enumerate(x.shape) if i not in axes])
 
 
@@ -151,10 +152,11 @@ def cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0, ignore
         >>> cross_entropy([[0.0, 0.0], [0.0, 0.0]], [1, -100]).numpy().round(4).tolist()
         [0.6931, 0.0]
     """
-    logits, labels = _real(logits), as_tensor(labels)
-    ignoring = {"ignore_index": int(ignore_index)} if may_ignore(labels, ignore_index) else {}
+    logits, labels, ignore_index = _real(logits), as_tensor(labels), whole(ignore_index, "ignore_index")
+    ignoring = {"ignore_index": ignore_index} if may_ignore(labels, ignore_index) else {}
     labels = class_labels(labels, logits.shape[-1] if logits.shape else 0, ignoring.get("ignore_index"))
-    return apply("cross_entropy", logits, labels, label_smoothing=float(label_smoothing), **ignoring)
+    smoothing = float(check_number("label_smoothing", label_smoothing, low=0, high=1))
+    return apply("cross_entropy", logits, labels, label_smoothing=smoothing, **ignoring)
 
 
 def may_ignore(labels: Tensor, ignore_index: int) -> bool:
@@ -209,12 +211,13 @@ def one_hot(labels: Any, classes: int, dtype: Any = np.float32) -> Tensor:
     Raises:
         OutOfRangeError: a label outside 0…classes−1; it names the row.
         ShapeError: labels that are not whole numbers.
+        ArgumentError: `classes` is none.
 
     Example:
         >>> one_hot([0, 2], 3).tolist()
         [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    labels = as_tensor(labels)
+    labels, classes = as_tensor(labels), whole(classes, "classes", low=1, high=2**31)
     if labels.dtype.kind not in "iu":
         raise ShapeError("labels are not whole numbers", where="one_hot", expected="int labels", got=labels.dtype)
     return cast(hits(class_labels(labels, classes), classes), dtype)

@@ -36,8 +36,10 @@ def descendants(nodes: Sequence[Tensor], sources: Iterable[Tensor]) -> set[int]:
     """The ids of those of `nodes` (in order) that depend on one of the sources, the sources included."""
     reached = {source.id for source in sources}
     for node in nodes:
-        if any(x.id in reached for x in node.inputs):
-            reached.add(node.id)
+        for x in node.inputs:
+            if x.id in reached:
+                reached.add(node.id)
+                break
     return reached
 
 

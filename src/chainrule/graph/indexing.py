@@ -11,6 +11,7 @@ import numpy as np
 from chainrule.errors import ShapeError, TraceError
 from chainrule.graph import seams
 from chainrule.graph.elementwise import as_tensor, broadcast_to, cast, where, within
+from chainrule.graph.leaves import as_array
 from chainrule.graph.mode import Guard, mode
 from chainrule.graph.ops import BOOL, OPS, WHOLE, Index, Shape, Slot, freeze
 from chainrule.graph.shaping import one_axis
@@ -20,8 +21,8 @@ from chainrule.graph.tensor import Tensor, apply, constant
 def getitem(x: Any, index: Any) -> Tensor:
     """`x[index]` with NumPy's meaning: ints, slices, None, …, integer arrays, and boolean arrays of known values."""
     x = as_tensor(x)
-    if type(index) is int and x.ndim:
-        return apply("getitem", x, index=(index, *(WHOLE,) * (x.ndim - 1)))
+    if type(index) is int and x.shape:
+        return apply("getitem", x, index=(index, *(WHOLE,) * (len(x.shape) - 1)))
     static, arrays = _index(x, index)
     if not arrays and builtins.all(entry == WHOLE for entry in static):
         return x
@@ -98,7 +99,9 @@ def _reaching(places: Tensor, shape: Shape, axis: int) -> Tensor:
 
 
 def _is_mask(entry: Any) -> bool:
-    return getattr(entry, "dtype", None) == BOOL or (isinstance(entry, list) and np.asarray(entry).dtype == BOOL)
+    return getattr(entry, "dtype", None) == BOOL or (
+        isinstance(entry, list) and as_array(entry, "indexing").dtype == BOOL
+    )
 
 
 def _index_arrays(entry: Any, sizes: Shape) -> list[Tensor]:

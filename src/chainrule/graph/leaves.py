@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import ChainruleError, ShapeError
+from chainrule.graph.arguments import flag
 from chainrule.graph.tensor import Tensor
 
 
@@ -41,10 +42,12 @@ def real_dtype(dtype: Any) -> np.dtype[Any]:
     """
     try:
         found = np.dtype(dtype)
-    except TypeError as error:
-        raise ShapeError("no such dtype", expected="that of real numbers", got=str(error)) from None
+    except (TypeError, ValueError) as error:
+        raise ShapeError("no such dtype", where="dtype", expected="that of real numbers", got=str(error)) from None
     if found.kind not in "biuf" or found.itemsize > 8:
-        raise ShapeError("not a dtype of tensors", expected="bool, int or float, 64 bits at most", got=found)
+        raise ShapeError(
+            "not a dtype of tensors", where="dtype", expected="bool, int or float, 64 bits at most", got=found
+        )
     return found
 
 
@@ -68,9 +71,9 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
         array = np.array(data, dtype=None if dtype is None else real_dtype(dtype))
     except ChainruleError:
         raise
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise ShapeError("not a block of numbers", where="tensor", got=str(error)) from None
-    array = as_array(array, "tensor")
+    array, requires_grad = as_array(array, "tensor"), flag(requires_grad, "requires_grad")
     if requires_grad and array.dtype.kind != "f":
         raise ShapeError("only real numbers have gradients", where="tensor", expected="a float dtype", got=array.dtype)
     return Tensor("constant", (), {}, array.shape, array.dtype, array, requires_grad)

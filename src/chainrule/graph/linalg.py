@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
 from chainrule.errors import ArgumentError
 from chainrule.graph import functions as F
+from chainrule.graph.arguments import flag
 from chainrule.graph.ops import float_dtype
 from chainrule.graph.shaping import Axis, all_axes
 from chainrule.graph.tensor import Tensor
@@ -33,7 +35,9 @@ def norm(x: Any, ord: float | None = None, axis: Axis = None, keepdims: bool = F
         [5.0, 0.0]
     """
     x = F.as_tensor(x)
-    axes = all_axes(axis, x.ndim)
+    axes, keepdims = all_axes(axis, x.ndim), flag(keepdims, "keepdims")
+    if not isinstance(ord, (int, float, np.number, NoneType)):
+        raise ArgumentError("no such norm", where="norm, ord", expected="None, 1, 2 or inf", got=repr(ord))
     if ord is not None and len(axes) > 1:
         raise ArgumentError(
             "norms of matrices are not there", where="norm, ord", expected="None, or one axis", got=f"{ord} of {axes}"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
+
+_PACKAGE = __name__.split(".")[0]
 
 
 class Call(NamedTuple):
@@ -60,6 +63,7 @@ class Mode:
         calls: a log of module calls, where one is kept.
         updates: the new values of buffers by the buffer's id, where they are gathered.
         trusted: whether labels are known to lie within their classes, none of them ignored.
+        quiet: whether NumPy has been told already to say nothing of overflow and the like.
         guards: where a function is traced, the arrays whose values have shaped its graph.
     """
 
@@ -74,12 +78,23 @@ class Mode:
     calls: list[Call] | None = None
     updates: dict[int, tuple[Any, Any]] | None = None
     trusted = False
+    quiet = False
     guards: list[Guard] | None = None
 
 
 _current: ContextVar[Mode] = ContextVar("chainrule_mode", default=Mode())  # noqa: B039  # replaced, never changed
 current = _current.get
 """The mode of this thread or task, as it is now."""
+
+
+def user_line() -> str | None:
+    """The "file:line" of the user's code that is being run, or None where there is none."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").split(".")[0] != _PACKAGE:
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]  # the loop ends at None
+    return None
 
 
 class _Here:

@@ -9,7 +9,6 @@ so no derivative rule needs to undo a hidden broadcast.
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -160,8 +159,9 @@ define("in_range", "y = 0, NaN where one of x lies outside its range", lambda *_
 
 
 def _broadcast_to(x: Typed, shape: Shape) -> Signature:
-    padded = (1,) * (len(shape) - len(x.shape)) + x.shape
-    if len(padded) > len(shape) or any(have not in (1, want) for have, want in zip(padded, shape, strict=True)):
+    new = len(shape) - len(x.shape)
+    kept = shape[max(new, 0) :]
+    if new < 0 or (kept != x.shape and any(n not in (1, want) for n, want in zip(x.shape, kept, strict=True))):
         raise ShapeError(
             "cannot broadcast", where="broadcast_to", expected=f"a shape that stretches to {shape}", got=x.shape
         )
@@ -212,8 +212,12 @@ WHOLE = ("slice", None, None, None)
 
 def fill(index: Index, arrays: tuple[Any, ...] | list[Any]) -> Index:
     """The index with its slots replaced by arrays."""
-    filled = (arrays[entry.position] if isinstance(entry, Slot) else entry for entry in index)
-    return tuple(slice(*entry[1:]) if isinstance(entry, tuple) else entry for entry in filled)
+    return tuple(
+        [
+            slice(*entry[1:]) if type(entry) is tuple else arrays[entry.position] if type(entry) is Slot else entry
+            for entry in index
+        ]
+    )
 
 
 def freeze(index: Index) -> Index:
@@ -222,7 +226,7 @@ def freeze(index: Index) -> Index:
 
 
 def _getitem(x: Typed, *arrays: Typed, index: Index) -> Signature:
-    if len(index) == len(x.shape) and type(index[0]) is int and all(entry == WHOLE for entry in index[1:]):
+    if x.shape and type(index[0]) is int and index[1:] == (WHOLE,) * (len(x.shape) - 1):
         # One row, which loops read many of.
         if not -x.shape[0] <= index[0] < x.shape[0]:
             expected = f"{-x.shape[0]}…{x.shape[0] - 1}"
@@ -254,7 +258,7 @@ class Piece:
 def split_pieces(operands: Sequence[Any], pieces: Sequence[Piece]) -> list[tuple[Any, list[Any]]]:
     """Each piece's tensor and index arrays among the operands: first all tensors, then all arrays."""
     rest = iter(operands[len(pieces) :])
-    return [(x, list(itertools.islice(rest, piece.arrays))) for x, piece in zip(operands, pieces, strict=False)]
+    return [(x, [next(rest) for _ in range(piece.arrays)]) for x, piece in zip(operands, pieces, strict=False)]
 
 
 define("put_pieces", "y = 0; y[indexᵢ] += xᵢ", lambda *xs, pieces, shape: (shape, xs[0].dtype))
@@ -266,7 +270,7 @@ define("put_pieces", "y = 0; y[indexᵢ] += xᵢ", lambda *xs, pieces, shape: (s
 def _without(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
     if keepdims:
         return tuple(1 if i in axes else n for i, n in enumerate(shape))
-    return tuple(n for i, n in enumerate(shape) if i not in axes)
+    return tuple([n for i, n in enumerate(shape) if i not in axes])
 
 
 def _sum(x: Typed, axes: tuple[int, ...], keepdims: bool) -> Signature:

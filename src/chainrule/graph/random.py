@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import ShapeError, check_number
+from chainrule.graph.arguments import sizes, whole
 from chainrule.graph.elementwise import as_tensor, cast, less
+from chainrule.graph.leaves import real_dtype
 from chainrule.graph.mode import mode
 from chainrule.graph.tensor import Tensor, apply, constant
 
@@ -143,14 +145,12 @@ def _key_and_stream(key: Any) -> tuple[Tensor, int]:
     return cast(given, np.uint32), 0
 
 
-def _sizes(shape: Shape) -> tuple[int, ...]:
-    sizes = (shape,) if isinstance(shape, (int, np.integer)) else shape
-    return tuple(check_number("shape", n, low=0, integer=True) for n in sizes)
-
-
 def _draw(op: str, shape: Shape, key: Any, dtype: Any) -> Tensor:
+    found = real_dtype(dtype)
+    if found not in (np.float32, np.float64):
+        raise ShapeError("not a dtype of random numbers", where="dtype", expected="float32 or float64", got=found)
     key, stream = _key_and_stream(key)
-    return apply(op, key, shape=_sizes(shape), dtype=np.dtype(dtype).name, stream=stream)
+    return apply(op, key, shape=sizes(shape, "shape"), dtype=found.name, stream=stream)
 
 
 def _scaled(drawn: Tensor, width: float, start: float) -> Tensor:
@@ -178,6 +178,7 @@ def uniform(shape: Shape, key: Any = None, low: float = 0.0, high: float = 1.0, 
         >>> cr.random.uniform(3, key=1).tolist() == cr.random.uniform(3, key=1).tolist()
         True
     """
+    low, high = check_number("low", low), check_number("high", high)
     return _scaled(_draw("random_uniform", shape, key, dtype), high - low, low)
 
 
@@ -197,7 +198,8 @@ def normal(shape: Shape, key: Any = None, mean: float = 0.0, std: float = 1.0, d
         >>> abs(cr.random.normal((100, 100), key=0).mean().item()) < 0.03
         True
     """
-    return _scaled(_draw("random_normal", shape, key, dtype), check_number("std", std, low=0), mean)
+    mean, std = check_number("mean", mean), check_number("std", std, low=0)
+    return _scaled(_draw("random_normal", shape, key, dtype), std, mean)
 
 
 def bernoulli(shape: Shape, key: Any = None, p: float = 0.5) -> Tensor:
@@ -230,7 +232,7 @@ def permutation(n: int, key: Any = None) -> Tensor:
         [0, 1, 2, 3]
     """
     key, stream = _key_and_stream(key)
-    return apply("random_permutation", key, n=check_number("n", n, low=0, integer=True), stream=stream)
+    return apply("random_permutation", key, n=whole(n, "n", low=0, high=2**62), stream=stream)
 
 
 def apart(size: int) -> Tensor:

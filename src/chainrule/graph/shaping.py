@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import builtins
-import operator
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from chainrule.errors import ArgumentError, ShapeError
 from chainrule.graph import seams
+from chainrule.graph.arguments import as_whole, several, sizes
 from chainrule.graph.elementwise import as_tensor, common
 from chainrule.graph.tensor import Tensor, apply
 
@@ -19,12 +18,12 @@ Axis = int | Sequence[int] | None
 
 def one_axis(axis: int, ndim: int) -> int:
     """The axis counted from the front."""
-    if not hasattr(axis, "__index__"):
+    number = as_whole(axis)
+    if number is None:
         raise ArgumentError("one axis is wanted", where="axis", expected="a whole number", got=repr(axis))
-    axis = operator.index(axis)
-    if not -ndim <= axis < ndim:
-        raise ShapeError("no such axis", where=f"axis={axis}", expected=f"an axis of {ndim}")
-    return axis % ndim
+    if not -ndim <= number < ndim:
+        raise ShapeError("no such axis", where=f"axis={number}", expected=f"an axis of {ndim}")
+    return number % ndim
 
 
 def all_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
@@ -41,19 +40,19 @@ def all_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
 def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
     """`x` in another shape; one size may be −1."""
     x = as_tensor(x)
-    sizes = [operator.index(n) for n in (shape if isinstance(shape, Iterable) else (shape,))]
-    if min(sizes, default=0) < -1 or sizes.count(-1) > 1:
-        raise ShapeError("not a shape", where="reshape", expected="sizes of at least 0, one of them −1", got=shape)
-    if sizes.count(-1) == 1:
-        known = int(np.prod([n for n in sizes if n != -1], dtype=np.int64))
-        sizes[sizes.index(-1)] = x.size // known if known else 0
-    return x if tuple(sizes) == x.shape else apply("reshape", x, shape=tuple(sizes))
+    wanted = sizes(shape, "reshape", low=-1)
+    if -1 in wanted:
+        known = -math.prod(wanted)
+        wanted = tuple((x.size // known if known else 0) if n == -1 else n for n in wanted)
+    return x if wanted == x.shape else apply("reshape", x, shape=wanted)
 
 
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
     """`x` with its axes permuted; reversed where no order is given."""
     x = as_tensor(x)
-    order = tuple(reversed(range(x.ndim))) if axes is None else tuple(one_axis(a, x.ndim) for a in axes)
+    order = tuple(reversed(range(x.ndim)))
+    if axes is not None:
+        order = tuple(one_axis(a, x.ndim) for a in several(axes, "transpose, axes", "axes"))
     if sorted(order) != list(range(x.ndim)):
         raise ShapeError(
             "not an order of the axes", where="transpose", expected=f"a permutation of 0…{x.ndim - 1}", got=axes
@@ -94,7 +93,8 @@ def flip(x: Any, axis: Axis = None) -> Tensor:
 
 def concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
     """The tensors one after another along an existing axis."""
-    if not len(xs):
+    xs = several(xs, "concatenate", "tensors")
+    if not xs:
         raise ShapeError("nothing to join", where="concatenate", expected="at least one tensor", got="none")
     tensors = common(*(as_tensor(x) for x in xs))
     return apply("concatenate", *tensors, axis=one_axis(axis, tensors[0].ndim))
@@ -102,7 +102,7 @@ def concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
 
 def stack(xs: Sequence[Any], axis: int = 0) -> Tensor:
     """The tensors beside each other along a new axis."""
-    tensors = [as_tensor(x) for x in xs]
+    tensors = [as_tensor(x) for x in several(xs, "stack", "tensors")]
     if len({x.shape for x in tensors}) > 1:
         raise ShapeError("the shapes differ", where="stack", expected=tensors[0].shape, got=[x.shape for x in tensors])
     return concatenate([expand_dims(x, axis) for x in tensors], axis)

@@ -19,11 +19,10 @@ import numpy as np
 
 from chainrule.errors import DerivativeError, ShapeError, TraceError
 from chainrule.graph import seams
-from chainrule.graph.mode import Region, current, mode
+from chainrule.graph.mode import Region, current, mode, user_line
 from chainrule.graph.ops import BUNDLE, OPS, Shape
 
 _counter = itertools.count()
-_PACKAGE = __name__.split(".")[0]
 
 
 class Tensor:
@@ -33,7 +32,7 @@ class Tensor:
         shape: the sizes of the axes.
         dtype: NumPy's dtype of the elements.
         value: the NumPy array, or None for a placeholder. Not to be written to; `assign` gives a leaf another one.
-        version: how often a leaf was given another value; `versions` those of the operands when this was made.
+        changed: when a leaf was last given another value, as a number between the `id`s of nodes made before and after.
         op: the operation's name, `inputs` its operands, `attrs` its settings.
         module: the path of the module it was made in, e.g. "fc1".
         weak: whether it stands for a Python float, which gives way to the dtype of whatever it meets.
@@ -47,6 +46,7 @@ class Tensor:
         "__weakref__",
         "adjoint_of",
         "attrs",
+        "changed",
         "detached",
         "dtype",
         "grad",
@@ -60,8 +60,6 @@ class Tensor:
         "requires_grad",
         "shape",
         "value",
-        "version",
-        "versions",
         "weak",
     )  # fmt: skip
     changes: ClassVar[bool] = False
@@ -80,8 +78,7 @@ class Tensor:
     line: str | None
     name: str | None
     region: Region | None
-    version: int
-    versions: tuple[int, ...]
+    changed: int
     weak: bool
 
     def __init__(
@@ -101,11 +98,10 @@ class Tensor:
         self.id = next(_counter)
         now = current()
         self.module, self.region = now.module, now.region
-        self.line = _user_line() if now.lines else None
+        self.line = user_line() if now.lines else None
         self.grad = self.adjoint_of = None
         self.detached = not now.recording
-        self.version, self.weak = 0, False
-        self.versions = tuple([x.version for x in inputs]) if requires_grad else ()
+        self.changed, self.weak = 0, False
 
     # ---- what it is
 
@@ -137,16 +133,18 @@ class Tensor:
         assert self.op == "constant", f"{self.label()} is not a leaf"
         assert (value.shape, value.dtype) == (self.shape, self.dtype), f"{self.label()} = {value.dtype}{value.shape}"
         self.value = value
-        self.version += 1
+        self.changed = next(_counter)
 
-    def check_unchanged(self) -> None:
-        """Refuse to take a derivative of a value whose operands have another value by now.
+    def check_unchanged(self, operands: Sequence[Tensor] | None = None) -> None:
+        """Refuse to take a derivative of a value whose operands (or those named) have another value by now.
 
         Raises:
             DerivativeError: names the operand.
         """
-        for x, version in zip(self.inputs, self.versions, strict=False):
-            if x.version != version:
+        if not self.requires_grad:
+            return
+        for x in self.inputs if operands is None else operands:
+            if x.changed > self.id:
                 raise DerivativeError(
                     f"{x.label()} was changed after the forward pass, and its gradient needs the old value",
                     where=self.label(),
@@ -341,15 +339,6 @@ class Tensor:
         return apply("stop_gradient", self)
 
 
-def _user_line() -> str | None:
-    frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_globals.get("__name__", "").split(".")[0] != _PACKAGE:
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]  # the loop ends at None
-    return None
-
-
 def _restored(
     kind: type[Tensor], value: np.ndarray[Any, Any], requires_grad: bool, name: str | None, grad: Any, own: Any
 ) -> Tensor:
@@ -374,9 +363,9 @@ def placeholder(shape: Shape, dtype: Any, name: str | None = None) -> Tensor:
 
 def apply(name: str, *inputs: Tensor, **attrs: Any) -> Tensor:
     """Make a node: its shape and dtype from the table of operations, its value where all operands have theirs."""
-    op, now = OPS[name], current()
+    now = current()
     try:
-        shape, dtype = op.infer(*inputs, **attrs)
+        shape, dtype = OPS[name].infer(*inputs, **attrs)
     except ShapeError as error:
         if now.module and error.where and now.module not in error.where:
             raise ShapeError(
@@ -387,14 +376,17 @@ def apply(name: str, *inputs: Tensor, **attrs: Any) -> Tensor:
                 hint=error.hint,
             ) from None
         raise
-    values = [t.value for t in inputs]
-    known = all(value is not None for value in values)
-    requires_grad = (
-        now.recording and dtype.kind in "fO" and name != "stop_gradient" and any(t.requires_grad for t in inputs)
-    )
+    values, known, asked = [], True, False
+    # A loop, since this is done for every node of define-by-run: `any` and `all` would take longer than the rest.
+    for x in inputs:
+        value = x.value
+        values.append(value)
+        known = known and value is not None
+        asked = asked or x.requires_grad
+    requires_grad = asked and now.recording and dtype.kind in "fO" and name != "stop_gradient"
     if not known:
         return Tensor(name, inputs, attrs, shape, dtype, None, requires_grad)
-    value = seams.ability("evaluate")(name, values, attrs, dtype)
+    value = seams.ability("evaluate")(name, values, attrs, dtype, now.quiet)
     # A node of several results stays what it is, since its parts are told by its settings; so does what is made of
     # variables in a graph, which may be run again when they have changed.
     fixed = not now.tracing or not any(t.inputs or t.is_variable for t in inputs)

@@ -10,6 +10,8 @@ from chainrule.data.standardize import Moments
 from chainrule.data.streams import Stream
 from chainrule.nn.losses import CrossEntropyLoss, NLLLoss
 from chainrule.train import checks
+from chainrule.train.label_order import LabelOrder
+from chainrule.train.metrics import regresses
 
 SIZE = 2**22
 """Bytes that are looked through at a time."""
@@ -24,12 +26,14 @@ class Look:
         moments: of the features that are trained on, if they are wanted.
         spread: Σ(t − t̄)² of the targets.
         labels: the classes that occur.
+        label_order: how the targets follow each other, unless they are those of a regression.
         total: the bits of all numbers that are trained on, added up (see `bits`).
     """
 
     def __init__(self, stream: Stream, dtype: np.dtype[Any], loss: Any, normalize: str | None) -> None:
         self.moments = None if normalize is None else Moments(normalize)
         self.labels = np.empty(0, np.int32)
+        self.label_order = LabelOrder()
         self.total = 0
         targets = Moments("feature")
         size = max(1, SIZE // stream.row_bytes(dtype))
@@ -49,6 +53,8 @@ class Look:
                 self.moments.add(X[kept])
             self.total += bits(X[kept]) + bits(y[kept])
             targets.add(y[kept].reshape(int(kept.sum()), -1))
+            if not regresses(loss):
+                self.label_order.add(y[kept])
             if isinstance(loss, (CrossEntropyLoss, NLLLoss)):
                 self.labels = np.union1d(self.labels, y)
         self.spread = float((targets.count * targets.sigma**2).sum())

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from chainrule.graph.graph import ancestors
 from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.nn.layers import Dropout
 from chainrule.nn.losses import NLLLoss
+from chainrule.train.label_order import LabelOrder
 from chainrule.train.step import Step, cost_of, output_of, spec, untouched
 
 SAME = ("reshape", "identity", "cast", "transpose", "settle", "stop_gradient", "getitem", "after", "flip")
@@ -46,18 +45,13 @@ def named(step: Step, X: Any, y: Any, batch: int) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def in_order(y: Any, batch: int) -> list[str]:
-    """What is wrong with labels (N,) that are trained on in the order in which they lie, in batches of so many."""
-    labels = np.asarray(y).reshape(len(y), -1)
-    if labels.shape[1] != 1 or len(labels) <= batch:
-        return []
-    changes = int(np.count_nonzero(labels[1:] != labels[:-1]))
-    classes = len(np.unique(labels))
-    if classes < 2 or changes != classes - 1 or len(labels) < 2 * classes:
+def in_order(order: LabelOrder, batch: int) -> list[str]:
+    """What is wrong with labels that are trained on in this order, in batches of so many."""
+    if order.rows <= batch or not order.are_sorted:
         return []
     return [
-        f'the labels are sorted and shuffle="never" keeps them so: each batch is of one class, and the {classes} are '
-        'learnt and forgotten in turn; use shuffle="epoch"'
+        'the labels are sorted and shuffle="never" keeps them so: each batch is of one class, and the '
+        f'{len(order.classes)} are learnt and forgotten in turn; use shuffle="epoch"'
     ]
 
 

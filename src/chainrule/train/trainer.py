@@ -302,7 +302,9 @@ class Trainer:
         leaves, structure = tree.flatten(state)
         offset = prepare.schedule_offset(self, feed.steps)
         keeper = Keeper(fitting, self, step, plan, structure, begun, start, offset, position, seen)
-        wrong = [*plan.mistakes, *self._in_order(feed, fitting)]
+        wrong = list(plan.mistakes)
+        if fitting.shuffle == "never" and not regresses(self.loss):
+            wrong += mistakes.in_order(feed.label_order, fitting.batch_size)
         for note in (*plan.notes, *keeper.notes(feed.steps), *wrong):
             history.note(note)
         for mistake in wrong:
@@ -326,11 +328,6 @@ class Trainer:
         finally:
             loop.progress.close()
             keeper.finish(loop)
-
-    def _in_order(self, feed: Feed, fitting: Fitting) -> list[str]:
-        """What is wrong with the order of the labels."""
-        labels = fitting.shuffle == "never" and not regresses(self.loss) and len(feed.arrays[0]) == feed.rows
-        return mistakes.in_order(feed.arrays[1], fitting.batch_size) if labels else []
 
     @property
     def place(self) -> Place:

@@ -1,12 +1,14 @@
 """A sweep trains each member as a Trainer with its hyperparameters would train it alone."""
 
+import warnings
+
 import numpy as np
 import pytest
 
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.data.split import folds
-from chainrule.errors import ArgumentError, ChainruleError
+from chainrule.errors import ArgumentError, ChainruleError, TrainingWarning
 from small import CLASSES, COLUMNS, QUIET, table
 
 X, Y = table(64)
@@ -54,6 +56,32 @@ def test_early_stopping_keeps_what_a_trainer_would_keep():
             np.testing.assert_allclose(member.weights[name], weight, rtol=1e-5, atol=1e-6)
         stopped.append(history.stopped)
     assert "early stopping" in stopped
+
+
+def test_mistakes_of_the_theory_are_named_once_before_the_first_step():
+    def model(width=6, last=None):
+        return nn.Sequential(nn.Linear(COLUMNS, width), nn.ReLU(), nn.Linear(width, CLASSES), *filter(None, [last]))
+
+    def fit(grid, rows=slice(None), **how):
+        swept = cr.Sweep(model, nn.CrossEntropyLoss(), lambda lr=0.1: optim.SGD(lr), grid, backend="numpy")
+        return swept.fit(X[rows], Y[rows], epochs=1, folds=2, **how, **QUIET)
+
+    soft = "layer 3 gives probabilities to a cross-entropy"
+    with pytest.warns(TrainingWarning, match=f"^{soft}") as caught:
+        fit({"lr": [0.1, 0.2], "width": [4, 6], "last": [nn.Softmax()]})
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    with pytest.warns(TrainingWarning, match=f"^width=4, last=.*: {soft}") as caught:
+        fit([{"width": 4, "last": nn.Softmax()}, {"width": 4, "last": None}])
+    assert len(caught) == 1
+    order = np.argsort(Y, kind="stable")
+    with pytest.warns(TrainingWarning, match='^the labels are sorted and shuffle="never"') as caught:
+        fit({"width": [4, 6]}, order, shuffle="never", batch_size=8)
+    assert len(caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit({"width": [4, 6]}, order, batch_size=8)
+        fit({"width": [4, 6]}, shuffle="never", batch_size=8)
 
 
 def test_a_member_that_diverges_ends_alone():

@@ -66,14 +66,20 @@ def loops(graph: Graph) -> tuple[Graph, Mapping[str, Row], str]:
 
 
 def _has_kernel(graph: Graph) -> bool:
-    return any(is_small(body) or _has_kernel(body) for body in bodies(graph))
+    """Whether a loop in a graph is one kernel, or has one in it; if one that carries a state is not, none is."""
+    fit = [(node.attrs["carries"], _fits(node.attrs["body"])) for node in graph.nodes if node.op == "loop"]
+    return any(fits for _, fits in fit) and all(fits for carries, fits in fit if carries)
+
+
+def _fits(body: Graph) -> bool:
+    return is_small(body) or _has_kernel(body)
 
 
 def _loop(attrs: dict[str, Any]) -> Kernel:
     """A loop of small steps, and all loops in it, as one kernel; any other one as usual, those in it as may be."""
     if is_small(attrs["body"]):
         return one_kernel(looped(attrs, ROWS))
-    return looped(attrs, {"loop": _loop})
+    return looped(attrs, {"loop": _loop} if _has_kernel(attrs["body"]) else {})
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from chainrule.train.label_order import LabelOrder
 from chainrule.train.metrics import spread
 from chainrule.train.plan import room_for
 
@@ -80,6 +81,10 @@ class Feed(Protocol):
         """Σ(t − t̄)² of the targets that are trained on."""
 
     @property
+    def label_order(self) -> LabelOrder:
+        """How the targets that are trained on follow each other where nothing shuffles them."""
+
+    @property
     def notes(self) -> list[str]:
         """What the user should know before the training."""
 
@@ -130,6 +135,13 @@ class InMemory:
     def spread(self) -> float:
         """Σ(t − t̄)² of the targets that are trained on."""
         return spread(self.arrays[1])
+
+    @property
+    def label_order(self) -> LabelOrder:
+        """How the targets that are trained on follow each other where nothing shuffles them."""
+        order = LabelOrder()
+        order.add(self.arrays[1])
+        return order
 
     @property
     def layout(self) -> dict[str, Any]:

@@ -77,6 +77,7 @@ class StreamFeed:
         steps: steps an epoch.
         parts: chunks an epoch.
         labels: the classes that occur among the rows to train on and to validate on.
+        label_order: how the targets follow each other in the file.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class StreamFeed:
     ) -> None:
         self.stream, self.standardizer, self._held, self._noted = stream, standardizer, held, noted
         self.sample, self.target, self.spread = look.sample, look.target, look.spread
-        self._total, self._summed = look.total, (0, 0, 0)
+        self._total, self._summed, self.label_order = look.total, (0, 0, 0), look.label_order
         self.labels = {"y": look.labels} | ({"validation y": held[1]} if held else {})
         self.rows = stream.rows
         self.steps = self.parts = 0

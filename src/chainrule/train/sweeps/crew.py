@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import numpy as np
 from chainrule import backends, tree
 from chainrule.backends.estimate import seconds
 from chainrule.backends.loop import Check, LoopProgram
+from chainrule.errors import TrainingWarning
 from chainrule.train.loop import RETURN_EVERY, interruptible
 from chainrule.train.metrics import spread
 from chainrule.train.program import Members
@@ -21,7 +23,7 @@ from chainrule.train.progress import Count
 from chainrule.train.step import Step
 from chainrule.train.sweeps.family import KEPT, Family, Survey
 from chainrule.train.sweeps.members import Member
-from chainrule.train.sweeps.plan import Array, Plan
+from chainrule.train.sweeps.plan import Array, Plan, described
 from chainrule.train.trainer import Trainer
 
 PLACES = 64
@@ -147,13 +149,29 @@ class Sweeping:
         pool = ThreadPoolExecutor(threads)
         try:
             with interruptible(self):
-                squads = [_Squad.of(family) for family in Survey(self.plan).families()]
+                families = Survey(self.plan).families()
+                for mistake in self._mistakes(families):
+                    # Behind us are this method and `Sweep.fit`.
+                    warnings.warn(mistake, TrainingWarning, stacklevel=3)
+                squads = [_Squad.of(family) for family in families]
                 data = backends.get(self.plan.backend).hold([np.stack(self.plan.rows.X), self.plan.rows.y])
                 self._all(squads, data, pool, threads, bar)
         finally:
             pool.shutdown(cancel_futures=True)
             if bar is not None:
                 bar.close()
+
+    def _mistakes(self, families: list[Family]) -> list[str]:
+        """What is wrong by the theory, each mistake once; one that not all make says whose it is."""
+        found: dict[str, list[Family]] = {}
+        for family in families:
+            for mistake in family.mistakes():
+                found.setdefault(mistake, []).append(family)
+        told = []
+        for mistake, of in found.items():
+            first = described(self.plan.configs[of[0].members[0][0]])
+            told.append(mistake if len(of) == len(families) else f"{first}: {mistake}")
+        return told
 
     def _all(
         self, squads: list[_Squad], data: Sequence[Any], pool: ThreadPoolExecutor, threads: int, bar: Count | None

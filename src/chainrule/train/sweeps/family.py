@@ -11,6 +11,9 @@ import numpy as np
 from chainrule import tree
 from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.passes import lift
+from chainrule.train import mistakes
+from chainrule.train.label_order import LabelOrder
+from chainrule.train.metrics import regresses
 from chainrule.train.program import Batches, Members
 from chainrule.train.step import Step
 from chainrule.train.sweeps.plan import Plan, Shape, Way
@@ -167,6 +170,18 @@ class Family:
                         numbers[config].append(value)
                 places[way][place] = columns[key]
         return cls(plan, shape, members, numbers, places)
+
+    def mistakes(self) -> list[str]:
+        """What is wrong with its networks, or the order of their rows, by the theory."""
+        config, split = self.members[0]
+        trainer, step = self.plan.step(config, self.shape)
+        y, batch = self.plan.rows.y, self.shape.batch
+        wrong = mistakes.named(step, self.plan.rows.X[0], y, batch)
+        if self.plan.shuffle == "never" and not regresses(trainer.loss):
+            order = LabelOrder()
+            order.add(y[self.plan.rows.splits[split][0]])
+            wrong += mistakes.in_order(order, batch)
+        return wrong
 
     def program(self) -> Members:
         """What the program shall do."""

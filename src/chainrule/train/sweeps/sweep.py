@@ -148,6 +148,9 @@ class Sweep:
             ArgumentError: both folds and validation, early_stopping without either, a number outside its range, a
                 schedule that watches the losses.
             ChainruleError: what `Trainer` and its `fit` raise, naming the combination.
+
+        Warns:
+            TrainingWarning: what the theory says cannot go well, each mistake once, before the first step.
         """
         began = time.perf_counter()
         judge = folds if validation is None else validation
