@@ -12,6 +12,7 @@ import chainrule as cr
 from chainrule.lab import style
 from chainrule.lab.experiment import Lab, Measured
 from chainrule.lab.numeric import Array, apart
+from chainrule.lab.samples import irises
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,10 +80,8 @@ def huge_is_finite() -> bool:
 
 def training(way: str) -> tuple[list[float], float]:
     """Gradient descent on the irises from a start that is certain of the last class: loss by step, last accuracy."""
-    from sklearn.datasets import load_iris
-
-    X, y = load_iris(return_X_y=True)
-    X = np.hstack([(X - X.mean(0)) / X.std(0), np.ones((len(X), 1))]).astype(np.float32)
+    X, y = irises()
+    X = np.hstack([X, np.ones((len(X), 1))]).astype(np.float32)
     w = np.zeros((5, 3), np.float32)
     w[4, 2] = START
 
