@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from chainrule import files
+from chainrule.bench import OURS, PEERS, table
+from chainrule.bench.turns import Measured
 from chainrule.explain import style
-from chainrule_peers import OURS, PEERS, table
-from chainrule_peers.turns import Measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

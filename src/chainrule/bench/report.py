@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from chainrule import files
-from chainrule_peers.task import Cell
-from chainrule_peers.turns import Measured, from_json
+from chainrule.bench.task import Cell
+from chainrule.bench.turns import Measured, from_json
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """A peer in a process of its own, so that thread pools do not meet and memory is its own.
 
-    python -m chainrule_peers.worker MODULE
+    python -m chainrule.bench.worker MODULE
 
 Requests and answers are lines of JSON: {"do": "begin", "cell": {…}} → {"answer": …} or {"refused": …}, after which the
 peer waits for the next cell, or {"error": …}, after which the process ends. What a library prints goes to standard
@@ -20,9 +20,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from chainrule_peers.machine import forget_peak, peak_mb
-from chainrule_peers.peer import PeerBase, Refused
-from chainrule_peers.task import Cell, Task
+from chainrule.bench.machine import forget_peak, peak_mb
+from chainrule.bench.peer import PeerBase, Refused
+from chainrule.bench.task import Cell, Task
 
 
 class Desk:
@@ -89,6 +89,8 @@ def serve(requests: IO[str], answers: IO[str], module: str) -> None:
                 say(answer=desk.answer(json.loads(line)))
             except Refused as refusal:
                 say(refused=str(refusal))
+    except ModuleNotFoundError as error:
+        say(error=f"not installed (there is no {error.name})")
     except BaseException as error:
         text = str(error).strip().splitlines() or [""]
         say(error=f"{type(error).__name__}: {text[0][:200]}".removesuffix(": "))

@@ -7,10 +7,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from chainrule_peers import PEERS, machine, report
-from chainrule_peers.crew import Crew
-from chainrule_peers.task import Cell
-from chainrule_peers.turns import Measured, Pace, measure, to_stderr
+from chainrule.bench import PEERS, machine, report
+from chainrule.bench.crew import Crew
+from chainrule.bench.task import Cell
+from chainrule.bench.turns import Measured, Pace, measure, to_stderr
 
 Series = Mapping[str, Mapping[str, Cell]]
 """Name of a series → name → cell. A cell may be in several; it is measured once, under its first name."""

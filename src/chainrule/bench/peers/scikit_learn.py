@@ -8,8 +8,8 @@ import sklearn
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
-from chainrule_peers.peer import PeerBase, Refused
-from chainrule_peers.task import LEARNING_RATE, Layers
+from chainrule.bench.peer import PeerBase, Refused
+from chainrule.bench.task import LEARNING_RATE, Layers
 
 
 class Peer(PeerBase):

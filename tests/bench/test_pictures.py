@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from chainrule_peers import pictures
-from chainrule_peers.task import Cell
-from chainrule_peers.turns import Found, Measured
+from chainrule.bench import pictures
+from chainrule.bench.task import Cell
+from chainrule.bench.turns import Found, Measured
 
 
 @pytest.fixture

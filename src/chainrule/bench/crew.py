@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -13,8 +12,8 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Protocol
 
-from chainrule_peers import FLOOR, Entry
-from chainrule_peers.peer import Refused
+from chainrule.bench import FLOOR
+from chainrule.bench.peer import Refused
 
 START_LIMIT = 120.0
 """Seconds within which a peer must be imported; many start at once."""
@@ -55,7 +54,7 @@ class Worker:
         environment = {**os.environ, **ENVIRONMENT, **(ON_CPU if device == "cpu" else {})}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "chainrule_peers.worker", module],
+            [sys.executable, "-P", "-m", "chainrule.bench.worker", module],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
         )  # fmt: skip
         self._answers: SimpleQueue[dict[str, Any]] = SimpleQueue()
@@ -115,18 +114,11 @@ class Worker:
         return answer["answer"]
 
 
-def missing(entry: Entry) -> str:
-    """Why a peer cannot take part on this machine at all, or nothing."""
-    if any(importlib.util.find_spec(module) is None for module in entry.needs):
-        return f"not installed (pip install {entry.install})"
-    return ""
-
-
 class Crew:
     """All peers' processes, started side by side; one that ended is started again when it is next wanted.
 
     Args:
-        peers: name → where it is.
+        peers: name → module.
         device: "cpu" or "gpu".
 
     Attributes:
@@ -134,11 +126,11 @@ class Crew:
         versions: what the peers are.
     """
 
-    def __init__(self, peers: Mapping[str, Entry], device: str = "cpu") -> None:
+    def __init__(self, peers: Mapping[str, str], device: str = "cpu") -> None:
         self._peers, self._device = peers, device
-        self.left_out = {name: why for name, entry in peers.items() if (why := missing(entry))}
-        started = {name: self._start(name) for name in peers if name not in self.left_out}
-        self._floor = Worker(FLOOR.module, device)
+        self.left_out: dict[str, str] = {}
+        started = {name: self._start(name) for name in peers}
+        self._floor = Worker(FLOOR, device)
         self._workers: dict[str, Worker] = {}
         for name, worker in started.items():
             self._greet(name, worker)
@@ -159,11 +151,11 @@ class Crew:
     def floor(self) -> Worker:
         """Who measures the floor."""
         if not self._floor.alive:
-            self._floor = Worker(FLOOR.module, self._device)
+            self._floor = Worker(FLOOR, self._device)
         return self._floor
 
     def _start(self, name: str) -> Worker:
-        return Worker(self._peers[name].module, self._device)
+        return Worker(self._peers[name], self._device)
 
     def _greet(self, name: str, worker: Worker) -> None:
         try:

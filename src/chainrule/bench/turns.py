@@ -11,11 +11,11 @@ from functools import cache
 from statistics import median
 from typing import Any
 
-from chainrule_peers import OURS
-from chainrule_peers.crew import Asked, PeerError
-from chainrule_peers.peer import Refused
-from chainrule_peers.plain_numpy import Peer as PlainNumpy
-from chainrule_peers.task import Cell, Task
+from chainrule.bench import OURS
+from chainrule.bench.crew import Asked, PeerError
+from chainrule.bench.peer import Refused
+from chainrule.bench.peers.numpy import Peer as PlainNumpy
+from chainrule.bench.task import Cell, Task
 
 PAUSE = 0.05  # thread pools spin for a while after their last job
 

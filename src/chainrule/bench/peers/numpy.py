@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from chainrule_peers.peer import PeerBase
-from chainrule_peers.task import LEARNING_RATE, Array, Layers
+from chainrule.bench.peer import PeerBase
+from chainrule.bench.task import LEARNING_RATE, Array, Layers
 
 
 class Peer(PeerBase):

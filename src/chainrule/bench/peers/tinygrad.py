@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from tinygrad import Context, Tensor, TinyJit, nn
 
-from chainrule_peers.peer import PeerBase
-from chainrule_peers.task import LEARNING_RATE, Layers
+from chainrule.bench.peer import PeerBase
+from chainrule.bench.task import LEARNING_RATE, Layers
 
 # Raises where there is no compiler.
 Tensor([0.0]).realize()

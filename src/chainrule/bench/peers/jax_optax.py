@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from chainrule_peers.peer import PeerBase, Refused
-from chainrule_peers.task import LEARNING_RATE, Layers
+from chainrule.bench.peer import PeerBase, Refused
+from chainrule.bench.task import LEARNING_RATE, Layers
 
 ADAM = optax.adam(LEARNING_RATE)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from chainrule_peers import chainrule_compiled
+from chainrule.bench.peers import chainrule
 
 
-class Peer(chainrule_compiled.Peer):
+class Peer(chainrule.Peer):
     """The same call with another backend."""
 
     precisions: ClassVar[tuple[str, ...]] = ("float32",)

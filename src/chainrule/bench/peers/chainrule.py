@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
 
-import chainrule as cr
-from chainrule_peers.peer import PeerBase
-from chainrule_peers.task import LEARNING_RATE, Array, Layers
+from chainrule import nn, optim
+from chainrule.bench.peer import PeerBase
+from chainrule.bench.task import LEARNING_RATE, Array, Layers
+from chainrule.train import Trainer
 
 
 class Peer(PeerBase):
@@ -21,18 +23,18 @@ class Peer(PeerBase):
 
     def prepare(self) -> None:
         """A Sequential of Linear and ReLU; no metrics, since the others compute none."""
-        layers: list[cr.nn.Module] = []
+        layers: list[nn.Module] = []
         for i, o in pairwise(self.cell.widths):
-            layers += [cr.nn.Linear(i, o), cr.nn.ReLU()]
-        self.model = cr.nn.Sequential(*layers[:-1])
+            layers += [nn.Linear(i, o), nn.ReLU()]
+        self.model = nn.Sequential(*layers[:-1])
         state: dict[str, Array] = {}
         for position, (weight, bias) in enumerate(self.task.weights()):
             state |= {f"{2 * position}.weight": weight, f"{2 * position}.bias": bias}
         self.model.load_state_dict(state)
-        self.trainer = cr.Trainer(
+        self.trainer = Trainer(
             self.model,
-            cr.nn.CrossEntropyLoss(),
-            cr.optim.Adam(lr=LEARNING_RATE),
+            nn.CrossEntropyLoss(),
+            optim.Adam(lr=LEARNING_RATE),
             metrics=(),
             backend=self.backend,
             precision=self.cell.precision,
@@ -54,4 +56,4 @@ class Peer(PeerBase):
     @classmethod
     def version(cls) -> str:
         """The version."""
-        return f"chainrule {cr.__version__}"
+        return f"chainrule {version('chainrule')}"

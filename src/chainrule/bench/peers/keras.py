@@ -11,8 +11,8 @@ import jax
 import keras
 import numpy as np
 
-from chainrule_peers.peer import PeerBase
-from chainrule_peers.task import LEARNING_RATE, Layers
+from chainrule.bench.peer import PeerBase
+from chainrule.bench.task import LEARNING_RATE, Layers
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 

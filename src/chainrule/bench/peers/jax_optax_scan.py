@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from chainrule_peers import jax_step
+from chainrule.bench.peers import jax_optax
 
 
 @partial(jax.jit, donate_argnums=(0, 1), static_argnames="low")
@@ -18,7 +18,7 @@ def run(parameters: Any, state: Any, x: Any, y: Any, order: Any, low: bool) -> A
 
     def body(carry: Any, rows: Any) -> Any:
         parameters, state = carry
-        return jax_step.step(parameters, state, x[rows], y[rows], low), None
+        return jax_optax.step(parameters, state, x[rows], y[rows], low), None
 
     return jax.lax.scan(body, (parameters, state), order)[0]
 
@@ -29,12 +29,12 @@ def run_whole(parameters: Any, state: Any, x: Any, y: Any, epochs: int, low: boo
 
     def body(carry: Any, _: None) -> Any:
         parameters, state = carry
-        return jax_step.step(parameters, state, x, y, low), None
+        return jax_optax.step(parameters, state, x, y, low), None
 
     return jax.lax.scan(body, (parameters, state), length=epochs)[0]
 
 
-class Peer(jax_step.Peer):
+class Peer(jax_optax.Peer):
     """The same update, all epochs of a call at once."""
 
     def train(self, epochs: int, shuffled: bool = True) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from chainrule_peers import torch_eager
+from chainrule.bench.peers import torch as eager
 
 
-class Peer(torch_eager.Peer):
+class Peer(eager.Peer):
     """The eager peer with one line added; on a GPU the compiled parts are replayed as CUDA graphs."""
 
     def prepare(self) -> None:

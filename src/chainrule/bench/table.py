@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Mapping
 from statistics import median
 
-from chainrule_peers import OURS, PEERS
-from chainrule_peers.report import Report
-from chainrule_peers.task import Cell
-from chainrule_peers.turns import Found, Measured
+from chainrule.bench import OURS, PEERS
+from chainrule.bench.report import Report
+from chainrule.bench.task import Cell
+from chainrule.bench.turns import Found, Measured
 
 OTHER_LOSS = "other loss"
 

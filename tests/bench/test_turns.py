@@ -6,12 +6,13 @@ from statistics import median
 
 import pytest
 
-from chainrule_peers import plain_numpy, report, table, turns
-from chainrule_peers.crew import Crew, Entry, PeerError
-from chainrule_peers.peer import Refused
-from chainrule_peers.task import Cell
-from chainrule_peers.turns import Pace, measure
-from chainrule_peers.worker import Desk
+from chainrule.bench import report, table, turns
+from chainrule.bench.crew import Crew, PeerError
+from chainrule.bench.peer import Refused
+from chainrule.bench.peers import numpy as plain_numpy
+from chainrule.bench.task import Cell
+from chainrule.bench.turns import Pace, measure
+from chainrule.bench.worker import Desk
 
 CELL = Cell((5, 4, 3), batch=6, rows=12)
 PACE = Pace(rounds=3, seconds=0.001)
@@ -141,16 +142,17 @@ def test_the_table_names_who_was_left_out_and_what_is_lost():
 
 
 def test_processes_answer_and_what_fails_says_one_line(tmp_path, monkeypatch):
+    (tmp_path / "absent_peer.py").write_text("import there_is_no_such_module")
     (tmp_path / "broken_peer.py").write_text("raise RuntimeError('no compiler\\nat all')")
     monkeypatch.syspath_prepend(str(tmp_path))
     peers = {
-        "numpy": Entry("chainrule_peers.plain_numpy"),
-        "broken": Entry("broken_peer"),
-        "absent": Entry("absent_peer", ("there_is_no_such_module",), "such"),
+        "numpy": "chainrule.bench.peers.numpy",
+        "broken": "broken_peer",
+        "absent": "absent_peer",
     }
     with Crew(peers) as crew:
         assert crew.left_out == {
-            "absent": "not installed (pip install such)",
+            "absent": "not installed (there is no there_is_no_such_module)",
             "broken": "RuntimeError: no compiler",
         }
         found = measure(CELL, crew.workers(), Floor(), Pace(rounds=1, seconds=0.001), lambda text: None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from chainrule_peers.task import Array, Layers, Task
+from chainrule.bench.task import Array, Layers, Task
 
 
 class Refused(Exception):

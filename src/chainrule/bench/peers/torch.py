@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from chainrule_peers.peer import PeerBase
-from chainrule_peers.task import LEARNING_RATE, Layers
+from chainrule.bench.peer import PeerBase
+from chainrule.bench.task import LEARNING_RATE, Layers
 
 DEVICES = {"cpu": "cpu", "gpu": "cuda"}
 

@@ -5,11 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from chainrule_peers import chainrule_numpy, floor, plain_numpy, scikit_learn
-from chainrule_peers.peer import Refused
-from chainrule_peers.task import Cell, Task
-from chainrule_peers.turns import reference_losses
-from chainrule_peers.worker import Desk
+from chainrule.bench import floor
+from chainrule.bench.peer import Refused
+from chainrule.bench.peers import chainrule_numpy, scikit_learn
+from chainrule.bench.peers import numpy as plain_numpy
+from chainrule.bench.task import Cell, Task
+from chainrule.bench.turns import reference_losses
+from chainrule.bench.worker import Desk
 
 CELL = Cell((5, 4, 3), batch=6, rows=12)
 
@@ -53,9 +55,9 @@ def test_peers_reach_plain_numpys_loss(peer):
 @pytest.mark.torch
 def test_pytorch_reaches_plain_numpys_loss():
     pytest.importorskip("torch")
-    from chainrule_peers import torch_eager
+    from chainrule.bench.peers import torch
 
-    test_peers_reach_plain_numpys_loss(torch_eager.Peer)
+    test_peers_reach_plain_numpys_loss(torch.Peer)
 
 
 def test_a_peer_that_starts_from_other_weights_is_refused():
