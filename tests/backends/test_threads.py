@@ -35,6 +35,25 @@ def test_a_large_step_keeps_all_threads():
         assert blas_threads() == {2}
 
 
+def test_a_large_step_in_a_container_has_as_many_threads_as_its_quota_has_cores(monkeypatch):
+    graph = cr.trace(lambda x: x @ x, np.ones((700, 700)))
+    monkeypatch.setattr(threads, "_cores", lambda: 1)
+    with threads.suited([graph]):
+        assert blas_threads() == {1}
+    assert blas_threads() == {2}
+
+
+def test_where_two_are_at_work_the_lower_limit_holds_until_both_are_done():
+    graph = cr.trace(lambda x: x @ x, np.ones((8, 8)))
+    first, second = threads.suited([graph]), threads.suited([graph])
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert blas_threads() == {1}
+    second.__exit__(None, None, None)
+    assert blas_threads() == {2}
+
+
 def test_a_training_on_the_interpreter_runs_so(monkeypatch):
     seen = []
     product = np.matmul

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.bench.machine import cores
 from chainrule.bench.task import Cell
+from chainrule.resources import cores
 
 SIDES = {"cpu": 1024, "gpu": 8192}
 LEAST_COPIES = {"cpu": 1 << 18, "gpu": 1 << 28}

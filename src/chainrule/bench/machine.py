@@ -8,10 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from chainrule.resources import cores
 
 
 def load() -> float | None:
