@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from statistics import median
 from typing import TYPE_CHECKING, Any
+
+from chainrule.cli.options import Bench
 
 if TYPE_CHECKING:
     from chainrule.bench.report import Report
@@ -30,12 +31,7 @@ SECONDS = 45.0
 """For all cells; what a peer has begun by then it ends."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `bench`."""
-    parser.add_argument("--json", action="store_true", help="print one JSON object, last, on standard output")
-
-
-def run(request: argparse.Namespace) -> int:
+def run(request: Bench) -> int:
     """Measure and print."""
     report = _measured()
     if request.json:
