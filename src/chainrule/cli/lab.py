@@ -123,7 +123,7 @@ def _show(result: Result) -> None:
     for name, value in result.measured.figures.items():
         table.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(cell(value)))
     console.print(table)
-    console.print(f"{verdict(result.measured)[0]} ({result.seconds:.1f} s)", style="bold")
+    console.print(f"{verdict(result.measured)} ({result.seconds:.1f} s)", style="bold")
     console.print(f"page: {result.page}")
 
 
