@@ -227,7 +227,7 @@ class Tensor:
             lost = f"a Python float has no gradient, and {self.label()} has one"
             way = "use x.item() for the value alone, x > 0.5 for a condition"
             # NumPy asks for a float to write an element of an array, as in a[i] = x.
-            frame = sys._getframe(1)
+            frame = sys._getframe(1)  # noqa: SLF001  # inspect's way to it is slow
             writing = opcode.opname[frame.f_code.co_code[frame.f_lasti]] == "STORE_SUBSCR"
             if writing or mode.differentiating:
                 raise TraceError(lost, where="float()", hint=way)
@@ -342,7 +342,7 @@ class Tensor:
 
 
 def _user_line() -> str | None:
-    frame = sys._getframe(1)
+    frame = sys._getframe(1)  # noqa: SLF001  # inspect's way to it is slow
     while frame is not None:
         if frame.f_globals.get("__name__", "").split(".")[0] != _PACKAGE:
             return f"{frame.f_code.co_filename}:{frame.f_lineno}"

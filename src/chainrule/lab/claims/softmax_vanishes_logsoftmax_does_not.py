@@ -99,6 +99,19 @@ def training(way: str) -> tuple[list[float], float]:
     return losses, float(np.mean(np.argmax(X @ w, 1) == y))
 
 
+def run_figures(way: str, losses: list[float], accuracy: float) -> dict[str, Any]:
+    """What a training came to."""
+    broke = not np.isfinite(losses[-1])
+    figures: dict[str, Any] = {
+        f"training by {way}: steps until it breaks off": len(losses) - 1 if broke else "never",
+        f"training by {way}: first loss (nats)": losses[0],
+        f"training by {way}: last finite loss (nats)": losses[-2] if broke else losses[-1],
+    }
+    if not broke:
+        figures[f"training by {way}: accuracy at the end"] = accuracy
+    return figures
+
+
 def measure() -> Measured:
     """Gradients against the gap, and trainings from a wrong start."""
     single = {way: gradients(way, "float32") for way in WAYS}
@@ -121,12 +134,7 @@ def measure() -> Measured:
         "largest gap tried (nats)": int(GAPS[-1]),
     }
     for way, (losses, accuracy) in runs.items():
-        broke = not np.isfinite(losses[-1])
-        figures[f"training by {way}: steps until it breaks off"] = len(losses) - 1 if broke else "never"
-        figures[f"training by {way}: first loss (nats)"] = losses[0]
-        figures[f"training by {way}: last finite loss (nats)"] = losses[-2] if broke else losses[-1]
-        if not broke:
-            figures[f"training by {way}: accuracy at the end"] = accuracy
+        figures |= run_figures(way, losses, accuracy)
     checks = {
         "through softmax and a logarithm the gradient is lost at some gap, in float32 and later in float64": bool(
             0 < first(lost) < first(~np.isfinite(double).all(1))
