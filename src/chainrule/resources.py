@@ -23,7 +23,12 @@ def cores() -> int:
 
     # macOS and the BSDs bind no process to processors.
     mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
-    return max(1, min([mine, *(math.ceil(quota) for quota in _quotas())]))
+    return min(mine, quota() or mine)
+
+
+def quota() -> int | None:
+    """As many processors as the container's quota of their time comes to, rounded up; None where there is none."""
+    return min((max(1, math.ceil(share)) for share in _quotas()), default=None)
 
 
 def available_memory() -> int:
@@ -44,11 +49,11 @@ def resident_memory() -> int:
 def _quotas() -> Iterator[float]:
     """The processors' time per time that each control group around this process has."""
     for folder in _control_groups("cpu"):
-        quota, period = [*_read(folder / "cpu.max").split(), "", ""][:2]
-        if not quota.isdigit():
-            quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
-        if quota.isdigit() and period.isdigit() and int(period):
-            yield int(quota) / int(period)
+        time, period = [*_read(folder / "cpu.max").split(), "", ""][:2]
+        if not time.isdigit():
+            time, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+        if time.isdigit() and period.isdigit() and int(period):
+            yield int(time) / int(period)
 
 
 def _left_in_containers() -> Iterator[int]:
