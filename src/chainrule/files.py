@@ -195,15 +195,15 @@ def _lock(path: Path) -> Iterator[None]:
     except Timeout:
         raise _busy(path) from None
     except OSError:
-        yield
-        return
+        pass  # there are none here
     try:
         yield
     finally:
         try:
             # While it is still held, so that it is nobody else's; on Windows, filelock removes it after that.
-            with contextlib.suppress(OSError):
-                os.unlink(path)
+            if lock.is_locked:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
         finally:
             lock.release()
 
