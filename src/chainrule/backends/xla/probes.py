@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from chainrule import resources
 from chainrule.backends.agreement import Disagreement, Reading, disagreement
 from chainrule.backends.estimate import seconds
 from chainrule.backends.live import live_bytes
@@ -36,11 +36,7 @@ def room(train: Phase, evaluate: Sequence[Phase]) -> int:
 
 def fits(train: Phase, evaluate: Sequence[Phase]) -> bool:
     """Whether half of the memory that is free holds what a check takes."""
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return True
-    return 2 * room(train, evaluate) <= free
+    return 2 * room(train, evaluate) <= resources.available_memory()
 
 
 def spans(phase: Phase) -> list[tuple[int, int]]:
