@@ -18,8 +18,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from chainrule.cli import defaults, summary
-from chainrule.cli.fit import Prepared, fit_arguments, prepare
+from chainrule.cli import build, summary
+from chainrule.cli.fit import Prepared, fit_arguments, outputs, prepare
 from chainrule.cli.options import Options
 from chainrule.data import BUNDLED, load
 
@@ -27,10 +27,10 @@ from chainrule.data import BUNDLED, load
 def ours(prepared: Prepared, seed: int) -> float:
     """What `fit` reaches on the test rows."""
     task = prepared.preprocessor.task
-    options = defaults.complete(Options(seed=seed), task, len(prepared.parts.train))
-    trainer = defaults.trainer(options, prepared.X.shape[1], prepared.outputs)
+    options = Options(seed=seed).complete(task, len(prepared.parts.train))
+    trainer = build.trainer(options, prepared.X.shape[1], outputs(prepared.preprocessor))
     trainer.fit(**fit_arguments(prepared, options), progress=False)
-    metrics = summary.measure(trainer, prepared.preprocessor, prepared.rows("train"), prepared.rows("test"))["metrics"]
+    metrics = summary.measure(trainer, prepared.preprocessor, prepared.guess, prepared.rows("test"))["metrics"]
     return float(metrics["accuracy" if task == "classify" else "r2"])
 
 

@@ -1,6 +1,6 @@
 """Time for a training step on an NVIDIA GPU: chainrule beside PyTorch and JAX with Optax, from 64 to 8192 wide.
 
-    python benchmarks/gpu.py [--only tf32,L] [--peers torch,jax+optax] [--rounds 5] [--json FILE [--again]] [--quick]
+    python benchmarks/gpu.py [--only tf32,L] [--peers torch,jax-optax] [--rounds 5] [--json FILE [--again]] [--quick]
 
 In float32, in TF32 and in bfloat16 (both: what the operands of matrix products are rounded to), beside the rate of a
 large matrix product in that precision. Without a GPU it says so and ends with status 2.
@@ -12,11 +12,11 @@ import sys
 from dataclasses import replace
 
 from chainrule import backends
+from chainrule.bench import runs, table
+from chainrule.bench.task import Cell
 from chainrule.errors import ChainruleError
-from chainrule_peers import runs, table
-from chainrule_peers.task import Cell
 
-ON_GPU = ("chainrule", "torch", "torch.compile", "jax+optax", "jax+optax scan")
+ON_GPU = ("chainrule", "torch", "torch-compile", "jax-optax", "jax-optax-scan")
 
 NETWORKS = {
     "S": Cell((64, 64, 10), 32, 1440, device="gpu"),

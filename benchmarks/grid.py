@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from chainrule_peers import PEERS, pictures, runs, table
-from chainrule_peers.task import Cell
-from chainrule_peers.turns import to_stderr
+from chainrule.bench import PEERS, pictures, runs, table
+from chainrule.bench.task import Cell
+from chainrule.bench.turns import to_stderr
 
 S, M, L = (64, 64, 10), (784, 512, 256, 10), (2048, 2048, 2048, 1000)
 

@@ -1,12 +1,16 @@
 """Files are written whole or not at all: whatever fails and whenever the process ends, and through no link."""
 
+import errno
 import os
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 
 from chainrule import files
@@ -142,7 +146,6 @@ def test_a_folder_takes_nobodys_place(take: Callable[[Path], Any], tmp_path: Pat
     assert os.listdir(tmp_path) == ["a"]
 
 
-@POSIX
 def test_a_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
     said: list[object] = []
 
@@ -167,17 +170,54 @@ def test_a_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
     assert asked() == "held"
 
 
+def test_a_lock_leaves_nothing_behind_and_goes_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    hold = (
+        "import sys, time\nfrom chainrule import files\n"
+        "with files.locked(sys.argv[1]):\n    print(1, flush=True)\n    time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", hold, tmp_path / "a"], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"1\n"
+        with pytest.raises(BlockingIOError), files.locked(tmp_path / "a"):
+            pass
+        other.kill()
+    assert len(os.listdir(tmp_path)) == 2
+    with files.locked(tmp_path / "a"):
+        (lock,) = (name for name in os.listdir(tmp_path) if name != "a")
+        assert files.is_lock(lock)
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_folder_may_be_moved_by_who_holds_it_and_is_one_folder_by_any_name(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with files.locked(tmp_path / "a"), files.locked(f"{tmp_path}/a/."):
+        (tmp_path / "a").rename(tmp_path / "b")
+    assert os.listdir(tmp_path) == ["b"]
+
+
 @POSIX
+def test_where_no_lock_can_be_made_a_folder_is_held_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").mkdir()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    with files.locked(tmp_path / "a"):
+        assert os.listdir(tmp_path) == ["a"]
+
+
 def test_a_folder_that_was_moved_before_it_was_locked_is_not_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a").mkdir()
     lock = files._lock
 
-    def late(descriptor: int) -> None:
+    def late(path: Path) -> Any:
         (tmp_path / "a").rename(tmp_path / "b")
         (tmp_path / "a").mkdir()
-        lock(descriptor)
+        return lock(path)
 
     monkeypatch.setattr(files, "_lock", late)
     with pytest.raises(BlockingIOError), files.locked(tmp_path / "a"):

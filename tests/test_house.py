@@ -1,5 +1,6 @@
 """What the linters cannot see: that JAX does not differentiate for us, and that it is loaded on use only."""
 
+import ast
 import os
 import re
 import subprocess
@@ -66,6 +67,35 @@ def test_importing_the_package_imports_none_of_the_large_ones():
         "print([name for name in large if name in sys.modules])"
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def parsed():
+    """Every file of the package, by its path below it."""
+    for path in sorted(SOURCE.rglob("*.py")):
+        yield path.relative_to(SOURCE), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_no_function_has_more_than_forty_lines_without_its_arguments_and_its_docstring():
+    long = []
+    for path, tree in parsed():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                if body and node.end_lineno - body[0].lineno >= 40:
+                    long.append(f"{path}: {node.name}")
+    assert long == []
+
+
+def test_no_file_imports_a_private_name_of_another():
+    found = [
+        f"{path}: {node.module}.{alias.name}"
+        for path, tree in parsed()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("chainrule")
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.startswith("__")
+    ]
+    assert found == []
 
 
 def test_files_are_written_by_one_module():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -18,13 +19,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks
-    fcntl = None  # type: ignore[assignment]
-
-_held: ContextVar[frozenset[tuple[int, int]]] = ContextVar("held", default=frozenset())
-"""The folders that are locked here, by device and inode."""
+_held: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
+"""The folders that are locked here."""
 
 
 @contextlib.contextmanager
@@ -97,33 +93,29 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold a folder alone, where the system can: the lock goes with the process, however it ends.
+    """Hold a folder alone, by a file beside it: the lock goes with the process, however it ends.
 
-    Within the block it may be locked again.
+    Within the block it may be locked again, and moved. Where nothing can be locked (beside a folder that cannot be
+    written, on a file system that knows no locks) it is held without: better to write without a lock than not at all.
 
     Raises:
         BlockingIOError: somebody else holds it.
-        OSError: it cannot be opened.
+        OSError: there is no such folder.
     """
-    if fcntl is None:
+    path = Path(os.path.realpath(folder))
+    if path in _held.get():
         yield
         return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        found = os.fstat(descriptor)
-        key, held = (found.st_dev, found.st_ino), _held.get()
-        if key not in held:
-            _lock(descriptor)
-        # Between opening and locking, the folder may have been moved away by who held it.
-        if not os.path.samestat(found, os.stat(folder)):
-            raise BlockingIOError(errno.EWOULDBLOCK, "held by another process", str(folder))
-        token = _held.set(held | {key})
+    found = os.stat(path)
+    with _lock(path.with_name(_lock_name(path.name))):
+        # Before it was locked, the folder may have been moved away by who held it.
+        if not os.path.samestat(found, os.stat(path)):
+            raise _busy(path)
+        token = _held.set(_held.get() | {path})
         try:
             yield
         finally:
             _held.reset(token)
-    finally:
-        os.close(descriptor)
 
 
 def sync(folder: str | os.PathLike[str]) -> None:
@@ -166,6 +158,11 @@ def is_temporary(name: str) -> bool:
     return re.fullmatch(r"\.chainrule-[0-9a-f]{16}\.part", name) is not None
 
 
+def is_lock(name: str) -> bool:
+    """Whether a name is that of a lock, which a process that was killed leaves behind and which then holds nothing."""
+    return re.fullmatch(r"\.chainrule-[0-9a-f]{16}\.lock", name) is not None
+
+
 def _beside(path: Path) -> Path:
     return path.with_name(f".chainrule-{secrets.token_hex(8)}.part")
 
@@ -188,11 +185,32 @@ def _place_new(beside: Path, path: Path) -> None:
         os.unlink(beside)
 
 
-def _lock(descriptor: int) -> None:
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, thread_local=False)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise _busy(path) from None
     except OSError:
-        # A file system that knows no locks: better to write without than not at all.
-        return
+        pass  # there are none here
+    try:
+        yield
+    finally:
+        try:
+            # While it is still held, so that it is nobody else's; on Windows, filelock removes it after that.
+            if lock.is_locked:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+        finally:
+            lock.release()
+
+
+def _lock_name(folder: str) -> str:
+    return f".chainrule-{hashlib.sha256(folder.encode()).hexdigest()[:16]}.lock"
+
+
+def _busy(path: Path) -> BlockingIOError:
+    return BlockingIOError(errno.EWOULDBLOCK, "held by another process", str(path))

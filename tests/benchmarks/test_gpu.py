@@ -4,7 +4,7 @@ import jax
 import pytest
 
 import gpu
-from chainrule_peers import runs
+from chainrule.bench import runs
 
 
 def test_without_a_gpu_it_says_so_and_refuses(capsys):

@@ -5,9 +5,9 @@ import contextlib
 import pytest
 
 import grid
-from chainrule_peers import report, runs
-from chainrule_peers.task import Cell
-from chainrule_peers.turns import Measured
+from chainrule.bench import report, runs
+from chainrule.bench.task import Cell
+from chainrule.bench.turns import Measured
 
 
 @pytest.fixture

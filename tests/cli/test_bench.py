@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import chainrule_peers
+import chainrule.bench as measuring
+from chainrule.bench import crew, turns
 from chainrule.cli import bench
 from chainrule.cli.main import main
-from chainrule_peers import Entry, crew, turns
 
 FLOOR = """
 class Floor:
@@ -22,17 +22,18 @@ class Floor:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """One small network and quick peers, of which one is not installed and one cannot be imported."""
+    (tmp_path / "absent_peer.py").write_text("import there_is_no_such_module")
     (tmp_path / "broken_peer.py").write_text("raise OSError('no such library\\nas this')")
     monkeypatch.syspath_prepend(str(tmp_path))
     peers = {
-        "chainrule": Entry("chainrule_peers.chainrule_numpy"),
-        "numpy": Entry("chainrule_peers.plain_numpy"),
-        "broken": Entry("broken_peer"),
-        "absent": Entry("absent_peer", ("there_is_no_such_module",), "such"),
+        "chainrule": "chainrule.bench.peers.chainrule_numpy",
+        "numpy": "chainrule.bench.peers.numpy",
+        "broken": "broken_peer",
+        "absent": "absent_peer",
     }
     (tmp_path / "quick_floor.py").write_text(FLOOR)
-    monkeypatch.setattr(chainrule_peers, "PEERS", peers)
-    monkeypatch.setattr(crew, "FLOOR", Entry("quick_floor"))
+    monkeypatch.setattr(measuring, "PEERS", peers)
+    monkeypatch.setattr(crew, "FLOOR", "quick_floor")
     monkeypatch.setattr(turns, "PAUSE", 0.0)
     monkeypatch.setattr(bench, "TURN", 0.001)
     monkeypatch.setattr(bench, "CELLS", {"tiny": ((4, 8, 3), 16, 32)})
@@ -45,7 +46,7 @@ def test_bench_prints_times_and_the_floor_as_json(capsys: pytest.CaptureFixture[
     assert cell["peers"]["numpy"]["us"] > cell["floor_us"] == 0.25
     assert cell["peers"]["numpy"]["ratio"] > 0
     assert cell["peers"]["chainrule"]["same_loss"]
-    assert printed["left_out"]["absent"] == "not installed (pip install such)"
+    assert printed["left_out"]["absent"] == "not installed (there is no there_is_no_such_module)"
 
 
 def test_bench_shows_a_table_and_one_line_for_each_peer_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,7 +54,7 @@ def test_bench_shows_a_table_and_one_line_for_each_peer_that_is_not_there(capsys
     out, err = capsys.readouterr()
     rows = {line.split()[1]: line for line in out.splitlines() if line.startswith("│")}
     assert {"chainrule", "numpy", "floor"} <= set(rows)
-    assert "left out: absent: not installed (pip install such)" in out
+    assert "left out: absent: not installed (there is no there_is_no_such_module)" in out
     assert "left out: broken: OSError: no such library\n" in out
     assert "Traceback" not in out + err
 

@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 
 import chainrule as cr
+from chainrule import resources
 from chainrule.cli import fit as fit_module
 from chainrule.cli import places, runs
-from chainrule.cli.options import ACTIVATIONS, OPTIMIZERS, SCHEDULES
-from chainrule.data import memory
+from chainrule.cli.choices import ACTIVATIONS, OPTIMIZERS, SCHEDULES
 from chainrule.errors import RunError
 from chainrule.train import snapshot
 
@@ -346,7 +346,7 @@ def test_what_the_machine_lacks_is_refused_in_one_line(refused, no_gpu, options,
 
 
 def test_a_training_that_does_not_fit_into_memory_is_refused_in_one_line(refused, monkeypatch):
-    monkeypatch.setattr(memory, "available", lambda: 10**6)
+    monkeypatch.setattr(resources, "available_memory", lambda: 10**6)
     line = refused("fit", "iris", "--layers", "4000,4000", "--backend", "numpy")
     assert "fit: the training does not fit into memory: expected " in line
     assert "got 1 MB; " in line

@@ -14,7 +14,8 @@ from chainrule.lab.claims import fan_out
 @pytest.fixture
 def few(monkeypatch):
     """Only two labs, both quick, and nothing drawn."""
-    monkeypatch.setattr("chainrule.lab.catalogue._found", lambda: ("fan-out", "graph-reversal"))
+    found = {name: f"chainrule.lab.claims.{name.replace('-', '_')}" for name in ("fan-out", "graph-reversal")}
+    monkeypatch.setattr("chainrule.lab.catalogue._found", lambda: found)
     monkeypatch.setattr("chainrule.lab.pages.picture", lambda *_: style.blank(1.0, 1.0))
 
 

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 import chainrule as cr
+from chainrule import files
 from chainrule.cli import places, runs
 from chainrule.errors import RunError
 from chainrule.train import snapshot
@@ -19,11 +20,11 @@ X, Y = table()
 
 
 def contents(folder):
-    """Every file under a folder, with what is in it; links with where they lead."""
+    """Every file under a folder but locks, with what is in it; links with where they lead."""
     return {
         str(path.relative_to(folder)): os.readlink(path) if path.is_symlink() else path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_symlink() or path.is_file()
+        if path.is_symlink() or (path.is_file() and not files.is_lock(path.name))
     }
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from chainrule import resources
 from chainrule.cli.streamed import Streamed
-from chainrule.data import memory
 from chainrule.data.rows import FileRows
 from chainrule.errors import DataError
 
@@ -39,7 +39,7 @@ def table(folder):
 @pytest.fixture
 def scarce(monkeypatch):
     """A machine with hardly any memory to spare."""
-    monkeypatch.setattr(memory, "available", lambda: 20_000)
+    monkeypatch.setattr(resources, "available_memory", lambda: 20_000)
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])

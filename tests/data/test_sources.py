@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 import sklearn.datasets
 
 import chainrule
-from chainrule.data import BUNDLED, from_arrays, load
+from chainrule.data import BUNDLED, bundled, from_arrays, load
 from chainrule.errors import ArgumentError, DataError
 
 
@@ -40,14 +39,23 @@ def test_a_bundled_set_is_scikit_learns_to_the_bit(name):
     assert found["target"].to_list() == (known.target_names[known.target] if named else known.target).tolist()
 
 
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_bundled_set_is_the_same_as_arrays(name):
+    found, known = bundled.arrays(name), getattr(sklearn.datasets, f"load_{name}")(return_X_y=True)
+    assert all(np.array_equal(x, y) for x, y in zip(found, known, strict=True))
+    assert [x.dtype for x in found] == [y.dtype for y in known]
+
+
 def test_the_digits_have_whole_numbers_as_their_target():
     assert load("digits").frame["target"].dtype == pl.Int64
 
 
 def test_a_bundled_set_whose_file_is_missing_is_named(tmp_path, monkeypatch):
-    (tmp_path / "sklearn.py").touch()
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: ModuleSpec(name, None, origin=tmp_path / "sklearn.py"))
-    with pytest.raises(DataError, match=r"iris: scikit-learn's file of this set cannot be read.*iris\.csv"):
+    monkeypatch.setattr(bundled, "_FOLDER", tmp_path)
+    with pytest.raises(DataError, match=r"iris: the file of this set cannot be read.*iris\.npz"):
+        load("iris")
+    (tmp_path / "iris.npz").write_bytes(b"not a set")
+    with pytest.raises(DataError, match=r"iris: the file of this set cannot be read"):
         load("iris")
 
 

@@ -235,7 +235,7 @@ def test_the_gradients_of_inner_nodes_are_finite_differences_of_the_cost():
         for shift in (1e-6, -1e-6):
             moved = x[1:2].copy()
             moved[0, j] += shift
-            ends.append(float(loss(model(moved), y[1:2])))
+            ends.append(loss(model(moved), y[1:2]).item())
         numeric[0, j] = (ends[0] - ends[1]) / 2e-6
     assert close(sample["dC/dx"], numeric, rtol=1e-6, atol=1e-8)
 

@@ -13,7 +13,7 @@ import chainrule as cr
 from chainrule import nn, optim
 from chainrule.autodiff.rules import RULES, Formula
 from chainrule.explain import derive, mathml
-from chainrule.explain.formula import Letter, Name, Number, Sign, parse, substitute
+from chainrule.explain.formula import Letter, Name, Number, Sign, Word, parse, substitute
 from chainrule.explain.notation import filled, said_by, sides, symbols
 from chainrule.explain.typeset import latex, latex_matrix, matrix_text, number, text
 from chainrule.graph.ops import OPS
@@ -132,7 +132,7 @@ def test_every_operation_can_be_written_in_all_three_ways(name: str):
         assert latex(formula).isascii()
         assert "?" not in latex(formula)
         assert latex(formula).count("{") == latex(formula).count("}")
-        ElementTree.fromstring(mathml.formula(formula).replace("&#xa0;", " "))
+        ElementTree.fromstring(mathml.formula(formula))
         assert text(formula) is not None
 
 
@@ -166,6 +166,28 @@ def test_a_text_becomes_atoms():
     assert parse("−x̄ᵢ")[:2] == (Sign("−"), Letter("x", "bar"))
     assert text(parse("e^(−t²) + x_label")) == "e^(−t²) + x_label"
     assert latex(parse("Xᵀ·√(2π)")) == r"X^{T} \cdot \sqrt{2\pi }"
+
+
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [
+        ("x² + b", "<msup><mi>x</mi><mrow><mn>2</mn></mrow></msup><mo>+</mo><mi>b</mi>"),
+        ("exp x", '<mo form="prefix" rspace="0.17em">exp</mo><mi>x</mi>'),
+        ("√γ ≤ 1", "<msqrt><mrow><mi>γ</mi></mrow></msqrt><mo>≤</mo><mn>1</mn>"),
+        ("a where b", "<mi>a</mi><mtext>\xa0where\xa0</mtext><mi>b</mi>"),
+        ("a < b", "<mi>a</mi><mo>&lt;</mo><mi>b</mi>"),
+    ],
+)
+def test_mathml_has_signs_where_latex_has_commands(formula: str, expected: str):
+    assert mathml.formula(parse(formula)) == f"<math><mrow>{expected}</mrow></math>"
+
+
+def test_a_word_from_outside_is_escaped_in_mathml():
+    made = mathml.formula((Word("<b>&_#"), Name("<i>&_")))
+    assert "&lt;b&gt;&amp;_#" in made
+    assert "<b>" not in made
+    assert "<i>" not in made
+    ElementTree.fromstring(made)
 
 
 # ---- numbers
@@ -226,7 +248,7 @@ def test_html_is_one_file_with_mathematics_that_browsers_set(tmp_path: Any):
     formulas = re.findall(r"<math>.*?</math>", page)
     assert len(formulas) > 100
     for formula in formulas:
-        ElementTree.fromstring(formula.replace("&#xa0;", " "))
+        ElementTree.fromstring(formula)
     for words in ("Step 1", "Step 2", "Forward", "Backward", "averaged over the samples", "Update", "0.weight"):
         assert words in page
 

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule import nn, optim
+from chainrule import nn, optim, resources
 from chainrule.backends import xla
 from chainrule.backends.numpy import SCRATCH
 from chainrule.backends.xla import devices
-from chainrule.data import memory as system
 from chainrule.errors import ResourceError
 from chainrule.train import memory
 from small import QUIET, classifier, parameters, regressor, table
@@ -154,7 +153,7 @@ def test_an_estimate_is_one_line_for_people():
 @pytest.fixture
 def scarce(monkeypatch):
     """So many bytes are free."""
-    return lambda free: monkeypatch.setattr(system, "available", lambda: free)
+    return lambda free: monkeypatch.setattr(resources, "available_memory", lambda: free)
 
 
 @pytest.mark.parametrize(

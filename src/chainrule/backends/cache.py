@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import platform
-import sys
 from pathlib import Path
+
+from chainrule import resources
 
 SWITCH = "CHAINRULE_CACHE"
 """The environment variable that names another folder, or switches keeping off."""
@@ -22,19 +23,12 @@ def folder() -> Path | None:
     chosen = os.environ.get(SWITCH, "").strip()
     if chosen.lower() in _OFF:
         return None
+    from platformdirs import user_cache_path
+
     try:
-        return Path(chosen).expanduser() if chosen else _users() / "chainrule"
+        return Path(chosen).expanduser() if chosen else user_cache_path("chainrule", appauthor=False, opinion=False)
     except RuntimeError:  # no home folder
         return None
-
-
-def _users() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(given) if os.path.isabs(given) else Path.home() / ".cache"
 
 
 @functools.cache
@@ -42,8 +36,7 @@ def machine() -> str:
     """A short name for this kind of processor and the number of cores at hand: one home may serve many machines."""
     import hashlib
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    told = "\n".join([platform.machine(), str(cores), *_processor()])
+    told = "\n".join([platform.machine(), str(resources.cores()), *_processor()])
     return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 

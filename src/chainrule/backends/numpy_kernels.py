@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.backends.erf import erf
 from chainrule.backends.kernels import HALF, Kernel, gelu
 from chainrule.errors import OutOfRangeError
 from chainrule.graph.ops import PRODUCTS, fill, split_pieces
@@ -155,20 +156,13 @@ def _out_of_range(x: Any, place: Any, low: int, high: int | None, what: str) -> 
     )
 
 
-def _erf(attrs: dict[str, Any]) -> Kernel:
-    from scipy.special import erf
-
-    kernel: Kernel = erf
-    return kernel
-
-
 OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {
     "put_add": _put_add,
     "put_pieces": _put_pieces,
     "adjoint_product": _zero_stays(np.multiply),
     "adjoint_quotient": _zero_stays(np.divide),
-    "erf": _erf,
-    "gelu": lambda a: gelu(_erf(a)),
+    "erf": lambda a: erf,
+    "gelu": lambda a: gelu(erf),
     "broadcast_to": _broadcast_to,
     "sum": _sum,
     "max": _reduction(np.maximum.reduce),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from chainrule import resources
 from chainrule.backends.work import product
 from chainrule.graph.graph import Graph
 
@@ -22,38 +23,59 @@ def _controller() -> Any:
     return ThreadpoolController()
 
 
-class _OneThread:
-    """The limit of one thread: it is the whole process's; the first to want it sets it, the last takes it back."""
+class _Limit:
+    """A limit on the threads of every BLAS in this process: the lowest that anybody at work wants."""
 
     def __init__(self) -> None:
-        self._lock, self._users = threading.Lock(), 0
-        self._limit: Any = None
+        self._lock = threading.Lock()
+        self._wanted: list[int] = []
+        self._set: Any = None
 
-    def __enter__(self) -> None:
+    @contextlib.contextmanager
+    def at_most(self, threads: int) -> Iterator[None]:
+        """Within this block there are no more than so many."""
+        self._change(self._wanted.append, threads)
+        try:
+            yield
+        finally:
+            self._change(self._wanted.remove, threads)
+
+    def _change(self, change: Callable[[int], None], threads: int) -> None:
         with self._lock:
-            self._users += 1
-            if self._users == 1:
-                self._limit = _controller().limit(limits=1, user_api="blas")
+            before = min(self._wanted, default=None)
+            change(threads)
+            wanted = min(self._wanted, default=None)
+            if wanted == before:
+                return
+            if self._set is not None:
+                self._set.restore_original_limits()
+            self._set = None if wanted is None else _controller().limit(limits=wanted, user_api="blas")
 
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._users -= 1
-            if self._users == 0:
-                self._limit.restore_original_limits()
+
+_limit = _Limit()
 
 
-_one_thread = _OneThread()
+@functools.cache
+def _cores() -> int:
+    return resources.cores()
+
+
+def _too_many() -> bool:
+    """Whether a BLAS, which counts processors and knows no quotas, has more threads than this process has cores."""
+    return any(pool["num_threads"] > _cores() for pool in _controller().info() if pool["user_api"] == "blas")
 
 
 @contextlib.contextmanager
 def suited(graphs: Iterable[Graph]) -> Iterator[None]:
-    """Within this block small steps have one thread.
+    """Within this block small steps have one thread, and large ones no more than the container has cores.
 
     A BLAS shares even small products between all threads, which then wait for each other by spinning: where another
     process wants one of the processors, or a hypervisor takes it, a step takes ten times as long and more.
     """
-    if max(sum(map(product, graph.nodes)) for graph in graphs) > SHARED:
-        yield
-        return
-    with _one_thread:
+    limit: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if max(sum(map(product, graph.nodes)) for graph in graphs) <= SHARED:
+        limit = _limit.at_most(1)
+    elif _too_many():
+        limit = _limit.at_most(_cores())
+    with limit:
         yield

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from chainrule.cli.options import Bench
+
 if TYPE_CHECKING:
-    from chainrule_peers.report import Report
-    from chainrule_peers.turns import Measured
+    from chainrule.bench.report import Report
+    from chainrule.bench.turns import Measured
 
 CELLS = {
     "3-8-2": ((3, 8, 2), 16, 1600),
@@ -18,7 +19,7 @@ CELLS = {
 }
 """Name → widths, batch, rows."""
 
-TOO_LONG = dict.fromkeys(("torch.compile", "tinygrad"), "compiles for too long; benchmarks/grid.py has it")
+TOO_LONG = dict.fromkeys(("torch-compile", "tinygrad"), "compiles for too long; benchmarks/grid.py has it")
 
 SLOW = ("torch", "keras")
 """Made ready last: one compiles for long, and one crawls where other work goes on; the others should have had time."""
@@ -30,12 +31,7 @@ SECONDS = 45.0
 """For all cells; what a peer has begun by then it ends."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `bench`."""
-    parser.add_argument("--json", action="store_true", help="print one JSON object, last, on standard output")
-
-
-def run(request: argparse.Namespace) -> int:
+def run(request: Bench) -> int:
     """Measure and print."""
     report = _measured()
     if request.json:
@@ -50,11 +46,11 @@ def _measured() -> Report:
 
     from rich.console import Console
 
-    from chainrule_peers import PEERS, machine
-    from chainrule_peers.crew import Crew
-    from chainrule_peers.report import Report
-    from chainrule_peers.task import Cell
-    from chainrule_peers.turns import Pace, measure
+    from chainrule.bench import PEERS, machine
+    from chainrule.bench.crew import Crew
+    from chainrule.bench.report import Report
+    from chainrule.bench.task import Cell
+    from chainrule.bench.turns import Pace, measure
 
     began = time.monotonic()
     report = Report(machine.about())
@@ -78,7 +74,7 @@ def _summary(report: Report) -> dict[str, Any]:
 
 
 def _cell(name: str, measured: Measured) -> dict[str, Any]:
-    from chainrule_peers.table import floor_us
+    from chainrule.bench.table import floor_us
 
     peers = {
         peer: {
@@ -99,7 +95,7 @@ def _show(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from chainrule_peers import table as words
+    from chainrule.bench import table as words
 
     console = Console()
     shown = Table(title="µs a training step: median ± half the range, × chainrule; fastest bold")
@@ -119,7 +115,7 @@ def _show(report: Report) -> None:
 
 
 def _entry(measured: Measured, peer: str) -> str:
-    from chainrule_peers.table import OTHER_LOSS, fastest, number
+    from chainrule.bench.table import OTHER_LOSS, fastest, number
 
     if peer not in measured.peers:
         return "–"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import sys
@@ -15,16 +14,14 @@ from typing import Any
 import numpy as np
 
 import chainrule as cr
-from chainrule.cli import defaults, places, runs, summary
-from chainrule.cli.options import Options, add_options
+from chainrule.cli import build, defaults, places, runs, summary
+from chainrule.cli.options import Fit, Options, flag, table
 from chainrule.cli.streamed import Streamed, must_stream
 from chainrule.data import Preprocessor, Source, Split, Target, load, split
 from chainrule.data.target import labelled_rows
 from chainrule.errors import ArgumentError, ChainruleError, DataError, NotFiniteError, RunError, TrainingWarning
 
 PARTS = ("train", "validation", "test")
-FREE_TO_CHANGE = ("epochs", "backend", "device")
-"""The options that a run may be gone on with otherwise than it began."""
 
 
 @dataclass(frozen=True)
@@ -72,37 +69,28 @@ class Prepared:
         return dict(zip("Xy", self.rows("train"), strict=True))
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Teach a parser the command."""
-    parser.add_argument("table", metavar="TABLE", help="a CSV, Parquet or .npz file, or a bundled set such as digits")
-    add_options(parser)
-    parser.add_argument("--out", metavar="FOLDER", help="the run folder (default: a fresh one in runs/)")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
-    parser.add_argument("--json", action="store_true", help="print one JSON object in place of the summary")
-
-
-def run(request: argparse.Namespace) -> int:
+def run(request: Fit) -> int:
     """Run the command."""
     began = time.perf_counter()
-    options = Options.of(request)
-    places.check_place(request.out, request.overwrite, request.resume)
-    before = runs.describe(places.Place(Path(request.out)).there[-1]) if request.resume else {}
-    if request.resume:
+    options = request.options
+    places.check_place(request.out, bool(request.overwrite), bool(request.resume))
+    before: dict[str, Any] = {}
+    if request.resume and request.out is not None:
+        before = runs.describe(places.Place(Path(request.out)).there[-1])
         options = _as_before(options, before["options"])
     prepared, options = _prepared(request.table, options)
     if request.resume and before.get("fingerprint") != prepared.fingerprint:
         raise RunError("was trained on other rows", where=request.out, hint="go on with the table that it began with")
-    options = defaults.complete(options, prepared.preprocessor.task, prepared.sizes["train"])
-    trainer = defaults.trainer(options, prepared.inputs, outputs(prepared.preprocessor))
+    options = options.complete(prepared.preprocessor.task, prepared.sizes["train"])
+    trainer = build.trainer(options, prepared.inputs, outputs(prepared.preprocessor))
     described = {
         "table": request.table,
         "options": asdict(options),
         "fingerprint": prepared.fingerprint,
         "preprocessing": prepared.preprocessor.to_dict(),
     }
-    with places.opened(request.out, Path(request.table).stem, request.overwrite, request.resume) as place:
-        failure = _train(trainer, fit_arguments(prepared, options), place, described, request.resume)
+    with places.opened(request.out, Path(request.table).stem, bool(request.overwrite), bool(request.resume)) as place:
+        failure = _train(trainer, fit_arguments(prepared, options), place, described, bool(request.resume))
         results = _results(trainer, prepared, options, began)
         try:
             where, trouble = places.finish(place, trainer, {**described, "results": results})
@@ -110,7 +98,7 @@ def run(request: argparse.Namespace) -> int:
             print(f"chainrule: error: {error}", file=sys.stderr)
             return 1
     found = {"run": str(where), **results, "notes": prepared.notes + trainer.history.notes + _left(where)}
-    _show(found, as_json=request.json)
+    _show(found, as_json=bool(request.json))
     return _status(failure, trouble, found)
 
 
@@ -172,10 +160,11 @@ def fit_arguments(prepared: Prepared | Streamed, options: Options) -> dict[str, 
 
 def _as_before(options: Options, before: dict[str, Any]) -> Options:
     """The options of a run that is gone on with; those given now must not differ, except the free ones."""
+    rows = table(Options)
     for name, value in options.given().items():
-        if name not in FREE_TO_CHANGE and before.get(name) != value:
-            where = "--" + name.replace("_", "-")
-            raise ArgumentError("differs from the run's", where=where, expected=repr(before.get(name)), got=repr(value))
+        if not rows[name].free and before.get(name) != value:
+            expected, got = repr(before.get(name)), repr(value)
+            raise ArgumentError("differs from the run's", where=flag(name), expected=expected, got=got)
     try:
         return Options(**{**before, **options.given()})
     except TypeError as error:

@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chainrule.cli.options import Lab
 from chainrule.errors import ArgumentError, ChainruleError
 
 if TYPE_CHECKING:
     from chainrule.lab import Result
 
-OUT = "labs"
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Teach a parser the command."""
-    parser.add_argument("name", metavar="NAME", nargs="?", help="which lab (without a name they are listed)")
-    parser.add_argument("--all", action="store_true", help="run all of them, and write a page that lists them")
-    parser.add_argument("--out", metavar="DIR", help=f"the folder for the pages (default: {OUT}/)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object, last, on standard output")
-
-
-def run(request: argparse.Namespace) -> int:
+def run(request: Lab) -> int:
     """Run the command: 0 where the claims hold, 1 where one does not."""
     _check(request)
     if request.name is None and not request.all:
-        _list(request.json)
+        _list(bool(request.json))
         return 0
     try:
-        return _run_all(request) if request.all else _run_one(request)
+        return _run_one(request.name, request) if request.name is not None else _run_all(request)
     except ChainruleError as error:
         # The request was right: a lab that cannot be measured, or a disk that became full, is a job that failed.
         print(f"chainrule: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
 
 
-def _check(request: argparse.Namespace) -> None:
+def _check(request: Lab) -> None:
     """Refuse what cannot be done, before anything is measured."""
     from chainrule.lab import load, names
     from chainrule.lab.pages import INDEX, folder
@@ -51,11 +41,11 @@ def _check(request: argparse.Namespace) -> None:
         if request.out is not None:
             raise ArgumentError("there is nothing to write", where="--out", hint="name a lab, or give --all")
         return
-    folder(request.out or OUT, [*names(), INDEX] if request.all else [request.name])
+    folder(request.folder, [*names(), INDEX] if request.name is None else [request.name])
 
 
-def _run_one(request: argparse.Namespace) -> int:
-    result = _run(request.name, request)
+def _run_one(name: str, request: Lab) -> int:
+    result = _run(name, request)
     if request.json:
         _print_json(result.json())
     else:
@@ -63,7 +53,7 @@ def _run_one(request: argparse.Namespace) -> int:
     return 0 if result.holds else 1
 
 
-def _run_all(request: argparse.Namespace) -> int:
+def _run_all(request: Lab) -> int:
     from chainrule.lab import names
     from chainrule.lab.pages import INDEX, index_page, write
 
@@ -73,7 +63,7 @@ def _run_all(request: argparse.Namespace) -> int:
         if not request.json:
             _show_line(results[-1])
     page = index_page((result.name, result.lab, result.holds) for result in results)
-    index = write(page, Path(request.out or OUT), INDEX)
+    index = write(page, Path(request.folder), INDEX)
     held = sum(result.holds for result in results)
     if request.json:
         _print_json({"labs": [result.json() for result in results], "holds": held == len(results)})
@@ -82,12 +72,12 @@ def _run_all(request: argparse.Namespace) -> int:
     return 0 if held == len(results) else 1
 
 
-def _run(name: str, request: argparse.Namespace) -> Result:
+def _run(name: str, request: Lab) -> Result:
     from chainrule.lab import run
 
     if request.json or not request.all:
         print(f"running {name}", file=sys.stderr, flush=True)
-    return run(name, request.out or OUT)
+    return run(name, request.folder)
 
 
 def _print_json(found: dict[str, Any]) -> None:
@@ -133,7 +123,7 @@ def _show(result: Result) -> None:
     for name, value in result.measured.figures.items():
         table.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(cell(value)))
     console.print(table)
-    console.print(f"{verdict(result.measured)[0]} ({result.seconds:.1f} s)", style="bold")
+    console.print(f"{verdict(result.measured)} ({result.seconds:.1f} s)", style="bold")
     console.print(f"page: {result.page}")
 
 

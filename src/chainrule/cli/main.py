@@ -6,18 +6,27 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from chainrule.cli import bench, fit, lab, predict
+from chainrule.cli import bench, fit, lab, options, predict
 from chainrule.errors import ArgumentError, ChainruleError, nearest
 
 DONE, FAILED, WRONG = 0, 1, 2
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "fit": fit.run,
-    "predict": predict.run,
-    "lab": lab.run,
-    "bench": bench.run,
+
+class Command(NamedTuple):
+    """A command: what it is for, its options, and what runs it."""
+
+    help: str
+    options: type
+    run: Callable[[Any], int]
+
+
+COMMANDS = {
+    "fit": Command("train a network on a table", options.Fit, fit.run),
+    "predict": Command("apply a trained network to a table", options.Predict, predict.run),
+    "lab": Command("measure what the theory claims", options.Lab, lab.run),
+    "bench": Command("measure this machine beside other libraries", options.Bench, bench.run),
 }
 
 
@@ -33,20 +42,15 @@ def parser() -> Parser:
     """The parser of all commands."""
     top = Parser(prog="chainrule", description="Trains neural networks by backpropagation.", allow_abbrev=False)
     commands = top.add_subparsers(dest="command", title="commands", parser_class=Parser, metavar="COMMAND")
-    fit.add_arguments(commands.add_parser("fit", help="train a network on a table", allow_abbrev=False))
-    predict.add_arguments(commands.add_parser("predict", help="apply a trained network to a table", allow_abbrev=False))
-    lab.add_arguments(commands.add_parser("lab", help="measure what the theory claims", allow_abbrev=False))
-    bench.add_arguments(
-        commands.add_parser("bench", help="measure this machine beside other libraries", allow_abbrev=False)
-    )
+    for name, command in COMMANDS.items():
+        options.add_arguments(commands.add_parser(name, help=command.help, allow_abbrev=False), command.options)
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is 0 done, 1 the job failed, 2 the request was wrong."""
     try:
-        request = _request(sys.argv[1:] if arguments is None else list(arguments))
-        status = COMMANDS[request.command](request)
+        status = _run(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()
         return status
     except ChainruleError as error:
@@ -69,19 +73,14 @@ def say_error(message: str) -> None:
     print("chainrule: error: " + " ".join(message.split()), file=sys.stderr)
 
 
-def _request(arguments: list[str]) -> argparse.Namespace:
+def _run(arguments: list[str]) -> int:
     top = parser()
-    request, unknown = top.parse_known_args(arguments)
-    if request.command is None:
+    parsed, unknown = top.parse_known_args(arguments)
+    if parsed.command is None:
         raise ArgumentError("a command is missing", expected=" or ".join(COMMANDS), hint="see chainrule --help")
+    command = COMMANDS[parsed.command]
     if unknown:
-        known = [option for option in _options(request.command) if option.startswith("--")]
+        known = [options.flag(name) for name, row in options.table(command.options).items() if not row.positional]
         near = f"did you mean {nearest(unknown[0].split('=')[0], known)[0]}?" if unknown[0].startswith("-") else None
-        raise ArgumentError(f"unexpected argument {unknown[0]!r}", where=request.command, hint=near)
-    return request
-
-
-def _options(command: str) -> list[str]:
-    sub = Parser(add_help=False)
-    {"fit": fit, "predict": predict, "lab": lab, "bench": bench}[command].add_arguments(sub)
-    return list(sub._option_string_actions)
+        raise ArgumentError(f"unexpected argument {unknown[0]!r}", where=parsed.command, hint=near)
+    return command.run(options.request(command.options, parsed))

@@ -1,108 +1,75 @@
-"""What `fit` can be asked for, and which values it accepts."""
+"""Every option of every command: its name, type, default and help stand here, and nowhere else.
+
+A command is a dataclass whose fields are rows of the table, and an instance of it is a request.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self, TypeVar
 
+from chainrule.cli import defaults
+from chainrule.cli.choices import ACTIVATIONS, BACKENDS, DEVICES, OPTIMIZERS, PRECISIONS, SCHEDULES, TASKS
 from chainrule.errors import ChainruleError, check_choice, check_number
 
-ACTIVATIONS = ("silu", "relu", "leaky_relu", "elu", "selu", "gelu", "softplus", "tanh", "sigmoid")
-OPTIMIZERS = (
-    "adam", "adamw", "adamax", "nadam", "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta", "lbfgs",
-)  # fmt: skip
-SCHEDULES = ("cosine", "constant", "step", "exponential", "linear", "onecycle", "warmup", "plateau")
-BACKENDS = ("auto", "numpy", "xla")
-PRECISIONS = ("float32", "bfloat16", "tf32", "float64")
-DEVICES = ("auto", "cpu", "gpu")
-TASKS = ("auto", "classify", "regress")
 MOST_SEED = 2**32 - 1
+Request = TypeVar("Request")
+Parse = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
-class Options:
-    """The options of `fit` that shape the network and its training; None where the default is to be chosen.
+class Row:
+    """What the table says of an option.
 
-    Example:
-        >>> Options(epochs=5).given()
-        {'epochs': 5}
+    Attributes:
+        help: what it is, for people.
+        parse: makes the value out of what was typed; None for a switch, which takes no value.
+        default: what takes its place where it was not given, or a function of the options so far, the task and the
+            number of training rows that says so; None where that is decided elsewhere.
+        said: the default in words, where it is not a plain value.
+        metavar: what stands for the value in the help.
+        positional: whether it is told by its place instead of by its name; "?" where it may be left out.
+        free: whether a run may be gone on with otherwise than it began.
     """
 
-    target: str | None = None
-    task: str | None = None
-    layers: list[int] | None = None
-    activation: str | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    lr: float | None = None
-    optimizer: str | None = None
-    schedule: str | None = None
-    dropout: float | None = None
-    l1: float | None = None
-    l2: float | None = None
-    backend: str | None = None
-    precision: str | None = None
-    device: str | None = None
-    seed: int | None = None
-    stream: bool | None = None
-    chunk_rows: int | None = None
+    help: str
+    parse: Parse | None
+    default: Any
+    said: str
+    metavar: str
+    positional: bool | str
+    free: bool
 
-    @classmethod
-    def of(cls, request: argparse.Namespace) -> Options:
-        """The options in a request."""
-        return cls(**{field.name: getattr(request, field.name) for field in fields(cls)})
-
-    def given(self) -> dict[str, Any]:
-        """Those that were given."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+    @property
+    def words(self) -> str:
+        """The help, and the default in words."""
+        said = self.said or ("" if self.default is None else str(self.default))
+        return f"{self.help} (default: {said})" if said else self.help
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Teach a parser the options of `Options`."""
+def _row(
+    help: str,
+    parse: Parse | None = str,
+    *,
+    default: Any = None,
+    said: str = "",
+    metavar: str = "",
+    positional: bool | str = False,
+    free: bool = False,
+) -> Any:
+    return field(default=None, metadata={"row": Row(help, parse, default, said, metavar, positional, free)})
 
-    def option(name: str, check: Callable[[str], Any], metavar: str, text: str) -> None:
-        parser.add_argument(name, type=_typed(check), metavar=metavar, help=text)
 
-    def choice(name: str, choices: tuple[str, ...], text: str) -> None:
-        option(name, lambda value: check_choice("", value, choices), name[2:].upper(), f"{text}: {', '.join(choices)}")
-
-    parser.add_argument("--target", metavar="COL", help="the column to predict (default: the last)")
-    choice("--task", TASKS, "what to do with it")
-    option("--layers", _layers, "N,N", "widths of the hidden layers, or none (default: 128,64)")
-    choice("--activation", ACTIVATIONS, "between the layers")
-    option("--epochs", _number(low=1, integer=True), "N", "passes over the rows (default: by their number)")
-    option("--batch-size", _number(low=1, integer=True), "N", "rows a step (default: by their number)")
-    option("--lr", _number(low=0, low_open=True), "X", "learning rate (default: by the optimizer)")
-    choice("--optimizer", OPTIMIZERS, "update rule")
-    choice("--schedule", SCHEDULES, "how the learning rate changes")
-    option("--dropout", _number(low=0, high=1), "P", "share of hidden units dropped (default: 0.2 to classify, else 0)")
-    option("--l1", _number(low=0), "X", "strength of the L1 penalty (default: 0)")
-    option("--l2", _number(low=0), "X", "strength of the L2 penalty (default: 0)")
-    choice("--backend", BACKENDS, "what computes")
-    choice("--precision", PRECISIONS, "of numbers, or of matrix products alone (bfloat16, tf32)")
-    choice("--device", DEVICES, "where it computes")
-    parser.add_argument(
-        "--stream", action="store_true", default=None, help="read the table in chunks (default: where memory is short)"
+def _choice(help: str, choices: Collection[str], default: Any, said: str = "", free: bool = False) -> Any:
+    names = tuple(choices)
+    return _row(
+        f"{help}: {', '.join(names)}", lambda text: check_choice("", text, names), default=default, said=said, free=free
     )
-    option("--chunk-rows", _number(low=1, integer=True), "N", "rows of a chunk (default: what fits 128 MB)")
-    option("--seed", _number(low=0, high=MOST_SEED, integer=True), "N", "of everything random (default: 0)")
 
 
-def _typed(check: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A check whose message reaches the user; argparse would put a poorer one in its place."""
-
-    def checked(text: str) -> Any:
-        try:
-            return check(text)
-        except ChainruleError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return checked
-
-
-def _number(**limits: Any) -> Callable[[str], Any]:
+def _number(**limits: Any) -> Parse:
     def number(text: str) -> Any:
         try:
             value: Any = int(text) if limits.get("integer") else float(text)
@@ -113,8 +80,185 @@ def _number(**limits: Any) -> Callable[[str], Any]:
     return number
 
 
+def _count(low: int = 1, high: int | None = None) -> Parse:
+    return _number(low=low, integer=True) if high is None else _number(low=low, high=high, integer=True)
+
+
+def _task(text: str) -> str | None:
+    return None if check_choice("", text, TASKS) == "auto" else text
+
+
 def _layers(text: str) -> list[int]:
     if text.strip().lower() == "none":
         return []
-    width = _number(low=1, integer=True)
+    width = _count()
     return [width(part.strip()) for part in text.split(",")]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of `fit` that shape the network and its training; None where one was not given.
+
+    A default may look at the options above it.
+
+    Example:
+        >>> Options(epochs=5).given()
+        {'epochs': 5}
+    """
+
+    target: str | None = _row("the column to predict", metavar="COL", said="the last")
+    task: str | None = _row(
+        "what to do with it: auto, classify, regress", _task, default=lambda chosen, task, rows: task, said="auto"
+    )
+    layers: list[int] | None = _row(  # noqa: RUF009  # it makes a field
+        "widths of the hidden layers, or none", _layers, default=lambda *_: [128, 64], said="128,64", metavar="N,N"
+    )
+    activation: str | None = _choice("between the layers", ACTIVATIONS, "silu")
+    optimizer: str | None = _choice("update rule", OPTIMIZERS, "adam")
+    batch_size: int | None = _row(
+        "rows a step", _count(), default=defaults.batch_size, said="by their number", metavar="N"
+    )
+    epochs: int | None = _row(
+        "passes over the rows", _count(), default=defaults.epochs, said="by their number", metavar="N", free=True
+    )
+    lr: float | None = _row(
+        "learning rate", _number(low=0, low_open=True), default=defaults.rate, said="by the optimizer", metavar="X"
+    )
+    schedule: str | None = _choice(
+        "how the learning rate changes", SCHEDULES, defaults.schedule, said="cosine; constant for lbfgs"
+    )
+    dropout: float | None = _row(
+        "share of hidden units dropped", _number(low=0, high=1), default=defaults.dropout,
+        said="0.2 to classify, else 0", metavar="P",
+    )  # fmt: skip
+    l1: float | None = _row("strength of the L1 penalty", _number(low=0), default=0.0, said="0", metavar="X")
+    l2: float | None = _row("strength of the L2 penalty", _number(low=0), default=0.0, said="0", metavar="X")
+    backend: str | None = _choice("what computes", BACKENDS, "auto", free=True)
+    precision: str | None = _choice("of numbers, or of matrix products alone (bfloat16, tf32)", PRECISIONS, "float32")
+    device: str | None = _choice("where it computes", DEVICES, "auto", free=True)
+    stream: bool | None = _row("read the table in chunks", None, said="where memory is short")
+    chunk_rows: int | None = _row("rows of a chunk", _count(), said="what fits 128 MB", metavar="N")
+    seed: int | None = _row("of everything random", _count(0, MOST_SEED), default=0, metavar="N")
+
+    def given(self) -> dict[str, Any]:
+        """Those that were given."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def complete(self, task: str, rows: int) -> Self:
+        """These options, with its default for each that was not given.
+
+        Args:
+            task: "classify" or "regress".
+            rows: how many rows there are to train on.
+
+        Example:
+            >>> chosen = Options(lr=0.01).complete("classify", 1000)
+            >>> chosen.lr, chosen.layers, chosen.batch_size, chosen.epochs
+            (0.01, [128, 64], 32, 63)
+        """
+        chosen: dict[str, Any] = {}
+        for name, row in table(type(self)).items():
+            value = getattr(self, name)
+            if value is None:
+                value = row.default(chosen, task, rows) if callable(row.default) else row.default
+            chosen[name] = value
+        return type(self)(**chosen)
+
+
+@dataclass(frozen=True)
+class Fit(Options):
+    """A request to `fit`."""
+
+    table: str = _row("a CSV, Parquet or .npz file, or a bundled set such as digits", positional=True)
+    out: str | None = _row("the run folder", metavar="FOLDER", said="a fresh one in runs/")
+    resume: bool | None = _row("go on with the run in --out", None)
+    overwrite: bool | None = _row("replace the run in --out", None)
+    json: bool | None = _row("print one JSON object in place of the summary", None)
+
+    @property
+    def options(self) -> Options:
+        """What shapes the network and its training."""
+        return Options(**{name: getattr(self, name) for name in table(Options)})
+
+
+@dataclass(frozen=True)
+class Predict:
+    """A request to `predict`."""
+
+    run: str = _row("a run folder that fit has made", positional=True)
+    table: str = _row("the rows to predict, with the columns of the training table", positional=True)
+    out: str | None = _row("a .csv or .parquet file", metavar="FILE", said="CSV on standard output")
+    proba: bool | None = _row("a column of probabilities a class in place of the label", None)
+    overwrite: bool | None = _row("replace the file --out", None)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A request to `lab`."""
+
+    name: str | None = _row("which lab (without a name they are listed)", positional="?")
+    all: bool | None = _row("run all of them, and write a page that lists them", None)
+    out: str | None = _row("the folder for the pages", default="labs", metavar="DIR")
+    json: bool | None = _row("print one JSON object, last, on standard output", None)
+
+    @property
+    def folder(self) -> str:
+        """The folder for the pages."""
+        return self.out or table(Lab)["out"].default
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A request to `bench`."""
+
+    json: bool | None = _row("print one JSON object, last, on standard output", None)
+
+
+def table(command: type) -> Mapping[str, Row]:
+    """The rows of a command by their names.
+
+    Example:
+        >>> table(Fit)["batch_size"].words
+        'rows a step (default: by their number)'
+    """
+    return {entry.name: entry.metadata["row"] for entry in fields(command)}
+
+
+def flag(name: str) -> str:
+    """An option as it is typed.
+
+    Example:
+        >>> flag("batch_size")
+        '--batch-size'
+    """
+    return "--" + name.replace("_", "-")
+
+
+def add_arguments(parser: argparse.ArgumentParser, command: type) -> None:
+    """Teach a parser the options of a command."""
+    for name, row in table(command).items():
+        metavar = row.metavar or name.upper()
+        if row.positional:
+            nargs = {} if row.positional is True else {"nargs": row.positional}
+            parser.add_argument(name, metavar=metavar, help=row.words, **nargs)  # type: ignore[arg-type]
+        elif row.parse is None:
+            parser.add_argument(flag(name), action="store_true", default=None, help=row.words)
+        else:
+            parser.add_argument(flag(name), type=_typed(row.parse), metavar=metavar, help=row.words)
+
+
+def request(command: type[Request], parsed: argparse.Namespace) -> Request:
+    """What was parsed, as a request."""
+    return command(**{name: getattr(parsed, name) for name in table(command)})
+
+
+def _typed(parse: Parse) -> Parse:
+    """A check whose message reaches the user; argparse would put a poorer one in its place."""
+
+    def checked(text: str) -> Any:
+        try:
+            return parse(text)
+        except ChainruleError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return checked

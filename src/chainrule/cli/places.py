@@ -89,20 +89,26 @@ def opened(out: str | None, name: str, overwrite: bool, resume: bool) -> Iterato
         RunError: somebody else is writing it, or it cannot be written.
     """
     place = Place(Path(out)) if out else Place(Path("runs") / name)
-    with contextlib.ExitStack() as stack:
-        try:
-            place = _reopened(place) if resume else _reserved(place, out is not None, overwrite)
-            stack.enter_context(files.locked(place.part))
-            if overwrite:
-                runs.clear(place.part)
-        except (BlockingIOError, FileExistsError, FileNotFoundError):
-            raise RunError("is being written by another run", where=str(place.part)) from None
-        except RunError:
-            raise
-        except OSError as error:
-            hint = "choose another folder with --out"
-            raise RunError(f"cannot be written ({error.strerror})", where=str(place.final), hint=hint) from None
-        yield place
+    try:
+        with contextlib.ExitStack() as stack:
+            try:
+                place = _reopened(place) if resume else _reserved(place, out is not None, overwrite)
+                stack.enter_context(files.locked(place.part))
+                if overwrite:
+                    runs.clear(place.part)
+            except (BlockingIOError, FileExistsError, FileNotFoundError):
+                raise RunError("is being written by another run", where=str(place.part)) from None
+            except RunError:
+                raise
+            except OSError as error:
+                hint = "choose another folder with --out"
+                raise RunError(f"cannot be written ({error.strerror})", where=str(place.final), hint=hint) from None
+            yield place
+    finally:
+        if place.parent_is_ours:
+            with contextlib.suppress(OSError):
+                # Only where nothing is left in it.
+                place.final.parent.rmdir()
 
 
 def _reserved(place: Place, told: bool, overwrite: bool) -> Place:
@@ -208,6 +214,3 @@ def give_up(place: Place) -> None:
     if not place.ours:
         return
     _remove(place.part)
-    if place.parent_is_ours:
-        with contextlib.suppress(OSError):
-            place.final.parent.rmdir()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from chainrule import files
 from chainrule.cli import runs
+from chainrule.cli.options import Predict
 from chainrule.data import Preprocessor, load
 from chainrule.errors import ArgumentError, RunError
 
@@ -21,30 +21,21 @@ if TYPE_CHECKING:
 ENDINGS = (".csv", ".parquet")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Teach a parser the command."""
-    parser.add_argument("run", metavar="RUN", help="a run folder that fit has made")
-    parser.add_argument("table", metavar="TABLE", help="the rows to predict, with the columns of the training table")
-    parser.add_argument("--out", metavar="FILE", help="a .csv or .parquet file (default: CSV on standard output)")
-    parser.add_argument("--proba", action="store_true", help="a column of probabilities a class in place of the label")
-    parser.add_argument("--overwrite", action="store_true", help="replace the file --out")
-
-
-def run(request: argparse.Namespace) -> int:
+def run(request: Predict) -> int:
     """Run the command."""
-    out = _checked(request.out, request.overwrite)
+    out = _checked(request.out, bool(request.overwrite))
     trainer, preprocessor, _ = runs.read(request.run)
     if request.proba and preprocessor.classes is None:
         raise ArgumentError("a number has no classes", where="--proba", hint="leave it out for regression")
     notes: list[str] = []
     X = preprocessor.transform(load(request.table), notes=notes)
-    frame = _frame(trainer.predict(X), preprocessor, request.proba)
+    frame = _frame(trainer.predict(X), preprocessor, bool(request.proba))
     for note in notes:
         print(f"chainrule: note: {note}", file=sys.stderr)
     if out is None:
         sys.stdout.write(frame.write_csv())
     else:
-        _write(frame, out, request.overwrite)
+        _write(frame, out, bool(request.overwrite))
     return 0
 
 

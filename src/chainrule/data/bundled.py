@@ -1,14 +1,10 @@
-"""The sets that need no file of the user's: scikit-learn's own, read from its files.
-
-The files lie in its package and hold the numbers; the names of the columns are in its code, hence here. Importing
-scikit-learn, and SciPy with it, takes longer than training on these sets does.
-"""
+"""The sets that need no file of the user's: they lie in this package, in `sets/`, which says where they come from."""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -17,26 +13,16 @@ from chainrule.errors import DataError
 if TYPE_CHECKING:
     import polars as pl
 
-_CELLS = ("radius", "texture", "perimeter", "area", "smoothness", "compactness", "concavity", "concave points",
-          "symmetry", "fractal dimension")  # fmt: skip
-
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "digits": tuple(f"pixel_{row}_{column}" for row in range(8) for column in range(8)),
-    "iris": ("sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"),
-    "wine": ("alcohol", "malic_acid", "ash", "alcalinity_of_ash", "magnesium", "total_phenols", "flavanoids",
-             "nonflavanoid_phenols", "proanthocyanins", "color_intensity", "hue", "od280/od315_of_diluted_wines",
-             "proline"),
-    "breast_cancer": (*(f"mean {c}" for c in _CELLS), *(f"{c} error" for c in _CELLS), *(f"worst {c}" for c in _CELLS)),
-    "diabetes": ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"),
-}  # fmt: skip
-"""The features of each set, in order."""
+BUNDLED = ("digits", "iris", "wine", "breast_cancer", "diabetes")
+"""The sets that need no file."""
+_FOLDER = Path(__file__).parent / "sets"
 
 
 def table(name: str) -> pl.DataFrame:
     """A set as a table: its features, and its "target", labels as text where the set has names for them.
 
     Raises:
-        DataError: if scikit-learn's file is not where it should be.
+        DataError: if its file is missing or damaged.
 
     Example:
         >>> table("iris").columns
@@ -44,30 +30,37 @@ def table(name: str) -> pl.DataFrame:
     """
     import polars as pl
 
+    found = _read(name)
+    target = found["target"]
+    if "labels" in found:
+        target = found["labels"][target].tolist()
+    return pl.DataFrame({**dict(zip(found["columns"].tolist(), found["data"].T, strict=True)), "target": target})
+
+
+def arrays(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """A set as arrays: features (rows, columns) in float64, and targets (rows,), classes as numbers from 0.
+
+    Raises:
+        DataError: if its file is missing or damaged.
+
+    Example:
+        >>> X, y = arrays("iris")
+        >>> X.shape, y.shape, y.max()
+        ((150, 4), (150,), np.int64(2))
+    """
+    found = _read(name)
+    return found["data"], found["target"]
+
+
+def _read(name: str) -> dict[str, Any]:
     try:
-        data, target = _read(name)
-    except OSError as error:
-        hint = "install scikit-learn again"
-        raise DataError(
-            "scikit-learn's file of this set cannot be read", where=name, got=str(error), hint=hint
-        ) from None
-    return pl.DataFrame({**dict(zip(COLUMNS[name], data.T, strict=True)), "target": target})
-
-
-def _read(name: str) -> tuple[np.ndarray, Any]:
-    # Found without being imported.
-    package = importlib.util.find_spec("sklearn")
-    folder = Path((package and package.origin) or "sklearn").parent / "datasets" / "data"
-    if name == "digits":
-        data = np.loadtxt(folder / "digits.csv.gz", delimiter=",")
-        return data[:, :-1], data[:, -1].astype(int)
-    if name == "diabetes":
-        data = np.loadtxt(folder / "diabetes_data_raw.csv.gz")
-        # In scikit-learn's order of rounding, so that the numbers are the same to the bit.
-        data = (data - np.nanmean(data, axis=0)) / np.nanstd(data, axis=0) / len(data) ** 0.5
-        return data, np.loadtxt(folder / "diabetes_target.csv.gz")
-    path = folder / {"iris": "iris.csv", "wine": "wine_data.csv", "breast_cancer": "breast_cancer.csv"}[name]
-    with path.open(encoding="utf-8") as file:
-        labels = np.asarray(file.readline().strip().split(",")[2:])
-        data = np.loadtxt(file, delimiter=",")
-    return data[:, :-1], labels[data[:, -1].astype(int)].tolist()
+        with np.load(_FOLDER / f"{name}.npz", allow_pickle=False) as file:
+            found = {key: file[key] for key in file.files}
+    except (OSError, ValueError, BadZipFile) as error:
+        hint = "install chainrule again"
+        raise DataError("the file of this set cannot be read", where=name, got=str(error), hint=hint) from None
+    # Whole numbers lie there in as few bytes as hold them.
+    found["data"] = found["data"].astype(np.float64)
+    if found["target"].dtype.kind == "u":
+        found["target"] = found["target"].astype(np.int64)
+    return found

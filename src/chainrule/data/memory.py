@@ -1,4 +1,4 @@
-"""How much memory there is, and how much a source would take if it were read as a whole."""
+"""How much memory a source would take if it were read as a whole, and whether there is as much."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from chainrule import resources
 from chainrule.data.batches import CSV, PARQUET, tables
 from chainrule.data.rows import in_npz, npz_bytes
 from chainrule.errors import DataError
@@ -17,14 +18,6 @@ SMALL = 2**17
 TEXT_TIMES, CELL_BYTES, ARRAY_TIMES = 9, 32, 4
 """What reading and preparing takes at its height, measured: times the bytes of a text file, bytes a value of a table,
 times the bytes of arrays."""
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-_USED = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
-
-
-def available() -> int | None:
-    """Bytes of memory that can be had without others being moved to disk; None where the system does not say."""
-    free = [size for size in (_of_system(), _of_container()) if size is not None]
-    return min(free, default=None)
 
 
 def needed(source: Any) -> int:
@@ -40,8 +33,7 @@ def needed(source: Any) -> int:
 
 def fits(source: Any) -> bool:
     """Whether a file can be expected to be trained on in memory."""
-    free = available()
-    return free is None or needed(source) <= SHARE * free
+    return needed(source) <= SHARE * resources.available_memory()
 
 
 def check(source: Any) -> None:
@@ -50,14 +42,13 @@ def check(source: Any) -> None:
     Raises:
         DataError: says what would be needed, what there is, and whether the file can be streamed.
     """
-    free = available() if os.path.getsize(source) > SMALL else None
-    if free is not None and needed(source) > free:
+    if os.path.getsize(source) > SMALL and needed(source) > resources.available_memory():
         raise too_large(source)
 
 
 def too_large(source: Any) -> DataError:
     """The error for a file that does not fit."""
-    free = worded(available() or 0)
+    free = worded(resources.available_memory())
     what = f"does not fit into memory (about {worded(needed(source))} are needed, {free} are free)"
     whole = only_whole(source)
     if whole is not None:
@@ -85,21 +76,3 @@ def worded(size: float) -> str:
     """
     power = next((power for power in (1, 2) if size < 999.5 * 1000**power), 3)
     return f"{max(size / 1000**power, 1):.3g} {('kB', 'MB', 'GB')[power - 1]}"
-
-
-def _of_system() -> int | None:
-    lines = _read("/proc/meminfo").splitlines()
-    found = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
-    return int(found) * 1024 if found else None
-
-
-def _of_container() -> int | None:
-    limit, used = (next((text for name in names if (text := _read(name))), "") for names in (_LIMITS, _USED))
-    return max(0, int(limit) - int(used)) if limit.isdigit() and used.isdigit() else None
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text().strip()
-    except OSError:
-        return ""

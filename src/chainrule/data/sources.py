@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.data import bundled
+from chainrule.data.bundled import BUNDLED
 from chainrule.data.tables import read_csv
 from chainrule.errors import ArgumentError, DataError, nearest
 
 if TYPE_CHECKING:
     import polars as pl
-
-BUNDLED = tuple(bundled.COLUMNS)
-"""The sets that need no file."""
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ class Stream:
         left = copy.copy(self)
         places = [self._place(rows) for rows in held]
         everything = np.sort(np.concatenate([self._before + np.arange(len(self._before)), *places]))
-        left._before = everything - np.arange(len(everything))
+        left._before = everything - np.arange(len(everything))  # noqa: SLF001  # a copy of this object
         if not left.rows:
             raise DataError("no rows are left to train on", where=self.name)
         return left, [self._gathered(rows) if len(rows) else None for rows in held]

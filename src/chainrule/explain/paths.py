@@ -12,7 +12,7 @@ from chainrule import files
 from chainrule.autodiff.transforms import value_and_grad
 from chainrule.backends.compile import compile
 from chainrule.errors import ArgumentError, DataError, ShapeError, TraceError, check_number
-from chainrule.explain.page import Page, writing
+from chainrule.explain.page import render, write, writing
 from chainrule.explain.pathpicture import draw
 from chainrule.explain.style import blank, described
 from chainrule.explain.surfaces import Array, Surface, checked_height, surface_of
@@ -183,34 +183,20 @@ class Paths:
             RunError: it cannot be written there.
         """
         with writing(path) as place:
-            return self._page().write(place)
+            return write(self._page(), place)
 
-    def _page(self) -> Page:
+    def _page(self) -> str:
         figure = blank(12.0, 5.2)
         self.draw(figure)
-        shown = described(figure)
-        page = Page(f"Paths over {self.surface.name}")
-        page.paragraph(
-            "Left, the surface from above; a circle is a start, a star a minimum. Each line joins places of equal "
-            "loss, and a path that follows the gradient crosses them at right angles. Right, the loss after each "
-            f"update. {self.surface.formula or 'The surface is a function of your own'}."
+        return render(
+            "explain/templates/paths.html",
+            f"Paths over {self.surface.name}",
+            formula=self.surface.formula,
+            figure=figure,
+            shown=described(figure),
+            rows=[row for name in self._optimizers for row in self._rows(name)],
+            settings=[(name, repr(optimizer)) for name, optimizer in self._optimizers.items()],
         )
-        page.picture(figure, f"{page.title}. {shown}", shown)
-        page.heading("Where they got to")
-        head = (
-            "optimizer",
-            "start",
-            "loss at start",
-            "updates",
-            "end",
-            "loss at end",
-            "lowest loss",
-            "way / straight line",
-        )
-        page.table([row for name in self._optimizers for row in self._rows(name)], head)
-        page.heading("Settings")
-        page.table([(name, repr(optimizer)) for name, optimizer in self._optimizers.items()])
-        return page
 
     def _rows(self, name: str) -> list[tuple[Any, ...]]:
         rows = []

@@ -242,7 +242,7 @@ for _name, _function in {
     setattr(Tensor, f"__{_name}__", _function)
     setattr(Tensor, f"__r{_name}__", _reflected(_function))
     if _name in ("add", "sub", "mul", "truediv", "pow"):
-        setattr(Tensor, f"__i{_name}__", lambda x, y, _f=_function: x._changed(_f(x, y)))
+        setattr(Tensor, f"__i{_name}__", lambda x, y, _f=_function: x._changed(_f(x, y)))  # noqa: SLF001  # a method of the same class
 _METHODS: dict[str, Any] = {
     "__neg__": negative, "__abs__": absolute, "__invert__": bitwise_not,
     "__lt__": less, "__le__": less_equal, "__gt__": greater, "__ge__": greater_equal,

@@ -89,7 +89,7 @@ current = _current.get
 
 def user_line() -> str | None:
     """The "file:line" of the user's code that is being run, or None where there is none."""
-    frame = sys._getframe(1)
+    frame = sys._getframe(1)  # noqa: SLF001  # inspect's way to it is slow
     while frame is not None:
         if frame.f_globals.get("__name__", "").split(".")[0] != _PACKAGE:
             return f"{frame.f_code.co_filename}:{frame.f_lineno}"

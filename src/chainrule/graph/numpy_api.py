@@ -104,7 +104,8 @@ def ufunc(function: Any, method: str, inputs: tuple[Any, ...], settings: dict[st
 def array_function(function: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     """What another function of NumPy's gives for arguments among which there are tensors."""
     own = _FUNCTIONS.get(function)
-    unset = {name for name, value in settings.items() if value is np._NoValue or (value is None and name in _UNSET)}
+    no_value = np._NoValue  # noqa: SLF001  # NumPy has no public name for it
+    unset = {name for name, value in settings.items() if value is no_value or (value is None and name in _UNSET)}
     given = {name: value for name, value in settings.items() if name not in unset}
     if own is not None:
         try:

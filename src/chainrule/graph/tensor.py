@@ -225,7 +225,7 @@ class Tensor:
             lost = f"a Python float has no gradient, and {self.label()} has one"
             way = "use x.item() for the value alone, x > 0.5 for a condition"
             # NumPy asks for a float to write an element of an array, as in a[i] = x.
-            frame = sys._getframe(1)
+            frame = sys._getframe(1)  # noqa: SLF001  # inspect's way to it is slow
             writing = opcode.opname[frame.f_code.co_code[frame.f_lasti]] == "STORE_SUBSCR"
             if writing or mode.differentiating:
                 raise TraceError(lost, where="float()", hint=way)

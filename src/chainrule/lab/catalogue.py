@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib
-import pkgutil
 
+from chainrule.discovery import modules
 from chainrule.errors import check_choice
 from chainrule.lab import claims
 from chainrule.lab.experiment import Lab
@@ -44,12 +44,13 @@ def load(name: str) -> Lab:
         'A4'
     """
     check_choice("lab", name, _found())
-    return importlib.import_module(f"{claims.__name__}.{name.replace('-', '_')}").LAB
+    lab: Lab = importlib.import_module(_found()[name]).LAB
+    return lab
 
 
 @functools.cache
-def _found() -> tuple[str, ...]:
-    return tuple(module.name.replace("_", "-") for module in pkgutil.iter_modules(claims.__path__))
+def _found() -> dict[str, str]:
+    return modules(claims)
 
 
 def _place(row: str) -> tuple[str, int]:

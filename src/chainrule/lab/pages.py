@@ -9,24 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chainrule.errors import RunError
-from chainrule.explain.page import Page, is_page
+from chainrule.explain.page import is_page, render
+from chainrule.explain.page import write as write_page
 from chainrule.lab import style
 from chainrule.lab.catalogue import SECTIONS
 from chainrule.lab.experiment import Lab, Measured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_INDEX = """\
-<table><thead><tr><th>row</th><th>lab</th><th>claim</th><th>here</th></tr></thead>
-<tbody>{% for name, lab, holds in rows %}<tr><td>{{ lab.row }}</td><td><a href="{{ name }}.html">{{ name }}</a></td>
-<td>{{ lab.claim }}</td><td class="{{ 'yes' if holds else 'no' }}">{{ 'holds' if holds else 'does not hold' }}</td></tr>
-{% endfor %}</tbody></table>"""
-_CHECKS = """\
-<ul style="list-style: none; padding-left: 0">{% for sentence, held in checks %}
-<li><span class="{{ 'yes' if held else 'no' }}"></span>{{ sentence }}</li>{% endfor %}
-</ul>"""
-
 
 INDEX = "index"
 """The page that lists the others."""
@@ -56,7 +46,7 @@ def _place(folder: Path, name: str) -> Path:
     return folder / f"{name}.html"
 
 
-def write(page: Page, folder: Path, name: str) -> Path:
+def write(page: str, folder: Path, name: str) -> Path:
     """Write a page as NAME.html, whole or not at all.
 
     Raises:
@@ -64,7 +54,7 @@ def write(page: Page, folder: Path, name: str) -> Path:
     """
     path = _place(folder, name)
     try:
-        return page.write(path)
+        return write_page(page, path)
     except OSError as error:
         raise _refused(path, error.strerror) from None
 
@@ -80,44 +70,41 @@ def picture(lab: Lab, measured: Measured) -> Figure:
     return figure
 
 
-def lab_page(name: str, lab: Lab, measured: Measured, figure: Figure) -> Page:
+def lab_page(name: str, lab: Lab, measured: Measured, figure: Figure) -> str:
     """Claim, verdict, picture and what to look at in it, checks, figures, and how to run it again."""
-    page = Page(name.replace("-", " ").capitalize())
-    page.paragraph(lab.claim)
-    page.paragraph(*verdict(measured))
-    page.heading("What to look at")
-    page.paragraph(lab.look)
-    shown = style.described(figure)
-    page.picture(figure, f"{page.title}. {shown}", shown)
-    page.heading("What was checked")
-    page.add(_CHECKS, checks=measured.checks.items())
-    page.heading("What was measured")
-    page.table([(figure_name, cell(value)) for figure_name, value in measured.figures.items()], ("figure", "value"))
-    page.paragraph(f"Row {lab.row} of the lecture's list ({sections(lab)}). Run again: chainrule lab {name}", "note")
-    return page
+    return render(
+        "lab/templates/lab.html",
+        name.replace("-", " ").capitalize(),
+        name=name,
+        lab=lab,
+        measured=measured,
+        verdict=verdict(measured),
+        figure=figure,
+        shown=style.described(figure),
+        figures=[(title, cell(value)) for title, value in measured.figures.items()],
+        sections=sections(lab),
+    )
 
 
-def index_page(results: Iterable[tuple[str, Lab, bool]]) -> Page:
+def index_page(results: Iterable[tuple[str, Lab, bool]]) -> str:
     """All labs in one table: row, name, claim, and whether it holds; each links to its page."""
     rows = list(results)
-    held = sum(holds for _, _, holds in rows)
-    page = Page("The labs")
-    page.paragraph(f"{held} of {len(rows)} claims hold on this machine.", "yes" if held == len(rows) else "no")
-    for letter, section in SECTIONS.items():
-        within = [row for row in rows if row[1].row.startswith(letter)]
-        if within:
-            page.heading(f"{letter}. {section}")
-            page.add(_INDEX, rows=within)
-    page.paragraph("Run them again: chainrule lab --all", "note")
-    return page
+    within = {letter: [row for row in rows if row[1].row.startswith(letter)] for letter in SECTIONS}
+    return render(
+        "lab/templates/index.html",
+        "The labs",
+        held=sum(holds for _, _, holds in rows),
+        count=len(rows),
+        sections=[(letter, SECTIONS[letter], found) for letter, found in within.items() if found],
+    )
 
 
-def verdict(measured: Measured) -> tuple[str, str]:
-    """The verdict as a sentence, and its class on a page."""
+def verdict(measured: Measured) -> str:
+    """The verdict as a sentence."""
     if measured.holds:
-        return "The claim holds here.", "yes"
+        return "The claim holds here."
     failed = sum(not true for true in measured.checks.values())
-    return f"The claim does not hold here: {failed} of {len(measured.checks)} checks failed.", "no"
+    return f"The claim does not hold here: {failed} of {len(measured.checks)} checks failed."
 
 
 def sections(lab: Lab) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chainrule import backends, tree
+from chainrule import backends, resources, tree
 from chainrule.data import memory
 from chainrule.errors import ResourceError
 
@@ -100,7 +100,7 @@ def stated(prepared: Prepared, state: Any, feed: Feed, fitting: Fitting, former:
     if parameters > SMALL:
         # What was freed and is still held by this process would be counted, and is used again.
         backends.release()
-    before = backends.resident() - room.there - going if device is None else device[0]
+    before = resources.resident_memory() - room.there - going if device is None else device[0]
     orders = 4 * training.epochs * training.train.rows * (1 if prepared.name == "numpy" else 2)
     kept, copies = _copies(fitting, parameters, optimizer, step.packed) if device is None else (0, 0)
     return Estimate(
@@ -175,4 +175,4 @@ def check_rows(need: int) -> None:
 
 def _free(need: int) -> int | None:
     """The memory that is free, where it is worth asking for that much."""
-    return memory.available() if need > SMALL else None
+    return resources.available_memory() if need > SMALL else None

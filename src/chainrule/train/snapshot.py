@@ -126,7 +126,8 @@ def own_files(folder: Path) -> list[Path]:
 def is_left_over(name: str) -> bool:
     """Whether a name is one that a write which was broken off leaves behind."""
     aside = "|".join(map(re.escape, NAMES))
-    return files.is_temporary(name) or re.fullmatch(rf"\.({aside})\.[0-9a-f]{{16}}", name) is not None
+    set_aside = re.fullmatch(rf"\.({aside})\.[0-9a-f]{{16}}", name) is not None
+    return set_aside or files.is_temporary(name) or files.is_lock(name)
 
 
 def _commit(folder: Path, config: dict[str, Any], contents: dict[str, bytes]) -> None:
@@ -149,7 +150,8 @@ def _sweep(folder: Path) -> None:
         listed = read_config(folder).get("files", {}) if (folder / CONFIG).exists() else {}
         needed = {_aside(name, digest) for name, digest in listed.items()}
         for path in folder.iterdir():
-            if is_left_over(path.name) and path.name not in needed:
+            # A lock is of a folder within, which somebody may hold just now.
+            if is_left_over(path.name) and path.name not in needed and not files.is_lock(path.name):
                 files.remove(path)
 
 

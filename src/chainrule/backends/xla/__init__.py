@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.backends.xla.devices import device, device_memory, device_name, find_device, lacking, running_on
+from chainrule.backends.xla.devices import (
+    device,
+    device_memory,
+    device_name,
+    find_device,
+    keep_to_quota,
+    lacking,
+    running_on,
+)
 from chainrule.backends.xla.graphs import compile_graph, run_unchecked
 from chainrule.backends.xla.loops import compile_loops
 
@@ -20,6 +28,8 @@ __all__ = [
     "compile_graph", "compile_loops", "device", "device_memory", "device_name", "find_device",
     "get", "held_bytes", "hold", "lacking", "put", "run_unchecked", "running_on", "view",
 ]  # fmt: skip
+
+keep_to_quota()
 
 ALIGNED = 64
 """Bytes that the address of an array must be a multiple of for XLA to use it on a CPU without a copy."""

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
+from chainrule import resources
 from chainrule.backends.numpy import TF32_NEEDS
 from chainrule.errors import ArgumentError
+
+
+def keep_to_quota() -> None:
+    """Have XLA make no more threads than the container's quota has processors; XLA counts those that it may run on.
+
+    It looks when it starts. A number that the user has set stands.
+    """
+    if resources.quota() is not None:
+        os.environ.setdefault("PJRT_NPROC", str(resources.cores()))
 
 
 def find_device(kind: str) -> Any:

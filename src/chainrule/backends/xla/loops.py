@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule import resources
 from chainrule.backends import numpy as interpreter
 from chainrule.backends.agreement import Disagreement, disagreement
 from chainrule.backends.live import live_bytes
@@ -119,11 +119,7 @@ class _Loops:
 
     def _fits(self) -> bool:
         """Whether half of the memory that is free holds what a check takes."""
-        try:
-            free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (AttributeError, ValueError, OSError):
-            return True
-        return 2 * self._room <= free
+        return 2 * self._room <= resources.available_memory()
 
     def _differs(self, values: Sequence[Any], program: Program) -> Disagreement | None:
         """What the program does wrongly in one of the trials, which run on copies of the state."""

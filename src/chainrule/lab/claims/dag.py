@@ -15,6 +15,7 @@ from chainrule.lab import style
 from chainrule.lab.boxes import Boxes
 from chainrule.lab.experiment import Lab, Measured
 from chainrule.lab.numeric import Array, differences, worst
+from chainrule.lab.samples import irises
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,10 +82,7 @@ def training(X: Array, y: Array) -> list[float]:
 
 def measure() -> Measured:
     """The gradient by every order, by finite differences, and a training."""
-    from sklearn.datasets import load_iris
-
-    X, y = load_iris(return_X_y=True)
-    X = (X - X.mean(0)) / X.std(0)
+    X, y = irises()
     cr.seed(0)
     leaves, structure = tree.flatten(Branched())
     random = np.random.default_rng(0)

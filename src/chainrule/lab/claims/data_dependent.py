@@ -100,7 +100,7 @@ def train(data: list[Batch], compiled: bool) -> Training:
     for batch in data:
         loss, (parameters, state) = run(model, state, cr.tensor(batch.x), batch.y, batch.turns)
         model.load_state_dict({name: p.numpy() for name, p in parameters.items()})
-        losses.append(float(loss))
+        losses.append(loss.item())
         programs.append(run.structures if compiled else 0)
     return Training(losses, programs)
 

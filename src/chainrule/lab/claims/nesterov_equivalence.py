@@ -10,6 +10,7 @@ import numpy as np
 import chainrule as cr
 from chainrule.lab import style
 from chainrule.lab.experiment import Lab, Measured
+from chainrule.lab.samples import irises
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,10 +34,7 @@ def valley_slope() -> Slope:
 
 def network_slope() -> Slope:
     """The gradient of a network on iris, its parameters one vector, on another minibatch every step."""
-    from sklearn.datasets import load_iris
-
-    X, y = load_iris(return_X_y=True)
-    X = (X - X.mean(0)) / X.std(0)
+    X, y = irises()
     rows = np.random.default_rng(0).integers(0, len(X), (STEPS, BATCH))
 
     def cost(w: cr.Tensor, x: cr.Tensor, labels: cr.Tensor) -> cr.Tensor:

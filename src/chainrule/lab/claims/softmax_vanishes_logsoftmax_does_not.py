@@ -12,6 +12,7 @@ import chainrule as cr
 from chainrule.lab import style
 from chainrule.lab.experiment import Lab, Measured
 from chainrule.lab.numeric import Array, apart
+from chainrule.lab.samples import irises
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,10 +80,8 @@ def huge_is_finite() -> bool:
 
 def training(way: str) -> tuple[list[float], float]:
     """Gradient descent on the irises from a start that is certain of the last class: loss by step, last accuracy."""
-    from sklearn.datasets import load_iris
-
-    X, y = load_iris(return_X_y=True)
-    X = np.hstack([(X - X.mean(0)) / X.std(0), np.ones((len(X), 1))]).astype(np.float32)
+    X, y = irises()
+    X = np.hstack([X, np.ones((len(X), 1))]).astype(np.float32)
     w = np.zeros((5, 3), np.float32)
     w[4, 2] = START
 
@@ -98,6 +97,19 @@ def training(way: str) -> tuple[list[float], float]:
             w = w - np.float32(RATE) * slope(w).numpy()
             losses.append(float(loss(w)))
     return losses, float(np.mean(np.argmax(X @ w, 1) == y))
+
+
+def run_figures(way: str, losses: list[float], accuracy: float) -> dict[str, Any]:
+    """What a training came to."""
+    broke = not np.isfinite(losses[-1])
+    figures: dict[str, Any] = {
+        f"training by {way}: steps until it breaks off": len(losses) - 1 if broke else "never",
+        f"training by {way}: first loss (nats)": losses[0],
+        f"training by {way}: last finite loss (nats)": losses[-2] if broke else losses[-1],
+    }
+    if not broke:
+        figures[f"training by {way}: accuracy at the end"] = accuracy
+    return figures
 
 
 def measure() -> Measured:
@@ -122,12 +134,7 @@ def measure() -> Measured:
         "largest gap tried (nats)": int(GAPS[-1]),
     }
     for way, (losses, accuracy) in runs.items():
-        broke = not np.isfinite(losses[-1])
-        figures[f"training by {way}: steps until it breaks off"] = len(losses) - 1 if broke else "never"
-        figures[f"training by {way}: first loss (nats)"] = losses[0]
-        figures[f"training by {way}: last finite loss (nats)"] = losses[-2] if broke else losses[-1]
-        if not broke:
-            figures[f"training by {way}: accuracy at the end"] = accuracy
+        figures |= run_figures(way, losses, accuracy)
     checks = {
         "through softmax and a logarithm the gradient is lost at some gap, in float32 and later in float64": bool(
             0 < first(lost) < first(~np.isfinite(double).all(1))

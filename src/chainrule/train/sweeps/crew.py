@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule import backends, tree
+from chainrule import backends, resources, tree
 from chainrule.backends.estimate import seconds
 from chainrule.backends.loop import Check, LoopProgram
 from chainrule.errors import TrainingWarning
@@ -145,7 +144,7 @@ class Sweeping:
     def run(self, progress: bool) -> None:
         """Train all members; after Ctrl-C those at work are the last ones."""
         bar = Count(sum(map(len, self.members)), "members") if progress else None
-        threads = 1 if self.plan.backend == "numpy" else _processors()
+        threads = 1 if self.plan.backend == "numpy" else resources.cores()
         pool = ThreadPoolExecutor(threads)
         try:
             with interruptible(self):
@@ -269,8 +268,3 @@ def _padded(arrays: Sequence[Any], places: int) -> Array:
     for i, array in enumerate(arrays):
         stacked[i] = array
     return stacked
-
-
-def _processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
