@@ -29,8 +29,8 @@ def programs(monkeypatch):
     made = []
 
     def counted(looping, original=interpreter.compile_loops):
-        made.append(schedule)
-        return original(schedule)
+        made.append(looping)
+        return original(looping)
 
     monkeypatch.setattr(interpreter, "compile_loops", counted)
     return made
