@@ -113,7 +113,7 @@ def test_every_operation_is_among_those_compared():
     from chainrule.graph.ops import OPS
 
     ops = {node.op for node in cr.trace(lambda x: [f(x) for f in EVERY], X).nodes}
-    assert set(OPS) - ops - {"constant"} == {"call", "random_uniform", "random_normal", "random_permutation"}
+    assert set(OPS) - ops - {"constant"} == {"call", "loop", "random_uniform", "random_normal", "random_permutation"}
 
 
 def test_one_graph_run_twice_gives_the_same_bits():
