@@ -457,7 +457,10 @@ def _labelled(s: Sketch, x: Array) -> dict[str, Any] | None:
 def _deviations(s: Sketch, x: Array) -> dict[str, Any] | None:
     """Axes over which no deviation is near 0, where it has a kink."""
     settings = _axes(s, x)
-    return settings if (x.std(settings["axis"]) > 0.1).all() else None
+    with warnings.catch_warnings():
+        # Of no elements at all there is none, which NumPy also says aloud.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return settings if (x.std(settings["axis"]) > 0.1).all() else None
 
 
 def _standardized(s: Sketch, x: Array) -> dict[str, Any]:

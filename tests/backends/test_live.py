@@ -34,7 +34,7 @@ CALLS = {
     "leaky_relu": (X, 0.1), "elu": (X, 1.0),
     "squared_error": (X, T), "absolute_error": (X, T), "huber": (X, T), "binary_cross_entropy": (X, T),
     "binary_cross_entropy_with_logits": (X, T), "softmax": (X, 1), "log_softmax": (X, 1), "cross_entropy": (X, LABELS),
-    "std": (X, 0, 1e-5), "standardize": (X, 0, 1e-5), "batch_norm": (X, ROW, ROW, 0, 1e-5),
+    "std": (X, 0), "standardize": (X, 0, 1e-5), "batch_norm": (X, ROW, ROW, 0, 1e-5),
     "layer_norm": (X, ROW, ROW, 1e-5), "linear": (X, WIDE, ROW), "exp": (X,), "cumsum": (X, 1),
 }  # fmt: skip
 

@@ -41,7 +41,7 @@ def train(compiled, steps=60):
     for x, y, times in batches(steps):
         loss, (parameters, state) = run(model, state, x, y, times)
         model.load_state_dict({name: p.numpy() for name, p in parameters.items()})
-        losses.append(float(loss))
+        losses.append(loss.item())
     return losses, model.state_dict(), run
 
 

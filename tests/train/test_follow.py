@@ -107,7 +107,7 @@ def test_what_the_user_changes_between_two_trainings_counts(case: Any, backend: 
     change()
     second = trainer.fit(X, y, epochs=1, **QUIET)
     output = trainer.model.eval()(X)
-    after = float(trainer.loss(output, y if y.ndim == 1 else y.astype(np.float32)))
+    after = trainer.loss(output, y if y.ndim == 1 else y.astype(np.float32)).item()
     assert first.loss == pytest.approx([before], rel=1e-5)
     assert second.loss == pytest.approx([after], rel=1e-4)
     assert trainer.evaluate(X, y)["loss"] == pytest.approx(after, rel=1e-4)
@@ -232,5 +232,5 @@ def test_a_parameter_of_the_loss_is_used_as_it_is_and_said_not_to_be_trained(bac
     [note] = trainer.fit(X, ONEHOT, epochs=2, **QUIET).notes
     half.fit(X, ONEHOT, epochs=2, **QUIET)
     assert "not trained" in note
-    assert float(scale) == 2.0
+    assert scale.item() == 2.0
     assert np.allclose(parameters(trainer), parameters(half), atol=1e-6)

@@ -67,7 +67,7 @@ def test_an_evaluation_is_the_loss_of_the_models_outputs(
     for rows in (1, 33, 50):
         output = model.eval()(X[:rows])
         found = trainer.evaluate(X[:rows], Y[:rows])
-        assert found["loss"] == pytest.approx(float(trainer.loss(output, Y[:rows])), rel=1e-5)
+        assert found["loss"] == pytest.approx(trainer.loss(output, Y[:rows]).item(), rel=1e-5)
         assert found["accuracy"] == pytest.approx((output.numpy().argmax(1) == Y[:rows]).mean())
 
 
