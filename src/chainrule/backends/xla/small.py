@@ -100,20 +100,10 @@ def loops(graph: Graph) -> tuple[Graph, Mapping[str, Row], str]:
     """How the loops of a graph are compiled: the graph with state as they hold it, rows, and the kind of program."""
     if not bodies(graph):
         return graph, {}, GRAPH
-    if not possible() or not _has_kernel(graph):
+    # Beside larger loops, or within them, XLA aborts over some such kernels (jaxlib 0.10.2), and less is to be gained.
+    if not possible() or not all(map(is_small, bodies(graph))):
         return graph, {}, LOOP
-    return transposed_state(graph, is_small), {"loop": _loop}, KERNEL
-
-
-def _has_kernel(graph: Graph) -> bool:
-    return any(is_small(body) or _has_kernel(body) for body in bodies(graph))
-
-
-def _loop(attrs: dict[str, Any]) -> Kernel:
-    """A loop of small steps, and all loops in it, as one kernel; any other one as usual, those in it as may be."""
-    if is_small(attrs["body"]):
-        return one_kernel(looped(attrs, ROWS))
-    return looped(attrs, {"loop": _loop})
+    return transposed_state(graph, is_small), {"loop": lambda attrs: one_kernel(looped(attrs, ROWS))}, KERNEL
 
 
 @functools.cache
