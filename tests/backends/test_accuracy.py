@@ -185,3 +185,21 @@ def test_no_rows_are_normalised_and_differentiated_twice():
     for f in (lambda x: cr.layer_norm(x, w, w), lambda x: cr.std(x, 1), lambda x: cr.standardize(x, 1)):
         slope = cr.grad(lambda x, f=f: (f(x) ** 2).sum())
         assert cr.grad(lambda x, slope=slope: slope(x).sum())(cr.tensor(x)).shape == (0, 3)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 128, 512, 513, 5000])
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_a_batch_is_summed_as_accurately_as_numpy_sums_it_however_many_rows_it_has(rows, keepdims):
+    x = (np.random.default_rng(rows).normal(size=(rows, 40)) + 1).astype(np.float32)
+    found = cr.compile(lambda x: cr.sum(x, axis=0, keepdims=keepdims), backend="xla")(x).numpy()
+    right = x.astype(np.float64).sum(axis=0, keepdims=keepdims)
+    assert found.shape == right.shape
+    assert np.abs(found - right).max() <= 1e-6 * np.abs(x).sum(axis=0).max()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_in_a_batch_stays_so_in_its_column_alone(bad):
+    x = np.ones((9, 3), np.float32)
+    x[4, 1] = bad
+    found = cr.compile(lambda x: cr.sum(x, axis=0), backend="xla")(x).numpy()
+    np.testing.assert_array_equal(found, [9, bad, 9])

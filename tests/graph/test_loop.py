@@ -191,3 +191,18 @@ def test_a_training_in_loops_gives_the_same_on_both_backends_and_transposed(prob
             np.testing.assert_allclose(other, mine, rtol=2e-4, atol=1e-6)
     reached = int(np.isfinite(interpreted[2]).any(axis=1).sum())
     assert stop == reached if stop < 30 else 1 < reached < 30
+
+
+def test_beside_a_larger_loop_none_is_one_kernel(problem):
+    wide = np.full((1200, 1200), 1e-4, np.float32)
+
+    def f(wide, xs, *weights):
+        last = cr.loop(lambda c, _: (c @ c, cr.sum(c), True), wide, length=2)
+        return cr.loop(lambda _, x: (None, cr.linear(x, *weights), last.ok), None, xs).records, last.records
+
+    xs, _, w, b = problem
+    graph = cr.trace(f, wide, xs, w + 1, b)
+    assert small.loops(graph)[2] == "loop"
+    mine, found = graph.run(wide, xs, w + 1, b), graph.run(wide, xs, w + 1, b, backend="xla")
+    for right, got in zip(mine, found, strict=True):
+        np.testing.assert_allclose(got, right, rtol=1e-4)

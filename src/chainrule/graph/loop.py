@@ -11,12 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule import tree
 from chainrule.errors import ArgumentError
 from chainrule.graph.elementwise import as_tensor
-from chainrule.graph.mode import setting
-from chainrule.graph.scan import carried_on, closed, same_length
-from chainrule.graph.tensor import Tensor, apply, placeholder
+from chainrule.graph.recurrence import recurrence
+from chainrule.graph.tensor import Tensor, apply
 
 
 class Looped(NamedTuple):
@@ -76,32 +74,11 @@ def loop(
         >>> cr.loop(halve, cr.tensor(8.0), length=6, stop=2).carry.item()
         2.0
     """
-    carries, shape = tree.flatten(init)
-    carries = [as_tensor(leaf) for leaf in carries]
-    leaves, cut = tree.flatten(xs)
-    sequences = [as_tensor(leaf) for leaf in leaves]
-    steps = same_length(sequences, tree.names(xs), length, "loop")
-    bounds = [_bound("start", start), _bound("stop", steps if stop is None else stop)]
-    here = [placeholder(c.shape, c.dtype, f"c{i}") for i, c in enumerate(carries)]
-    now = [placeholder(x.shape[1:], x.dtype, f"x{i}") for i, x in enumerate(sequences)]
-    with setting(recording=True, updates=None):
-        given = f(tree.unflatten(shape, list(here)), tree.unflatten(cut, list(now)))
-    if not isinstance(given, tuple) or len(given) != 3:
-        raise ArgumentError(
-            "the body gives something else", where="loop", expected="(carry, y, ok)", got=type(given).__name__
-        )
-    after = carried_on(given[0], shape, here, "loop")
-    results, stacked = tree.flatten(given[1])
-    outputs = [*after, *(as_tensor(leaf) for leaf in results), _truth(given[2])]
-    body, fixed = closed([*here, *now], outputs)
-    node = apply(
-        "loop", *carries, *sequences, *fixed, *bounds,
-        body=body, carries=len(carries), sequences=len(sequences), length=steps, guarded=bool(guarded),
-    )  # fmt: skip
-    *found, ok = (apply("project", node, part=i) for i in range(len(body.outputs)))
-    return Looped(
-        tree.unflatten(shape.plain(), found[: len(carries)]), tree.unflatten(stacked.plain(), found[len(carries) :]), ok
-    )
+    found = recurrence("loop", ("carry", "y", "ok"), f, init, xs, length, _truth)
+    bounds = _bound("start", start), _bound("stop", found.settings["length"] if stop is None else stop)
+    node = apply("loop", *found.operands, *bounds, **found.settings, guarded=bool(guarded))
+    *parts, ok = (apply("project", node, part=i) for i in range(len(found.settings["body"].outputs)))
+    return Looped(*found.unpacked(parts), ok)
 
 
 def _bound(name: str, value: Any) -> Tensor:

@@ -7,15 +7,11 @@ operation, and whatever it computes from that alone is computed once, outside.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from chainrule import tree
-from chainrule.errors import ArgumentError, ShapeError, check_number
-from chainrule.graph.elementwise import as_tensor
-from chainrule.graph.graph import Graph, ancestors, descendants, replay
-from chainrule.graph.mode import setting
-from chainrule.graph.tensor import Tensor, apply, placeholder
+from chainrule.graph.recurrence import recurrence
+from chainrule.graph.tensor import apply
 
 
 def scan(
@@ -56,73 +52,6 @@ def scan(
         >>> cr.grad(lambda w: cr.scan(lambda c, _: (w * c, None), cr.tensor(1.0), length=1000)[0])(w).item() < 1e-290
         True
     """
-    carries, shape = tree.flatten(init)
-    carries = [as_tensor(leaf) for leaf in carries]
-    leaves, cut = tree.flatten(xs)
-    sequences = [as_tensor(leaf) for leaf in leaves]
-    steps = same_length(sequences, tree.names(xs), length, "scan")
-    here = [placeholder(c.shape, c.dtype, f"c{i}") for i, c in enumerate(carries)]
-    now = [placeholder(x.shape[1:], x.dtype, f"x{i}") for i, x in enumerate(sequences)]
-    with setting(recording=True, updates=None):
-        given = f(tree.unflatten(shape, list(here)), tree.unflatten(cut, list(now)))
-    if not isinstance(given, tuple) or len(given) != 2:
-        raise ArgumentError(
-            "the body gives something else", where="scan", expected="(carry, y)", got=type(given).__name__
-        )
-    after = carried_on(given[0], shape, here, "scan")
-    results, stacked = tree.flatten(given[1])
-    body, fixed = closed([*here, *now], [*after, *(as_tensor(leaf) for leaf in results)])
-    node = apply(
-        "scan", *carries, *sequences, *fixed,
-        body=body, carries=len(carries), kept=len(carries), sequences=len(sequences),
-        length=steps, reverse=bool(reverse),
-    )  # fmt: skip
-    found = [apply("project", node, part=i) for i in range(len(body.outputs))]
-    last = tree.unflatten(shape.plain(), found[: len(carries)])
-    return last, tree.unflatten(stacked.plain(), found[len(carries) :])
-
-
-def same_length(sequences: Sequence[Tensor], names: Sequence[str], length: int | None, op: str) -> int:
-    """How many steps sequences are cut into, all of them into as many."""
-    known = {"length": length} if length is not None else {}
-    for name, x in zip(names, sequences, strict=True):
-        if not x.shape:
-            raise ShapeError("a sequence needs an axis of steps", where=f"{op}, xs {name}".strip(), got=x.shape)
-        known[f"xs {name}".strip()] = x.shape[0]
-    if not known:
-        raise ArgumentError("how many steps?", where=op, hint="give xs or length")
-    if len(set(known.values())) > 1:
-        raise ShapeError("sequences of different lengths", where=op, expected="one number of steps", got=known)
-    return check_number("length", next(iter(known.values())), low=0, integer=True)
-
-
-def carried_on(given: Any, shape: tree.Structure, here: Sequence[Tensor], op: str) -> list[Tensor]:
-    """The leaves of a body's next carry, which has the structure, shapes and dtypes of the one before."""
-    leaves, structure = tree.flatten(given)
-    if structure.plain() != shape.plain():
-        raise ArgumentError("the carry changes its structure", where=op, expected="the structure of init")
-    after = [as_tensor(leaf) for leaf in leaves]
-    for name, old, new in zip(tree.names(given), here, after, strict=True):
-        if (old.shape, old.dtype) != (new.shape, new.dtype):
-            raise ArgumentError(
-                "the carry changes from step to step",
-                where=f"{op}, carry {name}".strip(),
-                expected=f"{old.dtype}{list(old.shape)}, as init has it",
-                got=f"{new.dtype}{list(new.shape)}",
-                hint="make init of that shape and dtype, or cast the new carry",
-            )
-    return after
-
-
-def closed(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Graph, list[Tensor]]:
-    """The graph from the inputs to the outputs, and the outer nodes it uses, which become its last inputs."""
-    nodes = ancestors(outputs)
-    reached = descendants(nodes, inputs)
-    used = [*(x for node in nodes if node.id in reached for x in node.inputs), *outputs]
-    outer = {x.id: x for x in used if x.id not in reached and (x.is_variable or x.op != "constant")}
-    known = {x.id: x for x in [*inputs, *(x for x in used if x.id not in reached)]}
-    known |= {key: placeholder(x.shape, x.dtype, x.name or f"k{i}") for i, (key, x) in enumerate(outer.items())}
-    replay([node for node in nodes if node.id in reached], known)
-    fixed = [known[key] for key in outer]
-    body = Graph([*inputs, *fixed], [known[y.id] for y in outputs])
-    return body.simplify(), list(outer.values())
+    found = recurrence("scan", ("carry", "y"), f, init, xs, length)
+    node = apply("scan", *found.operands, **found.settings, kept=found.settings["carries"], reverse=bool(reverse))
+    return found.unpacked([apply("project", node, part=i) for i in range(len(found.settings["body"].outputs))])
