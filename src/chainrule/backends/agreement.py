@@ -235,7 +235,7 @@ def _drawn(node: Tensor, operands: list[Any], rng: np.random.Generator) -> Any:
         return interpreter.evaluate(node.op, operands, node.attrs, node.dtype)
     if node.op in NESTED:
         body = node.attrs["body"]
-        return NESTED[node.op](node.attrs, lambda values: redrawn(body, values, rng))(*operands)
+        return NESTED[node.op](node.attrs, lambda values: redrawn(body, list(values), rng))(operands)
     root = math.sqrt(_terms(node))
     if not OPS[node.op].elementwise and node.op != "project":
         # Where the terms of a sum cancel, what it is off by follows from them and not from what is left.

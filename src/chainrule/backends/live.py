@@ -110,8 +110,18 @@ def nbytes(node: Tensor) -> int:
     return node.size * node.dtype.itemsize
 
 
+def _passed_on(node: Tensor) -> int:
+    """The bytes of a loop's carry that its body hands to a loop within and no longer holds: they are that one's."""
+    body, count = node.attrs["body"], node.attrs.get("carries", 0)
+    if node.op != "loop" or node.attrs["guarded"]:
+        return 0
+    users = {x.id: [n for n in body.nodes if any(y is x for y in n.inputs)] for x in body.inputs[:count]}
+    inside = [x for x in body.inputs[:count] if [n.op for n in users[x.id]] == ["loop"]]
+    return sum(map(nbytes, inside))
+
+
 def _own(node: Tensor) -> int:
     if "body" in node.attrs:
-        return live_bytes(node.attrs["body"], set())
+        return live_bytes(node.attrs["body"], set()) - _passed_on(node)
     times = ROUNDED if node.attrs.get("precision") else OWN.get(node.op, 0.0)
     return int(times * max(nbytes(x) for x in (node, *node.inputs))) if times else 0

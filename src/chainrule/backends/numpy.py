@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from chainrule.backends.kernels import KERNELS, Kernel
 from chainrule.backends.live import live_bytes
 from chainrule.backends.loop import Looping, LoopProgram, Outcome
-from chainrule.backends.nested import NESTED, Program
+from chainrule.backends.nested import NESTED, Nested, Program, drained
 from chainrule.backends.numpy_kernels import OWN
 from chainrule.backends.threads import suited
 from chainrule.backends.work import all_bodies
@@ -31,20 +31,19 @@ def _call(attrs: dict[str, Any]) -> Kernel:
     return lambda *operands: tuple(program(operands))
 
 
-def _nested(build: Callable[[dict[str, Any], Program], Kernel], attrs: dict[str, Any]) -> Kernel:
-    return build(attrs, compile_graph(attrs["body"]))
-
-
-_OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {
-    **OWN,
-    "call": _call,
-    **{op: functools.partial(_nested, build) for op, build in NESTED.items()},
-}
+_OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {**OWN, "call": _call}
 
 
 def kernel(op: str, attrs: dict[str, Any]) -> Kernel:
     """The NumPy function of one operation."""
+    if op in NESTED:
+        run = _nested(op, attrs)
+        return lambda *operands: run(list(operands))
     return _OWN[op](attrs) if op in _OWN else KERNELS[op](np, attrs)
+
+
+def _nested(op: str, attrs: dict[str, Any]) -> Nested:
+    return NESTED[op](attrs, compile_graph(attrs["body"]))
 
 
 @functools.cache
@@ -80,23 +79,34 @@ def compile_graph(graph: Graph) -> Program:
     wanted = [(slots[y.id], y.dtype) for y in graph.outputs]
     size = len(slots)
 
-    def program(values: Arrays) -> list[Any]:
+    def program(values: Iterable[Any]) -> list[Any]:
         held: list[Any] = [None] * size
         for slot, value in constants:
             held[slot] = value
         for slot, value in zip(given, values, strict=True):
             held[slot] = value
         with np.errstate(all="ignore"):
-            for function, sources, target, dead in steps:
-                held[target] = function(*[held[s] for s in sources])
-                for slot in dead:
-                    held[slot] = None
+            for function, sources, target, dead, nested in steps:
+                if nested:
+                    held[target] = function(_taken(held, sources, dead))
+                else:
+                    held[target] = function(*[held[s] for s in sources])
+                    for slot in dead:
+                        held[slot] = None
         return [np.asarray(held[slot], dtype=dtype) for slot, dtype in wanted]
 
     return program
 
 
-Step = tuple[Kernel, tuple[int, ...], int, tuple[int, ...]]
+def _taken(held: list[Any], sources: Sequence[int], dead: Sequence[int]) -> list[Any]:
+    """The operands of a loop, which alone holds those that nothing else needs."""
+    operands = [held[s] for s in sources]
+    for slot in dead:
+        held[slot] = None
+    return operands
+
+
+Step = tuple[Callable[..., Any], tuple[int, ...], int, tuple[int, ...], bool]
 
 
 def _plan(graph: Graph) -> tuple[list[Step], dict[int, int]]:
@@ -109,8 +119,15 @@ def _plan(graph: Graph) -> tuple[list[Step], dict[int, int]]:
         if node.op in LEAVES:
             continue
         dead = {slots[x.id] for x in node.inputs if last[x.id] == node.id and x.id not in kept}
-        function = (lambda x: x) if node.id in free else kernel(node.op, node.attrs)
-        steps.append((function, tuple(slots[x.id] for x in node.inputs), slots[node.id], tuple(dead)))
+        nested = node.op in NESTED
+        function: Callable[..., Any] = (
+            (lambda x: x)
+            if node.id in free
+            else _nested(node.op, node.attrs)
+            if nested
+            else kernel(node.op, node.attrs)
+        )
+        steps.append((function, tuple(slots[x.id] for x in node.inputs), slots[node.id], tuple(dead), nested))
     return steps, slots
 
 
@@ -145,7 +162,8 @@ class _Interpreted:
     def __call__(self, state: list[Any], rest: Sequence[Any]) -> Outcome:
         """Run it."""
         with suited(all_bodies(self._graph)):
-            return Outcome(self._program([*state, *rest]))
+            # What the caller used up must not be held by its list either.
+            return Outcome(self._program(drained(state, list(rest))))
 
 
 def put(arrays: list[Any]) -> list[Any]:

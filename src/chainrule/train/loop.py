@@ -120,9 +120,10 @@ class Loop:
         before = time.perf_counter()
         self.data = load.data
         # The program uses the state up: should it be broken off, there is none.
+        leaves = len(self.state)
         state, self.state = self.state, []
         outcome = self.program(state, [*self.data, orders, *map(np.int32, span)])
-        self.state, seen = outcome.outputs[: len(state)], outcome.outputs[len(state) :]
+        self.state, seen = outcome.outputs[:leaves], outcome.outputs[leaves:]
         if outcome.check is not None:
             self.history.checked(outcome.check)
         if load.stop - load.first == self.feed.steps > 1:
