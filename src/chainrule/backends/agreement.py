@@ -110,23 +110,18 @@ def interpreted(graph: Graph, values: Sequence[Any]) -> list[Any]:
 class _Output:
     """One output: what it is, what it should be, and what the redrawn roundings make of it."""
 
-    def __init__(
-        self, node: Tensor, position: int, found: Array, expected: Array, allowed: Array, compared: slice
-    ) -> None:
-        self.node, self.position, self._compared = node, position, compared
-        self._found, self._expected, self._allowed = (self._cut(x) for x in (found, expected, allowed))
+    def __init__(self, node: Tensor, position: int, found: Array, expected: Array, allowed: Array) -> None:
+        self.node, self.position = node, position
+        self._found, self._expected, self._allowed = found, expected, allowed
         self._off = _distance(self._found, self._expected)
         self._spread = np.zeros_like(self._off)
         self._moved = 0
-
-    def _cut(self, x: Array) -> Array:
-        return x[..., self._compared] if x.ndim else x
 
     def fails(self) -> bool:
         return bool((self._off > self._allowed).any())
 
     def saw(self, other: Array) -> None:
-        spread = _distance(self._cut(other), self._expected)
+        spread = _distance(other, self._expected)
         self._moved = max(self._moved, int((spread > self._allowed).sum()))
         np.maximum(self._spread, spread, out=self._spread)
 
@@ -160,9 +155,8 @@ def _numbered(
     for i, (node, y, right) in enumerate(zip(graph.outputs, found, expected, strict=True)):
         before = np.asarray(values[reading.first + i]) if i < reading.states else None
         apart = i in reading.records
-        compared = slice(0, node.shape[-1] - 1) if i in reading.left_out else slice(None)
-        if node.size:
-            yield _Output(node, i, np.asarray(y), right, _allowed(right, before, apart, roundings), compared)
+        if node.size and i not in reading.left_out:
+            yield _Output(node, i, np.asarray(y), right, _allowed(right, before, apart, roundings))
 
 
 def _allowed(expected: Array, before: Array | None, apart: bool, roundings: float) -> Array:

@@ -17,7 +17,7 @@ class Reading(NamedTuple):
             would be hidden beneath the weights.
         first: the input that the first of them is the new value of.
         records: the outputs, by position, that hold numbers which have nothing to do with each other.
-        left_out: those of them whose last column is not compared.
+        left_out: those that are not compared.
     """
 
     states: int = 0

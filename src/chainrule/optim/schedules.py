@@ -44,7 +44,7 @@ class Schedule:
         """Whether the losses of the epochs change the rate too, by `observe`."""
         return False
 
-    def observe(self, seen: Plateau, loss: float) -> Plateau:
+    def observe(self, seen: Plateau, loss: Any) -> Plateau:
         """What is known after an epoch of this loss; the rate is multiplied by its `factor` from then on."""
         return seen
 
@@ -275,6 +275,6 @@ class Warmup(Schedule):
         """Whether what follows does."""
         return self.then.observes
 
-    def observe(self, seen: Plateau, loss: float) -> Plateau:
+    def observe(self, seen: Plateau, loss: Any) -> Plateau:
         """What is known after an epoch of this loss."""
         return self.then.observe(seen, loss)

@@ -6,18 +6,23 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from chainrule import backends
+from chainrule import backends, tree
 from chainrule.backends.loop import LoopProgram
 from chainrule.graph.graph import Graph
-from chainrule.optim.plateau import Plateau
 from chainrule.passes import lift
 from chainrule.train import inference, mistakes
 from chainrule.train.history import History
+from chainrule.train.monitor import Monitor
 from chainrule.train.program import Training
 from chainrule.train.step import Drawn, Step
 
+if TYPE_CHECKING:
+    from chainrule.train.feeds.feed import Feed
+
+KEPT = ("parameters", "frozen", "buffers")
+"""The parts of a state that are kept of the best epoch: the model."""
 EPOCHS, ORDERS = 256, 2**18
 """Epochs in a call, and row numbers in their orders, at most."""
 
@@ -31,6 +36,7 @@ class Plan:
         sketch: what the graphs were as traced, where a part is the user's own and only tracing can tell.
         notes: what the user should know of them.
         mistakes: what is wrong with them, by the theory.
+        gives: what the program gives besides the new state, once it is made.
     """
 
     key: Any
@@ -39,13 +45,16 @@ class Plan:
     sketch: Any = None
     notes: Sequence[str] = ()
     mistakes: Sequence[str] = ()
+    gives: tree.Structure = tree.LEAF
     _program: LoopProgram | None = None
 
     def program(self, history: History, arrays: Sequence[Any]) -> LoopProgram:
         """The program for data of these shapes, made where it has not been."""
         began = time.perf_counter()
         if self._program is None:
-            self._program = backends.get(self.backend).compile_loops(self.training.looping(arrays))
+            looping = self.training.looping(arrays)
+            self.gives = tree.Structure(tuple, (), looping.graph.gives.plain().children[1:])
+            self._program = backends.get(self.backend).compile_loops(looping)
             history.compile_seconds += time.perf_counter() - began
         made = self._program.make()
         if made is not None:
@@ -66,7 +75,7 @@ class Plans:
     _kept: dict[str, Plan] = field(default_factory=dict)
 
     def get(
-        self, backend: str, step: Step, device: str, arrays: Sequence[Any], batch: int, room: int, history: History
+        self, backend: str, step: Step, device: str, feed: Feed, batch: int, room: int, wanted: Wanted, history: History
     ) -> Plan:
         """What to run; the last plan again where nothing that it depends on has changed.
 
@@ -76,28 +85,60 @@ class Plans:
             backend: where.
             step: what a step is made of.
             device: where on it.
-            arrays: the data; only shapes and dtypes matter.
+            feed: the rows; only shapes and dtypes matter.
             batch: rows a step.
             room: epochs a call.
+            wanted: what the training is watched by.
             history: where the time is written down.
         """
-        key = device, batch, room, tuple((a.shape, a.dtype) for a in arrays), *step.settings, step.described
+        arrays, monitor = feed.arrays, monitored(step, wanted)
+        shapes = tuple((a.shape, a.dtype) for a in arrays)
+        key = device, batch, room, shapes, feed.width, feed.rows, monitor and monitor.key, *step.settings, step.described
         kept = self._kept.get(backend)
         if kept is not None and kept.key != key:
             kept = None
         if kept is not None and step.described is not None:
             return kept
         began = time.perf_counter()
-        phases = drawn(step, arrays, batch)
-        own = [graph for phase in phases for graph in phase[:2] if graph is not None and step.described is None]
+        phases = drawn(step, feed, batch)
+        own = [graph for phase in phases if phase for graph in phase[:2] if graph is not None and step.described is None]
         sketch = lift.sketch(own)
         if kept is None or kept.sketch != sketch:
-            train, *evaluate = map(step.batches, phases)
+            train, evaluate = (phase and step.batches(phase) for phase in phases)
+            assert train is not None, "a training without its pass"
+            summed = getattr(step.loss, "reduction", "mean") == "sum"
+            training = Training(train, evaluate, room, feed.rows, tuple(step.metrics), summed, monitor)
             wrong = mistakes.named(step, arrays[0], arrays[1], min(batch, len(arrays[0])))
-            kept = Plan(key, backend, Training(train, tuple(evaluate), room), sketch, step.notes, wrong)
+            kept = Plan(key, backend, training, sketch, step.notes, wrong)
             self._kept[backend] = kept
         history.trace_seconds += time.perf_counter() - began
         return kept
+
+
+class Wanted(NamedTuple):
+    """What a training is to be watched by.
+
+    Attributes:
+        value: the name of the value that early stopping and schedules go by.
+        sign: 1 where less of it is better, −1 where more is.
+        keeps: whether the best epoch's parameters are kept.
+    """
+
+    value: str
+    sign: int
+    keeps: bool
+
+
+def monitored(step: Step, wanted: Wanted) -> Monitor | None:
+    """The monitor of a training; None where nothing is to be watched."""
+    observes = step.schedule is not None and step.schedule.observes
+    if not (wanted.keeps or observes):
+        return None
+    state = step.state()
+    names = tree.names(state)
+    kept = [i for i, name in enumerate(names) if name.split(".")[0] in KEPT] if wanted.keeps else []
+    factor = names.index("factor") if observes else None
+    return Monitor(wanted.value, wanted.sign, tuple(kept), step.schedule if observes else None, factor)
 
 
 class Prepared(NamedTuple):
@@ -107,7 +148,6 @@ class Prepared(NamedTuple):
         name: of the backend.
         backend: itself.
         step: what a step is made of.
-        seen: what the schedule has made of the losses so far.
         plan: the phases.
         program: made of them.
     """
@@ -115,19 +155,18 @@ class Prepared(NamedTuple):
     name: str
     backend: ModuleType
     step: Step
-    seen: Plateau
     plan: Plan
     program: LoopProgram
 
 
-def drawn(step: Step, arrays: Sequence[Any], batch: int) -> list[Drawn]:
-    """The phases as traced: training on the first two arrays in batches, evaluating the others, if any, in blocks."""
-    state = step.state()
-    found = [step.drawn("training", state, arrays[0], arrays[1], batch, (0, 1))]
-    if len(arrays) > 2:
-        block = min(inference.BLOCK, len(arrays[2]))
-        found.append(step.drawn("evaluation", state, arrays[2], arrays[3], block, (2, 3)))
-    return found
+def drawn(step: Step, feed: Feed, batch: int) -> tuple[Drawn, Drawn | None]:
+    """The phases as traced: training on the first arrays in batches, evaluating the others, if any, in blocks."""
+    state, arrays, width = step.state(), feed.arrays, feed.width
+    train = step.drawn("training", state, arrays[:width], batch, tuple(range(width)))
+    if len(arrays) == width:
+        return train, None
+    block = min(inference.BLOCK, len(arrays[width]))
+    return train, step.drawn("evaluation", state, arrays[width:], block, tuple(range(width, len(arrays))))
 
 
 def room_for(rows: int, one_by_one: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from chainrule.graph.mode import setting
 from chainrule.graph.random import keyed
 from chainrule.graph.tensor import Tensor, constant, placeholder
 from chainrule.graph.trace import trace
+from chainrule.nn.losses import Loss
 from chainrule.nn.module import Module, in_mode
 from chainrule.nn.normalization import SmallBatchError
 from chainrule.optim.base import Optimizer
@@ -29,12 +31,14 @@ from chainrule.passes.pack import Layout
 from chainrule.passes.precision import lowered
 from chainrule.passes.ranges import voided
 from chainrule.train import checks
-from chainrule.train.metrics import Metric
-from chainrule.train.program import Batches
+from chainrule.train.metrics import Function, Metric, named
+from chainrule.train.program import Batches, Record
 from chainrule.train.recipe import described
 
 State = dict[str, Any]
 Named = dict[str, Tensor]
+DATA = ("X", "y", "weight")
+"""The arrays of a pass."""
 SMALL = 4096
 """Elements of a gradient that is summed up in every step."""
 
@@ -46,8 +50,10 @@ class Drawn(NamedTuple):
     last: Graph | None
     batch: int
     rows: int
-    data: tuple[int, int]
+    data: tuple[int, ...]
     states: int
+    record: tree.Structure
+    trains: bool
 
 
 @dataclass
@@ -82,11 +88,13 @@ class Step:
     def settings(self) -> tuple[Any, ...]:
         """What graphs depend on besides the model, the loss and what updates them."""
         shapes = tuple((name, x.shape, x.requires_grad) for name, x in self.named)
-        return self.seed, self.dtype, self.packed, self.products, tuple(m.name for m in self.metrics), shapes
+        return self.seed, self.dtype, self.packed, self.products, tuple(self.metrics), shapes
 
     @functools.cached_property
     def described(self) -> Any:
         """What a training step is, where it is made of our own parts alone; else None."""
+        if any(isinstance(metric, Function) for metric in self.metrics):
+            return None
         return described(self.model, self.loss, self.optimizer, self.schedule, *self.penalties, self.clip)
 
     @property
@@ -186,20 +194,27 @@ class Step:
 
     # ---- graphs
 
-    def training(self, state: State, X: Any, y: Any, rows: int) -> Graph:
-        """(state…, X, y, rows) → (state…, record) for batches of so many rows; record = (loss, metrics…, pulse)."""
-        return self.finished(self.traced("training", state, X, y, rows))
+    def training(self, state: State, data: Sequence[Any], rows: int) -> Graph:
+        """(state…, X, y, rows) → (state…, record…) for batches of so many rows: see `record`."""
+        return self.finished(self.traced("training", state, data, rows))
 
-    def evaluation(self, state: State, X: Any, y: Any, rows: int) -> Graph:
-        """(state…, X, y, rows) → record = (loss, metrics…), with the model in inference mode."""
-        return self.finished(self.traced("evaluation", state, X, y, rows))
+    def evaluation(self, state: State, data: Sequence[Any], rows: int) -> Graph:
+        """(state…, X, y, rows) → record…, with the model in inference mode."""
+        return self.finished(self.traced("evaluation", state, data, rows))
 
-    def traced(self, kind: str, state: State, X: Any, y: Any, rows: int) -> Graph:
-        """The graph of a "training" or an "evaluation" as it comes from tracing."""
+    def traced(self, kind: str, state: State, data: Sequence[Any], rows: int) -> Graph:
+        """The graph of a "training" or an "evaluation" as it comes from tracing.
+
+        Args:
+            kind: which.
+            state: as the program gets it; only shapes and dtypes matter.
+            data: X and y, and the weights of the rows where they have any; only shapes and dtypes matter.
+            rows: of a batch.
+        """
         step = self._train if kind == "training" else self._evaluate
         with untouched(training=kind == "training"):
-            examples = _typed(state), spec(X, "X"), spec(y, "y"), placeholder((rows,), np.int32, "rows")
-            return voided(self._closed(trace(step, *examples)))
+            arrays = [spec(array, name) for array, name in zip(data, DATA, strict=False)]
+            return voided(self._closed(trace(step, _typed(state), arrays, placeholder((rows,), np.int32, "rows"))))
 
     @functools.cached_property
     def named(self) -> list[tuple[str, Tensor]]:
@@ -222,37 +237,37 @@ class Step:
         graph = graph.frozen().simplify()
         return (graph if self.products is None else lowered(graph, self.products)).verify()
 
-    def drawn(self, kind: str, state: State, X: Any, y: Any, batch: int, data: tuple[int, int]) -> Drawn:
-        """The graphs, as traced, that train on ("training") or evaluate ("evaluation") all rows of X and y in batches.
+    def drawn(self, kind: str, state: State, data: Sequence[Any], batch: int, places: tuple[int, ...]) -> Drawn:
+        """The graphs, as traced, that train on ("training") or evaluate ("evaluation") all rows in batches.
 
         Args:
-            kind: "training" or "evaluation".
-            state: as the program gets it; only shapes and dtypes matter.
-            X, y: the rows; only shapes and dtypes matter.
+            kind, state, data: as `traced` takes them.
             batch: rows a step.
-            data: which of the program's arrays X and y are.
+            places: which of the program's arrays the data are.
         """
-        rows = len(X)
-        step = self.traced(kind, state, X, y, batch) if rows >= batch else None
+        rows, trains = len(data[0]), kind == "training"
+        step = self.traced(kind, state, data, batch) if rows >= batch else None
         try:
-            last = self.traced(kind, state, X, y, rows % batch) if rows % batch else None
+            last = self.traced(kind, state, data, rows % batch) if rows % batch else None
         except SmallBatchError as error:
             raise checks.last_batch_too_small(error, rows, batch) from None
-        return Drawn(step, last, batch, rows, data, len(tree.flatten(state)[0]))
+        gives = (step or last).gives.plain()  # type: ignore[union-attr]  # there is a row at least
+        record = gives.children[-1] if trains else gives
+        return Drawn(step, last, batch, rows, places, len(tree.flatten(state)[0]), record, trains)
 
     def batches(self, drawn: Drawn) -> Batches:
         """What to run of graphs that were traced."""
         step, last = (None if graph is None else self.finished(graph) for graph in drawn[:2])
         return Batches(step, last, *drawn[2:])
 
-    def _train(self, state: State, X: Tensor, y: Tensor, rows: Tensor) -> tuple[State, Tensor]:
+    def _train(self, state: State, data: Sequence[Tensor], rows: Tensor) -> tuple[State, Record]:
         parameters, frozen = self._by_name(state["parameters"]), state["frozen"]
 
         def forward(parameters: Named) -> Any:
             with keyed(self._key(state)):
-                return self._forward({**parameters, **frozen}, state["buffers"], X, y, rows)
+                return self._forward({**parameters, **frozen}, state["buffers"], data, rows)
 
-        output, target, value, buffers = forward(parameters)
+        output, of_rows, value, buffers = forward(parameters)
         found = adjoints([value], [ones_seed(value)], list(parameters.values()))
         gradients = dict(zip(parameters, found, strict=True))
 
@@ -267,7 +282,8 @@ class Step:
             "optimizer": optimizer,
             "step": state["step"] + np.int32(1),
         }
-        return state | new, self.record(value, output, target, _pulse(gradients.values()))
+        probe = F.reshape(_finite_probe(gradients.values()), (1,))
+        return state | new, self.record(value, output, *of_rows) | {"finite_probe": probe}
 
     def _key(self, state: State) -> Tensor:
         return F.stack([F.as_tensor(np.uint32(self.seed)), F.cast(state["step"], np.uint32)])
@@ -276,12 +292,13 @@ class Step:
         return self.layout.unpack(parameters) if self.packed else parameters
 
     def _forward(
-        self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], X: Tensor, y: Tensor, rows: Tensor
+        self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], data: Sequence[Tensor], rows: Tensor
     ) -> Any:
         # All rows at once are taken as they lie: the order of the terms of a sum does not matter.
-        target, some = (y, X) if rows.shape[0] == X.shape[0] else (taken(y, rows), taken(X, rows))
+        every = rows.shape[0] == data[0].shape[0]
+        some, target, *weight = data if every else [taken(x, rows) for x in data]
         output, after = output_of(self.model, parameters, buffers, some)
-        return output, target, cost_of(self.loss, output, target), after
+        return output, (target, *weight), cost_of(self.loss, output, target, *weight), after
 
     def _rate(self, state: State) -> Tensor:
         rate = F.as_tensor(state["lr"])
@@ -321,15 +338,15 @@ class Step:
             moved = self.layout.pack(named) if self.packed else named
         return moved, optimizer
 
-    def _evaluate(self, state: State, X: Tensor, y: Tensor, rows: Tensor) -> Tensor:
+    def _evaluate(self, state: State, data: Sequence[Tensor], rows: Tensor) -> Record:
         parameters = {**self._by_name(state["parameters"]), **state["frozen"]}
-        output, target, value, _ = self._forward(parameters, state["buffers"], X, y, rows)
-        return self.record(value, output, target)
+        output, of_rows, value, _ = self._forward(parameters, state["buffers"], data, rows)
+        return self.record(value, output, *of_rows)
 
-    def record(self, value: Tensor, output: Tensor, target: Tensor, *more: Tensor) -> Tensor:
-        """The loss, the sums of the metrics, and what else is recorded, as a vector."""
-        sums = [metric.sum(output, target) for metric in self.metrics]
-        return F.stack([F.reshape(F.cast(number, self.dtype), ()) for number in (value, *sums, *more)])
+    def record(self, value: Tensor, output: Any, target: Tensor, weight: Tensor | None = None) -> Record:
+        """What is written down of a batch: the loss, and what it contributes to the metrics, by name."""
+        found = {named(metric): metric.update(output, target, weight) for metric in self.metrics}
+        return {"loss": F.reshape(F.cast(value, self.dtype), (1,)), "metrics": found}
 
 
 @contextlib.contextmanager
@@ -350,10 +367,10 @@ def output_of(
     return output, {name: updates.get(b.id, (b, b))[1] for name, b in buffers.items()}
 
 
-def cost_of(loss: Callable[[Any, Any], Any], output: Any, target: Tensor) -> Tensor:
-    """The loss of an output, one number."""
+def cost_of(loss: Callable[[Any, Any], Any], output: Any, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """The loss of an output, one number; with weights Σ wᵢ·Cᵢ over the rows, divided by their number for a mean."""
     with setting(trusted=checks.labels_checked(loss)):
-        value = F.as_tensor(loss(output, target))
+        value = F.as_tensor(loss(output, target)) if weight is None else _weighted(loss, output, target, weight)
     if value.size != 1:
         raise ShapeError(
             "the loss gives more than one number",
@@ -364,7 +381,20 @@ def cost_of(loss: Callable[[Any, Any], Any], output: Any, target: Tensor) -> Ten
     return value
 
 
-def _pulse(gradients: Iterable[Tensor]) -> Tensor:
+def _weighted(loss: Any, output: Any, target: Tensor, weight: Tensor) -> Tensor:
+    if not isinstance(loss, Loss):
+        raise ArgumentError(
+            "a loss of your own gives one number for all rows, of which none can be weighted", where="sample_weight",
+            got=type(loss).__name__, hint="weigh the rows within the loss, or use one of chainrule.nn",
+        )  # fmt: skip
+    each = copy.copy(loss)
+    each.reduction = "none"
+    values = each(output, target)
+    values = values * F.cast(F.reshape(weight, (-1, *(1,) * (values.ndim - 1))), values.dtype)
+    return F.sum(values) if loss.reduction == "sum" else F.mean(values)
+
+
+def _finite_probe(gradients: Iterable[Tensor]) -> Tensor:
     """A number that is finite as long as the gradients are: the sum of the small ones, which the large ones share.
 
     A bias's gradient is the sum of what its weights' gradient is a product of, and a thousandth of the work. Since the
