@@ -270,6 +270,6 @@ _ALL: dict[str, Row] = {
         ("random_uniform", "random_normal", "random_permutation"),
         lambda node, xs, size: apply(node.op, *xs, **node.attrs),
     ),
-    **dict.fromkeys(("flip", "concatenate", "sum", "max", "min", "argmax", "argmin", "cumsum"), _axes_up),
+    **dict.fromkeys(("flip", "concatenate", "sum", "max", "min", "argmax", "argmin", "argsort", "cumsum"), _axes_up),
     **dict.fromkeys(("softmax", "log_softmax", "std", "standardize", "batch_norm"), _axes_up),
 }

@@ -312,6 +312,7 @@ for _name, _reason in {
     "floor": "piecewise constant",
     "argmax": "an index is piecewise constant",
     "argmin": "an index is piecewise constant",
+    "argsort": "an order is piecewise constant",
     "within": "whole numbers",
     "in_range": "piecewise constant",
     "bitwise_and": "whole numbers",

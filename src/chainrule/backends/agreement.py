@@ -41,8 +41,8 @@ _APPROXIMATED = {
 }  # fmt: skip
 _EXACT = {
     "absolute", "after", "argmax", "broadcast_to", "cast", "concatenate", "flip", "floor", "getitem", "identity", "max",
-    "maximum", "minimum", "negative", "project", "random_uniform", "relu", "reshape", "settle", "sign", "stop_gradient",
-    "random_permutation", "transpose", "where",
+    "argsort", "maximum", "minimum", "negative", "project", "random_uniform", "relu", "reshape", "settle", "sign",
+    "stop_gradient", "random_permutation", "transpose", "where",
 }  # fmt: skip
 
 

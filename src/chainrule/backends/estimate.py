@@ -36,7 +36,7 @@ ROUNDING = 2e-9
 """Seconds for rounding a number to a lower precision, which the interpreter does bit by bit."""
 MANY = {
     "random_uniform": 60, "random_normal": 120, "random_permutation": 200, "expm1": 4, "exp": 2, "log": 2,
-    "tanh": 4, "sigmoid": 4, "silu": 4, "erf": 4, "softmax": 4, "cross_entropy": 4,
+    "argsort": 100, "tanh": 4, "sigmoid": 4, "silu": 4, "erf": 4, "softmax": 4, "cross_entropy": 4,
 }  # fmt: skip
 """How many elements' worth an element of these is: Threefry makes some hundred operations of every number it draws."""
 

@@ -94,6 +94,7 @@ _simple("max", lambda xp, a: lambda x: xp.max(x, axis=a["axes"], keepdims=a["kee
 _simple("min", lambda xp, a: lambda x: xp.min(x, axis=a["axes"], keepdims=a["keepdims"]))
 _simple("argmax", lambda xp, a: lambda x: xp.argmax(x, axis=a["axis"]))
 _simple("argmin", lambda xp, a: lambda x: xp.argmin(x, axis=a["axis"]))
+_simple("argsort", lambda xp, a: lambda x: xp.argsort(x, axis=a["axis"], stable=True))
 _simple("cumsum", lambda xp, a: lambda x: xp.cumsum(x, axis=a["axis"], dtype=sum_dtype(x.dtype)))
 _simple("relu", lambda xp, a: lambda x: xp.maximum(x, 0))
 _simple("project", lambda xp, a: lambda parts: parts[a["part"]])

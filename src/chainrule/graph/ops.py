@@ -297,6 +297,7 @@ define("max", "y = max x over axes", _extreme)
 define("min", "y = min x over axes", _extreme)
 define("argmax", "y = index of the largest x", _place)
 define("argmin", "y = index of the smallest x", _place)
+define("argsort", "y = indices that sort x", lambda x, axis: (x.shape, INDEX))
 define("cumsum", "yᵢ = x₁ + … + xᵢ", lambda x, axis: (x.shape, sum_dtype(x.dtype)))
 
 

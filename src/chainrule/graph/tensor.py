@@ -326,6 +326,7 @@ class Tensor:
         sum = mean = var = std = max = min = _reduction
 
         argmax: ClassVar[Callable[..., Tensor]]
+        argsort: ClassVar[Callable[..., Tensor]]
         cumsum: ClassVar[Callable[..., Tensor]]
         squeeze: ClassVar[Callable[..., Tensor]]
         clip: ClassVar[Callable[..., Tensor]]
@@ -333,6 +334,7 @@ class Tensor:
         swapaxes: ClassVar[Callable[..., Tensor]]
         reshape: ClassVar[Callable[..., Tensor]]
         transpose: ClassVar[Callable[..., Tensor]]
+        topk: ClassVar[Callable[..., tuple[Tensor, Tensor]]]
 
     def detach(self) -> Tensor:
         """The same values, constant for derivatives."""

@@ -155,7 +155,9 @@ def _getitem(node: Tensor, given: list[int]) -> int:
 _RULES: dict[str, Callable[[Tensor, list[int]], int]] = {
     **dict.fromkeys(("sum", "max"), _reduced(lambda node: node.attrs["axes"])),
     "argmax": _reduced(lambda node: (node.attrs["axis"],)),
-    **dict.fromkeys(("softmax", "log_softmax", "cumsum"), _reduced(lambda node: (node.attrs["axis"],), keeps=True)),
+    **dict.fromkeys(
+        ("softmax", "log_softmax", "cumsum", "argsort"), _reduced(lambda node: (node.attrs["axis"],), keeps=True)
+    ),
     **dict.fromkeys(
         ("std", "standardize", "batch_norm", "flip"), _reduced(lambda node: node.attrs["axes"], keeps=True)
     ),
