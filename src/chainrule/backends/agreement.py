@@ -168,7 +168,8 @@ def _allowed(expected: Array, before: Array | None, apart: bool, roundings: floa
     scale = size if apart else _largest(size)
     if before is None or before.dtype != expected.dtype:
         return np.broadcast_to(roundings * info.eps * scale + 4 * info.tiny, expected.shape)
-    change = _largest(np.abs(expected.astype(np.float64) - before))
+    with np.errstate(invalid="ignore"):
+        change = _largest(np.abs(expected.astype(np.float64) - before))
     allowed: Array = roundings * info.eps * change + 2 * info.eps * size + 4 * info.tiny
     return np.where(np.isnan(allowed), np.inf, allowed)
 

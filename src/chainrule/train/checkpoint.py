@@ -17,6 +17,7 @@ from chainrule.errors import ArgumentError, RunError
 from chainrule.optim.plateau import Plateau
 from chainrule.train import snapshot
 from chainrule.train.history import History
+from chainrule.train.metrics import Function, named
 from chainrule.train.recipe import from_recipe, to_recipe
 
 if TYPE_CHECKING:
@@ -26,15 +27,15 @@ if TYPE_CHECKING:
 PARTS = ("model", "loss", "optimizer", "schedule", "penalty", "clip")
 SETTINGS = ("normalize", "backend", "precision", "seed")
 TENSORS, LINES = snapshot.NAMES
-Array = np.ndarray[Any, Any]
 
 
 @dataclass
 class Best:
-    """The best epoch so far, from 1 (0: none yet), with its validation loss and its parameters by path."""
+    """The best epoch so far, from 1 (0: none yet): the value it is the best by, its name, and its parameters by path."""
 
-    loss: float = math.inf
+    value: float = math.inf
     epoch: int = 0
+    monitor: str = "val_loss"
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
@@ -44,12 +45,13 @@ class Position:
 
     Attributes:
         best: the best epoch so far.
-        records: (steps, numbers), what the steps done in the epoch under way have recorded.
+        record: the leaves of what the steps done in the epoch under way have recorded, laid end to end; none where
+            there are no such steps.
         layout: what the order of the steps follows from (rows, batch size, …), by the name of the argument.
     """
 
     best: Best = field(default_factory=Best)
-    records: Array = field(default_factory=lambda: np.empty((0, 0)))
+    record: list[Any] = field(default_factory=list)
     layout: dict[str, Any] = field(default_factory=dict)
 
 
@@ -119,10 +121,10 @@ def save_training(path: str | os.PathLike[str], trainer: Trainer, position: Posi
     """Write a checkpoint: a trainer, and where its training stands."""
     config, tensors = _contents(trainer)
     best = position.best
-    config["best"] = {"loss": best.loss, "epoch": best.epoch} if best.epoch else None
+    config["best"] = {"value": best.value, "epoch": best.epoch, "monitor": best.monitor} if best.epoch else None
     config["layout"] = position.layout
     tensors |= {f"best.{name}": value for name, value in best.parameters.items()}
-    tensors["epoch.records"] = position.records
+    tensors |= {f"epoch.{i}": value for i, value in enumerate(position.record)}
     _write(Path(path), trainer, config, tensors)
 
 
@@ -137,8 +139,9 @@ def restore_training(path: str | os.PathLike[str], trainer: Trainer, epochs: int
         raise RunError("has no checkpoint to go on from", where=str(path), hint="leave out resume to begin anew")
     config, tensors = _read(Path(path))
     try:
-        found, best, records = config["layout"], config["best"], tensors["epoch.records"]
-        done = len(config["history"]["loss"]) + bool(len(records))
+        found, best = config["layout"], config["best"]
+        record = [value for _, value in sorted(_under("epoch.", tensors).items(), key=lambda pair: int(pair[0]))]
+        done = len(config["history"]["loss"]) + bool(record)
         kept = Best(**best, parameters=_under("best.", tensors)) if best else Best()
     except (KeyError, TypeError) as error:
         raise RunError("not a checkpoint of a training", where=str(path), got=str(error)) from None
@@ -154,13 +157,13 @@ def restore_training(path: str | os.PathLike[str], trainer: Trainer, epochs: int
         )
     _restore(trainer, config, tensors, Path(path))
     trainer.history.stopped = "finished"
-    return Position(kept, records, layout)
+    return Position(kept, record, layout)
 
 
 def _contents(trainer: Trainer) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a trainer is on disk: the entries of `config.json`, and its tensors by name."""
     recipe = {name: to_recipe(getattr(trainer, name)) for name in PARTS}
-    recipe |= {"metrics": [metric.name for metric in trainer.metrics]} | {
+    recipe |= {"metrics": [named(metric) for metric in trainer.metrics if not isinstance(metric, Function)]} | {
         name: getattr(trainer, name) for name in SETTINGS
     }
     config = {

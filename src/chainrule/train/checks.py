@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from chainrule.nn.normalization import SmallBatchError
 from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
 from chainrule.train.arrays import numbers
+from chainrule.train.callbacks import EarlyStopping
 from chainrule.train.metrics import classifies, regresses
 
 BATCH_SIZE = 32
@@ -102,22 +103,16 @@ def labels_fit(y: np.ndarray[Any, Any], classes: int, name: str = "y") -> None:
 
 
 def arguments(
-    epochs: Any,
-    batch_size: Any,
-    shuffle: Any,
-    early_stopping: Any,
-    judge: Any,
-    hint: str = "give validation=0.1 or (X, y)",
-) -> None:
-    """Refuse arguments of `fit` that are outside their range; `judge` is what early stopping goes by, if anything."""
+    epochs: Any, batch_size: Any, shuffle: Any, early_stopping: Any, monitor: str = "val_loss"
+) -> EarlyStopping | None:
+    """Refuse arguments of `fit` that are outside their range; gives what early stopping is asked for, if any."""
     check_number("epochs", epochs, low=1, integer=True)
     if batch_size is not None:
         check_number("batch_size", batch_size, low=1, integer=True)
     check_choice("shuffle", shuffle, ("epoch", "once", "never"))
-    if early_stopping is not None:
-        check_number("early_stopping", early_stopping, low=1, integer=True)
-        if judge is None:
-            raise ArgumentError("nothing to judge by", where="early_stopping", hint=hint)
+    if early_stopping is None or isinstance(early_stopping, EarlyStopping):
+        return early_stopping
+    return EarlyStopping(early_stopping, monitor)
 
 
 def part(name: str, value: Any, kind: type) -> None:
@@ -138,19 +133,6 @@ def one_number(loss: Module) -> None:
             got=f"{type(loss).__name__}('none')",
             hint='use reduction="mean" or "sum"',
         )
-
-
-def called_after_epochs(callbacks: Any) -> tuple[Callable[[Any], Any], ...]:
-    """The callbacks of a `fit`; refuses what is not a sequence of functions."""
-    if callable(callbacks) or not isinstance(callbacks, Iterable):
-        name = getattr(callbacks, "__name__", "f")
-        hint = f"write callbacks=[{name if name.isidentifier() else 'f'}]" if callable(callbacks) else None
-        raise ArgumentError("several are wanted", where="callbacks", expected="a list of functions", hint=hint)
-    found = tuple(callbacks)
-    for callback in found:
-        if not callable(callback):
-            raise ArgumentError("not a function", where="callbacks", got=type(callback).__name__)
-    return found
 
 
 def equal_lengths(X: np.ndarray[Any, Any], y: np.ndarray[Any, Any], names: str = "X and y") -> None:

@@ -19,7 +19,7 @@ def not_finite_error(stop: NotFinite, loop: Loop, step: Step, steps_per_epoch: i
 
     A step with an index or a label outside its range counts as not finite, since compiled code cannot raise.
     """
-    state = loop.backend.view(loop.state)
+    state = loop.backend.view(loop.state)[: loop.training.train.states]
     place = f"epoch {stop.epoch + 1}, step {stop.step + 1} of {steps_per_epoch}"
     try:
         node = _first(loop, state, stop.rows)

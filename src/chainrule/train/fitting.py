@@ -114,7 +114,7 @@ class Keeper:
         """Whether a callback wants the training to stop; what callbacks change counts from here on."""
         callbacks = self.fitting.callbacks
         before = loop.current(loop.backend.get)
-        self.put_back(before, loop)
+        self.put_back(before)
         stop = callbacks.step(self.trainer, steps) if callbacks.due(steps) else False
         stop = callbacks.epoch(self.trainer) or stop if whole else stop
         self.follow(loop, self._tensors(before[0]))
@@ -131,7 +131,10 @@ class Keeper:
         if same and trainer.optimizer.lr == self.lr:
             return
         state = prepare.starting_state(trainer, step, self.start - self.offset, history)
-        watch = prepare.watch(trainer, plan, state, self.fitting, self._best(loop), loop.watch)
+        best, before_epoch = self._best(loop), loop.watch
+        watch = prepare.watched(trainer, step, plan, state, self.fitting, best)
+        if watch is not None and before_epoch is not None:
+            watch["epoch_loss"] = np.asarray(before_epoch["epoch_loss"])
         self.step, self.plan, self.lr = step, plan, trainer.optimizer.lr
         leaves, loop.structure = tree.flatten((state, watch))
         loop.program = plan.program(history, loop.feed.arrays)
@@ -141,22 +144,22 @@ class Keeper:
     def _checkpoint_if_due(self, loop: Loop) -> None:
         """Write a checkpoint where one is wanted and the last one is old enough, in the midst of an epoch too."""
         if self.fitting.checkpoint is not None and time.monotonic() - self.written > CHECKPOINT_EVERY:
-            self.put_back(loop.current(loop.backend.get), loop)
+            self.put_back(loop.current(loop.backend.get))
             self._write(loop)
 
     def _best(self, loop: Loop) -> files.Best:
         """The best epoch so far, where early stopping looks for one."""
-        watch, early = loop.watch, self.fitting.early_stopping
-        if early is None or watch is None or not np.isfinite(watch["best"]):
+        watch, monitor = loop.watch, loop.training.monitor
+        if self.fitting.early_stopping is None or watch is None or monitor is None or not np.isfinite(watch["best"]):
             return files.Best()
-        kept = dict(zip(self.step.kept, map(np.asarray, watch["kept"]), strict=True))
         epoch = self.trainer.history.epochs - int(watch["waited"])
-        return files.Best(float(watch["best"]), epoch, self.step.tensors(self.step.of_kept(kept)))
+        kept = self.step.tensors(self.step.kept_state(list(map(np.asarray, watch["kept"]))))
+        return files.Best(float(watch["best"]) * monitor.sign, epoch, self.fitting.early_stopping.monitor, kept)
 
     def _tensors(self, state: dict[str, Any]) -> dict[str, Any]:
         return self.step.tensors(state)
 
-    def put_back(self, current: tuple[dict[str, Any], Any], loop: Loop) -> None:
+    def put_back(self, current: tuple[dict[str, Any], Any]) -> None:
         """Give the model and the trainer a state of the loop."""
         state, watch = current
         trainer = self.trainer
@@ -176,7 +179,7 @@ class Keeper:
         """
         if not loop.state:
             return
-        self.put_back(loop.current(loop.backend.view), loop)
+        self.put_back(loop.current(loop.backend.view))
         history = self.trainer.history
         if loop.interrupted:
             history.stopped = "interrupted"
@@ -192,7 +195,7 @@ class Keeper:
         if self.trainer.steps != self.start + self.trainer.history.epochs * loop.feed.steps + loop.done:
             # A second Ctrl-C came between a call and the noting of its records; the checkpoint before is whole.
             return
-        self.position.record = joined(loop.records) if loop.done else None
+        self.position.record = tree.flatten(joined(loop.records))[0] if loop.done else []
         self.position.best = self._best(loop)
         try:
             files.save_training(self.fitting.checkpoint, self.trainer, self.position)

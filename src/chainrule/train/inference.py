@@ -22,9 +22,10 @@ from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.graph.trace import trace
 from chainrule.passes import lift
 from chainrule.passes.rowwise import rowwise, same_but_for_rows
-from chainrule.train.loop import summarized
+from chainrule.train.loop import joined
 from chainrule.train.machine import Place
-from chainrule.train.metrics import spread
+from chainrule.train.metrics import Function
+from chainrule.train.program import Record, summary
 from chainrule.train.recipe import described
 from chainrule.train.step import Step, cost_of, output_of, spec, untouched
 
@@ -90,17 +91,17 @@ class Inference:
 
     def scores(self, step: Step, place: Place, X: Array, y: Array, summed: bool) -> dict[str, float]:
         """The loss and the metrics over all rows."""
-        records, size = [], 0
+        records, sizes, size = [], [], 0
         for block in self._blocks(step, place, X, (step.seed, step.drawn_at)):
             target = y[block.first : block.last]
             size = size or len(target)
             outputs = tree.unflatten(block.kept.graph.gives.plain(), block.leaves)
             judge = self._judging(step, place, outputs, target, -(-len(X) // size))
-            [record] = _run(judge, place, [*block.leaves, target])
-            records.append(record)
-        numbers = np.asarray(records, np.float64)[None]
-        [loss], found = summarized(numbers, size, len(X), step.metrics, summed, spread(y))
-        return {"loss": loss, **{name: value for name, [value] in found.items()}}
+            record = _run(judge, place, [*block.leaves, target])
+            records.append(tree.unflatten(judge.graph.gives.plain(), record))
+            sizes.append(len(target))
+        found = summary(joined(records), sizes, step.metrics, summed)
+        return {name: float(value.item()) for name, value in found.items()}
 
     def _blocks(self, step: Step, place: Place, X: Array, key: tuple[int, int] | None = None) -> Iterator[_Block]:
         """The outputs for a block of rows after another; all rows at once where the model mixes them.
@@ -149,8 +150,10 @@ class Inference:
     def _judging(self, step: Step, place: Place, outputs: Any, target: Array, blocks: int) -> _Kept:
         leaves, structure = tree.flatten(outputs)
         types = tuple((np.shape(x), np.asarray(x).dtype) for x in (*leaves, target))
-        key = "judging", structure, types, blocks, *step.settings, tuple(metric.name for metric in step.metrics)
-        return self._program(step, key, "", described(step.loss), lambda: judging(step, outputs, target), None, blocks)
+        key = "judging", structure, types, blocks, *step.settings
+        own = any(isinstance(metric, Function) for metric in step.metrics)
+        parts = None if own else described(step.loss)
+        return self._program(step, key, "", parts, lambda: judging(step, outputs, target), None, blocks)
 
     def _program(
         self,
@@ -194,9 +197,9 @@ def forward(step: Step, shape: tuple[int, ...]) -> Graph:
 
 
 def judging(step: Step, outputs: Any, y: Array) -> Graph:
-    """(outputs…, y) → record = (loss, metrics…)."""
+    """(outputs…, y) → record…: see `Step.record`."""
 
-    def run(outputs: Any, y: Tensor) -> Tensor:
+    def run(outputs: Any, y: Tensor) -> Record:
         return step.record(cost_of(step.loss, outputs, y), outputs, y)
 
     with untouched(training=False):

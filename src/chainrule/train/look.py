@@ -24,7 +24,6 @@ class Look:
         sample: a row, as the model will get it.
         target: a target.
         moments: of the features that are trained on, if they are wanted.
-        spread: Σ(t − t̄)² of the targets.
         labels: the classes that occur.
         label_order: how the targets follow each other, unless they are those of a regression.
         total: the bits of all numbers that are trained on, added up (see `bits`).
@@ -35,7 +34,6 @@ class Look:
         self.labels = np.empty(0, np.int32)
         self.label_order = LabelOrder()
         self.total = 0
-        targets = Moments("feature")
         size = max(1, SIZE // stream.row_bytes(dtype))
         for first in range(0, stream.X.shape[0], size):
             last = min(first + size, stream.X.shape[0])
@@ -52,12 +50,10 @@ class Look:
             if self.moments is not None:
                 self.moments.add(X[kept])
             self.total += bits(X[kept]) + bits(y[kept])
-            targets.add(y[kept].reshape(int(kept.sum()), -1))
             if not regresses(loss):
                 self.label_order.add(y[kept])
             if isinstance(loss, (CrossEntropyLoss, NLLLoss)):
                 self.labels = np.union1d(self.labels, y)
-        self.spread = float((targets.count * targets.sigma**2).sum())
 
 
 def bits(array: np.ndarray[Any, Any]) -> int:

@@ -85,6 +85,11 @@ class Loop:
         """The steps done in the epoch under way."""
         return sum(len(record["loss"]) for record in self.records)
 
+    def current(self, read: Callable[[Sequence[Any]], list[Any]]) -> tuple[dict[str, Any], Any]:
+        """The state of the training, and that of the monitor (None where nothing is watched), as arrays to be had."""
+        state, watch = tree.unflatten(self.structure, list(read(self.state)))
+        return state, watch
+
     @property
     def watch(self) -> dict[str, Any] | None:
         """The state of the monitor; None where nothing is watched."""
@@ -95,17 +100,12 @@ class Loop:
         steps = self.feed.steps
         epoch, step = first, self.done
         with interruptible(self):
-            while epoch < last and not self.interrupted:
+            while epoch < last and not self.interrupted and not self._out_of_patience():
                 load = self.feed.load(epoch, step)
                 span = self._span(epoch, last, step, load)
                 epoch += self._call(epoch, last, span, load)
                 step = (span.stop + load.shift) % steps
                 self.progress.update(self.history.epochs + step / steps, self.history)
-                if self._out_of_patience():
-                    self.history.stopped = "early stopping"
-                    if self.at_epoch_end is not None:
-                        self.at_epoch_end(self)
-                    break
                 if step:
                     if self.within_epoch(self):
                         break
@@ -114,8 +114,12 @@ class Loop:
         self.history.note(self.program.unchecked)
 
     def _out_of_patience(self) -> bool:
+        """Whether early stopping has ended the training, now or before it was broken off."""
         watch = self.watch
-        return watch is not None and int(watch["waited"]) >= int(watch["patience"])
+        out = watch is not None and int(watch["waited"]) >= int(watch["patience"])
+        if out:
+            self.history.stopped = "early stopping"
+        return out
 
     def _span(self, epoch: int, last: int, step: int, load: Load) -> Span:
         """What to do in the next call: whole epochs where they are short, else a part of one."""

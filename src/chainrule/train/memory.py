@@ -85,13 +85,14 @@ def stated(prepared: Prepared, state: Any, feed: Feed, fitting: Fitting, former:
 
     Args:
         prepared: what is to run.
-        state: that it begins with, not yet where the program runs.
+        state: that it begins with, its own and the monitor's, not yet where the program runs.
         feed: the rows.
         fitting: the arguments of `fit`.
         former: the optimizer's state of an earlier training, which goes when this one begins; None where there is none.
     """
     step, training, backend = prepared.step, prepared.plan.training, prepared.backend
-    optimizer = _bytes(state["optimizer"])
+    state, watch = state
+    optimizer, best = _bytes(state["optimizer"]), _bytes(watch)
     parameters = sum(_bytes(state[name]) for name in ("parameters", "frozen", "buffers"))
     room, device = feed.room(backend), backend.device_memory()
     # A packed state is one more copy of what it was made of; it goes when the program gets its own.
@@ -102,7 +103,7 @@ def stated(prepared: Prepared, state: Any, feed: Feed, fitting: Fitting, former:
         backends.release()
     before = resources.resident_memory() - room.there - going if device is None else device[0]
     orders = 4 * training.epochs * training.train.rows * (1 if prepared.name == "numpy" else 2)
-    kept, copies = _copies(fitting, parameters, optimizer, step.packed) if device is None else (0, 0)
+    kept, copies = _copies(fitting, parameters, optimizer, best, step.packed) if device is None else (best, 0)
     return Estimate(
         backend=prepared.name,
         before=max(before, 0),
@@ -119,9 +120,8 @@ def _bytes(nest: Any) -> int:
     return sum(leaf.nbytes for leaf in tree.flatten(nest)[0])
 
 
-def _copies(fitting: Fitting, parameters: int, optimizer: int, packed: bool) -> tuple[int, int]:
+def _copies(fitting: Fitting, parameters: int, optimizer: int, best: int, packed: bool) -> tuple[int, int]:
     """The copies of a state that stay while there is something to do after every epoch, and the most on the way."""
-    best = parameters if fitting.early_stopping is not None else 0
     shown = optimizer if fitting.callbacks or fitting.checkpoint is not None else 0
     state = parameters + optimizer
     # Out of a packed state, each tensor is one more copy.

@@ -449,7 +449,10 @@ def chosen(metrics: Sequence[str | Callable[..., Any]] | None, loss: Module) -> 
     for name in names:
         if names.count(name) > 1 or name in _TAKEN or name.startswith("val_"):
             raise ArgumentError(
-                "a metric needs a name of its own", where="metrics", got=repr(name), hint="give the function another name"
+                "a metric needs a name of its own",
+                where="metrics",
+                got=repr(name),
+                hint="give the function another name",
             )
     return found
 
@@ -460,13 +463,16 @@ def _metric(wanted: Any, loss: Module) -> Metric:
         return Function(scores, wanted, getattr(wanted, "__name__", type(wanted).__name__))
     check_choice("metrics", wanted, NAMES)
     kind = _KINDS[wanted]
-    if kind.of_classes and (regresses(loss) or not scores and kind is not Accuracy):
+    if kind.of_classes and (regresses(loss) or (not scores and kind is not Accuracy)):
         raise ArgumentError(
             f"{wanted} is for classifiers", where="metrics", got=type(loss).__name__,
             hint="use r2, rmse, mae or mape, or a function of your own",
         )  # fmt: skip
     if not kind.of_classes and scores:
         raise ArgumentError(
-            f"{wanted} is for regression", where="metrics", got=type(loss).__name__, hint="use accuracy, auc or log_loss"
+            f"{wanted} is for regression",
+            where="metrics",
+            got=type(loss).__name__,
+            hint="use accuracy, auc or log_loss",
         )
     return kind(scores)

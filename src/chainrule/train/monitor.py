@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.graph import functions as F
-from chainrule.graph.tensor import Tensor, constant
+from chainrule.graph.tensor import Tensor
 from chainrule.optim.plateau import Plateau
 from chainrule.optim.schedules import Schedule
 
@@ -29,23 +29,26 @@ class Monitor:
     """What is watched, and what follows.
 
     Attributes:
-        value: its name among an epoch's values; None where every whole epoch counts as better than the one before.
+        value: its name among an epoch's values.
         sign: 1 where less is better, −1 where more is.
         keeps: the leaves of the state that are kept of the best epoch.
-        schedule: one that observes the value, and where in the state its factor stands; or None.
+        schedule: one that observes the loss, or None.
+        factor: where in the state its factor stands.
+        latest: whether every whole epoch counts as better than the one before, whatever its value.
     """
 
-    value: str | None = "val_loss"
+    value: str = "val_loss"
     sign: int = 1
     keeps: tuple[int, ...] = ()
     schedule: Schedule | None = None
     factor: int | None = None
+    latest: bool = False
 
     @property
     def key(self) -> Any:
         """What a program of it depends on."""
         schedule = self.schedule and (type(self.schedule), repr(self.schedule))
-        return self.value, self.sign, self.keeps, schedule, self.factor
+        return self.value, self.sign, self.keeps, schedule, self.factor, self.latest
 
     def begin(self, state: Sequence[Any], patience: int | None, min_delta: float, seen: Plateau) -> dict[str, Any]:
         """The state of the monitor before the first epoch.
@@ -67,21 +70,25 @@ class Monitor:
         }
 
     def after(
-        self, watch: dict[str, Any], value: Tensor, state: list[Tensor], whole: Tensor
+        self, watch: dict[str, Any], values: dict[str, Tensor], state: list[Tensor], whole: Tensor
     ) -> tuple[dict[str, Any], list[Tensor], Tensor]:
-        """The monitor's state, the training's, and whether to go on, after an epoch; as before where it is not whole."""
-        score = F.cast(value, np.float64) * float(self.sign)
-        better = score < watch["best"] - watch["min_delta"] if self.value is not None else constant(np.bool_(True))
-        better = F.logical_and(whole, better)
+        """The monitor's state, the training's, and whether to go on; as before the epoch where that is not whole.
+
+        A schedule observes the validation loss, or without validation the loss, whatever value is watched.
+        """
+        score = F.cast(values[self.value], np.float64) * float(self.sign)
+        better = whole
+        if not self.latest:
+            better = F.logical_and(whole, score < watch["best"] - watch["min_delta"])
         waited = F.where(whole, watch["waited"] + np.int32(1), watch["waited"])
-        new = {
+        new: dict[str, Any] = {
             "best": F.where(better, score, watch["best"]),
             "waited": F.where(better, np.int32(0), waited),
             "kept": [F.where(better, state[i], old) for i, old in zip(self.keeps, watch["kept"], strict=True)],
         }
         if self.schedule is not None and self.factor is not None:
             before = Plateau(*watch["plateau"])
-            seen = _typed(self.schedule.observe(before, score))
+            seen = _typed(self.schedule.observe(before, values.get("val_loss", values["loss"])))
             new["plateau"] = [F.where(whole, now, then) for now, then in zip(seen, before, strict=True)]
             state = list(state)
             state[self.factor] = F.cast(new["plateau"][0], state[self.factor].dtype)

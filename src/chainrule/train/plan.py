@@ -93,7 +93,17 @@ class Plans:
         """
         arrays, monitor = feed.arrays, monitored(step, wanted)
         shapes = tuple((a.shape, a.dtype) for a in arrays)
-        key = device, batch, room, shapes, feed.width, feed.rows, monitor and monitor.key, *step.settings, step.described
+        key = (
+            device,
+            batch,
+            room,
+            shapes,
+            feed.width,
+            feed.rows,
+            monitor and monitor.key,
+            *step.settings,
+            step.described,
+        )
         kept = self._kept.get(backend)
         if kept is not None and kept.key != key:
             kept = None
@@ -101,7 +111,9 @@ class Plans:
             return kept
         began = time.perf_counter()
         phases = drawn(step, feed, batch)
-        own = [graph for phase in phases if phase for graph in phase[:2] if graph is not None and step.described is None]
+        own = [
+            graph for phase in phases if phase for graph in phase[:2] if graph is not None and step.described is None
+        ]
         sketch = lift.sketch(own)
         if kept is None or kept.sketch != sketch:
             train, evaluate = (phase and step.batches(phase) for phase in phases)

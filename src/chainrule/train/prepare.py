@@ -2,44 +2,72 @@
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from chainrule import backends
+import numpy as np
+
+from chainrule import backends, tree
 from chainrule.backends.estimate import choose
-from chainrule.optim.plateau import Plateau
+from chainrule.errors import ArgumentError
 from chainrule.train import checks, machine
-from chainrule.train.plan import Plan, Prepared, room_for
+from chainrule.train.metrics import Function, named
+from chainrule.train.plan import Plan, Prepared, Wanted, room_for
 from chainrule.train.step import State, Step
 
 if TYPE_CHECKING:
-    from chainrule.optim.schedules import Schedule as LearningRate
+    from chainrule.train.checkpoint import Best, Position
     from chainrule.train.feeds.feed import Feed
     from chainrule.train.fitting import Fitting
     from chainrule.train.history import History
     from chainrule.train.trainer import Trainer
 
 
-def prepared(trainer: Trainer, feed: Feed, fitting: Fitting, history: History, start: int) -> tuple[Prepared, State]:
-    """What runs a training that began at the step `start`, and the state to begin with."""
+def prepared(
+    trainer: Trainer, feed: Feed, fitting: Fitting, history: History, start: int, position: Position
+) -> tuple[Prepared, tuple[State, Any]]:
+    """What runs a training that began at the step `start`, and the state to begin with: its own, and the monitor's.
+
+    Args:
+        trainer, feed, fitting, history: of the training.
+        start: the step at which it began.
+        position: where it stands.
+    """
     name = _chosen(trainer, feed, fitting, history)
     machine.check_precision(trainer.precision, name)
     step, plan = planned(trainer, name, feed, fitting, history)
-    seen = observed(trainer.schedule, history, trainer.plateau)
-    state = starting_state(trainer, step, start - schedule_offset(trainer, feed.steps), seen.factor, history)
-    program = plan.program(history, feed.arrays)
-    return Prepared(name, backends.get(name), step, seen, plan, program), state
+    state = starting_state(trainer, step, start - schedule_offset(trainer, feed.steps), history)
+    watch = watched(trainer, step, plan, state, fitting, position.best)
+    if watch is not None and position.record:
+        losses = np.asarray(position.record[0], np.float64)
+        batch, rows = plan.training.train.batch, feed.rows
+        sizes = np.minimum(batch, rows - batch * np.arange(len(losses)))
+        watch["epoch_loss"] = losses.sum() if plan.training.summed else losses @ sizes / rows
+    return Prepared(name, backends.get(name), step, plan, plan.program(history, feed.arrays)), (state, watch)
 
 
-def observed(schedule: LearningRate | None, history: History, before: Plateau) -> Plateau:
-    """What a schedule has made of the losses so far: all there is to know of it when a training is resumed.
+def watched(trainer: Trainer, step: Step, plan: Plan, state: State, fitting: Fitting, best: Best) -> Any:
+    """The monitor's state to begin with, or to go on with; None where nothing is watched.
 
     Args:
-        schedule: one, or None.
-        history: the training under way.
-        before: what it had made of the losses before that.
+        trainer, step, plan, fitting: of the training.
+        state: that it begins with.
+        best: the best epoch so far.
     """
-    return Plateau() if schedule is None else functools.reduce(schedule.observe, history.watched, before)
+    monitor, early = plan.training.monitor, fitting.early_stopping
+    if monitor is None:
+        return None
+    patience, min_delta = (None, 0.0) if early is None else (early.patience, early.min_delta)
+    leaves = tree.flatten(state)[0]
+    found = monitor.begin(leaves, patience, min_delta, trainer.plateau)
+    goes_on = bool(best.epoch) and early is not None and best.monitor == early.monitor
+    if early is not None:
+        found["waited"] = np.asarray(trainer.history.epochs - goes_on * best.epoch, np.int32)
+    if goes_on:
+        found["best"] = np.asarray(best.value * monitor.sign, np.float64)
+        kept = tree.flatten(step.kept(best.parameters))[0]
+        assert len(kept) == len(monitor.keeps), "the best epoch's parameters are not those of this training"
+        found["kept"] = kept
+    return found
 
 
 def planned(trainer: Trainer, backend: str, feed: Feed, fitting: Fitting, history: History) -> tuple[Step, Plan]:
@@ -48,11 +76,40 @@ def planned(trainer: Trainer, backend: str, feed: Feed, fitting: Fitting, histor
     schedule, data = trainer.schedule, feed.arrays
     bound = None if schedule is None else schedule.bind(fitting.epochs * feed.steps, feed.steps)
     step = trainer.step(backend, bound)
-    room = room_for(len(data[0]), len(data[0]) < feed.rows or fitting.watches(bound))
-    return step, trainer.plans.get(backend, step, trainer.device, data, fitting.batch_size, room, history)
+    room = room_for(len(data[0]), len(data[0]) < feed.rows or fitting.watches)
+    wanted = wanted_of(trainer, feed, fitting)
+    return step, trainer.plans.get(backend, step, trainer.device, feed, fitting.batch_size, room, wanted, history)
 
 
-def starting_state(trainer: Trainer, step: Step, start: int, factor: float, history: History) -> State:
+def wanted_of(trainer: Trainer, feed: Feed, fitting: Fitting) -> Wanted:
+    """What a training is watched by.
+
+    Raises:
+        ArgumentError: the value to watch is none that the program computes, or which way is better is not known.
+    """
+    early = fitting.early_stopping
+    evaluates = len(feed.arrays) > feed.width
+    if early is None:
+        return Wanted("val_loss" if evaluates else "loss", 1, False)
+    found = {f"val_{named(metric)}": metric for metric in trainer.metrics} if evaluates else {}
+    known = ["loss", *(["val_loss", *found] if evaluates else [])]
+    if early.monitor not in known:
+        hint = "give validation=0.1 or (X, y)" if early.monitor.startswith("val_") and not evaluates else None
+        raise ArgumentError(
+            "nothing of this name to stop by", where="monitor", expected=f"one of {', '.join(known)}",
+            got=repr(early.monitor), hint=hint,
+        )  # fmt: skip
+    metric = found.get(early.monitor)
+    if isinstance(metric, Function) and early.mode is None:
+        raise ArgumentError(
+            "which way is better?", where="monitor", got=repr(early.monitor),
+            hint='say so: early_stopping=cr.train.EarlyStopping(5, monitor=…, mode="max")',
+        )  # fmt: skip
+    greater = early.mode == "max" if early.mode is not None else metric is not None and metric.greater_is_better
+    return Wanted(early.monitor, -1 if greater else 1, True)
+
+
+def starting_state(trainer: Trainer, step: Step, start: int, history: History) -> State:
     """The state to begin with, or to go on with, as things stand.
 
     The optimizer's state is that of before where it is of the parameters that are trained now; else it begins anew.
@@ -64,7 +121,7 @@ def starting_state(trainer: Trainer, step: Step, start: int, factor: float, hist
         if kept is None or any(trainer.optimized.get(name, named[name]) is not named[name] for name in step.trained):
             history.note("the optimizer begins anew: its state is not of the parameters that are trained now")
             kept = None
-    return step.state(kept, trainer.steps, start, factor)
+    return step.state(kept, trainer.steps, start, trainer.plateau.factor)
 
 
 def schedule_offset(trainer: Trainer, steps_per_epoch: int) -> int:

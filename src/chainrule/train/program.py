@@ -153,10 +153,10 @@ class Pass(NamedTuple):
 class Span(NamedTuple):
     """What one call of a training's program shall do: epochs [first, last), in each the batches [start, stop)."""
 
-    first: int
-    last: int
-    start: int
-    stop: int
+    first: Any
+    last: Any
+    start: Any
+    stop: Any
 
 
 @dataclass(frozen=True)
@@ -201,14 +201,16 @@ class Training:
         bounds = [placeholder((), INDEX, name) for name in Span._fields]
         state, arrays = _inputs(self.train, data)
         watch = self.watch(state)
-        return trace(self._run, (state, watch), arrays, orders, *bounds).simplify().verify()
+        return trace(self._run, (state, watch), arrays, orders, *bounds).frozen().simplify().verify()
 
     def watch(self, state: Sequence[Any]) -> Any:
         """Placeholders for the state of the monitor; None where there is none."""
         if self.monitor is None:
             return None
         like = self.monitor.begin(state, None, 0.0, Plateau())
-        return tree.map(lambda x: placeholder(x.shape, x.dtype, x.name or "watch" if isinstance(x, Tensor) else "watch"), like)
+        return tree.map(
+            lambda x: placeholder(x.shape, x.dtype, x.name or "watch" if isinstance(x, Tensor) else "watch"), like
+        )
 
     def _run(
         self, carry: Any, data: list[Tensor], orders: Tensor, first: Tensor, last: Tensor, start: Tensor, stop: Tensor
@@ -246,19 +248,26 @@ class Training:
         return loop(epoch, carry, orders, None, span.first, span.last, guarded=False)
 
     def _watched(
-        self, watch: Any, state: list[Tensor], values: dict[str, Tensor], records: Sequence[Record], whole: Tensor, span: Any
+        self,
+        watch: Any,
+        state: list[Tensor],
+        values: dict[str, Tensor],
+        records: Sequence[Record],
+        whole: Tensor,
+        span: Any,
     ) -> Any:
         assert self.monitor is not None, "nothing is watched"
         # An epoch may take several calls: its loss is what they add up to.
-        of_steps = F.cast(laid_end_to_end(records)["loss"], np.float64) * (1.0 if self.summed else self.train.sizes() / self.rows)
-        steps = np.arange(self.train.steps, dtype=INDEX)
+        of_steps = F.cast(laid_end_to_end(records)["loss"], np.float64)
+        if not self.summed:
+            of_steps = of_steps * constant(self.train.sizes() / self.rows)
+        steps = constant(np.arange(self.train.steps, dtype=INDEX))
         reached = F.logical_and(steps >= span.start, steps < span.stop)
         loss = watch["epoch_loss"] + F.sum(F.where(reached, of_steps, 0.0))
         watch = watch | {"epoch_loss": F.where(whole, 0.0, loss)}
         if self.monitor.factor is not None:
             values = values | {"factor": F.cast(state[self.monitor.factor], np.float64)}
-        value = loss if self.monitor.value in (None, "loss") else values[self.monitor.value]
-        watch, state, going_on = self.monitor.after(watch, value, state, whole)
+        watch, state, going_on = self.monitor.after(watch, values | {"loss": loss}, state, whole)
         return watch, state, values, going_on
 
     def values(self, batches: Batches, records: Sequence[Record], sizes: Any) -> dict[str, Tensor]:
@@ -296,7 +305,7 @@ def summary(record: Record, sizes: Any, metrics: Sequence[Metric], summed: bool)
         summed: whether a step's loss is a sum over its rows.
     """
     losses = F.cast(record["loss"], np.float64)
-    loss = F.sum(losses) if summed else F.sum(losses * np.asarray(sizes, np.float64)) / float(np.sum(sizes))
+    loss = F.sum(losses) if summed else F.sum(losses * constant(np.asarray(sizes, np.float64))) / float(np.sum(sizes))
     found = {named(metric): metric.compute(dict(record["metrics"][named(metric)])) for metric in metrics}
     return {"loss": loss} | {name: F.cast(value, np.float64) for name, value in found.items()}
 
@@ -331,7 +340,7 @@ class Members:
             placeholder((places,), INDEX, "versions"),
         ]
         bounds = [placeholder((), INDEX, name) for name in ("taken", "epochs", "start", "stop")]
-        return trace(self._run, each, arrays, *bounds).simplify().verify()
+        return trace(self._run, each, arrays, *bounds).frozen().simplify().verify()
 
     def _run(
         self, each: list[Any], data: list[Tensor], taken: Tensor, epochs: Tensor, start: Tensor, stop: Tensor

@@ -115,9 +115,8 @@ class Step:
             start: the step at which this training began, from which the schedule counts.
             factor: what a schedule that observes the losses makes of the rate so far.
         """
-        named = {name: np.asarray(p.value, self.dtype) for name, p in self.model.named_parameters()}
-        trained = {name: named.pop(name) for name in self.trained}
-        parameters = np.concatenate([p.reshape(-1) for p in trained.values()]) if self.packed else trained
+        model = self.kept(dict(self.named_values))
+        parameters = model["parameters"]
         if optimizer is None:
             laid_out = self.optimizer.init(parameters)
         else:
@@ -126,9 +125,7 @@ class Step:
             laid_out = self.optimizer.tracked(laid_out)
         observed = {"factor": np.asarray(factor, self.dtype)} if self._observes else {}
         return {
-            "parameters": parameters,
-            "frozen": named,
-            "buffers": {name: b.value for name, b in self.model.named_buffers()},
+            **model,
             "optimizer": tree.map(lambda x: x.value if isinstance(x, Tensor) else x, laid_out),
             # A part of the state, so that one program serves every rate.
             "lr": np.asarray(self.optimizer.lr, self.dtype),
@@ -136,6 +133,26 @@ class Step:
             "start": np.asarray(start, np.int32),
             **observed,
         }
+
+    def kept(self, tensors: Mapping[str, Any]) -> State:
+        """The parts of a state that make up the model, from arrays by path."""
+        trained = {name: np.asarray(tensors[name], self.dtype) for name in self.trained}
+        parameters = np.concatenate([p.reshape(-1) for p in trained.values()]) if self.packed else trained
+        frozen = {n: np.asarray(tensors[n], self.dtype) for n, _ in self.model.named_parameters() if n not in trained}
+        return {
+            "parameters": parameters,
+            "frozen": frozen,
+            "buffers": {name: np.asarray(tensors[name], b.dtype) for name, b in self.model.named_buffers()},
+        }
+
+    def kept_state(self, leaves: list[Any]) -> State:
+        """The parts of a state that make up the model, from their leaves."""
+        return tree.unflatten(tree.flatten(self.kept(dict(self.named_values)))[1], leaves)
+
+    @property
+    def named_values(self) -> list[tuple[str, Any]]:
+        """The model's arrays by path."""
+        return [(name, x.value) for name, x in self.named]
 
     @property
     def _observes(self) -> bool:

@@ -24,6 +24,7 @@ from chainrule.optim.plateau import Plateau
 from chainrule.optim.schedules import Schedule as LearningRate
 from chainrule.train import checkpoint as files
 from chainrule.train import checks, machine, memory, mistakes, prepare
+from chainrule.train.callbacks import Callback, Callbacks, EarlyStopping
 from chainrule.train.diagnose import not_finite_error
 from chainrule.train.feeds import streaming
 from chainrule.train.feeds.arrays import foreseen, in_memory
@@ -95,7 +96,7 @@ class Trainer:
         schedule: LearningRate | None = None,
         penalty: Penalty | Sequence[Penalty] | None = None,
         clip: Clip | None = None,
-        metrics: Sequence[str] | None = None,
+        metrics: Sequence[str | Callable[..., Any]] | None = None,
         normalize: str | None = None,
         backend: str = "auto",
         precision: str = "float32",
@@ -158,11 +159,12 @@ class Trainer:
         batch_size: int | None = None,
         validation: float | tuple[Any, Any] | None = None,
         shuffle: str = "epoch",
-        early_stopping: int | None = None,
+        early_stopping: int | EarlyStopping | None = None,
         progress: bool = True,
-        callbacks: Sequence[Callable[[Trainer], Any]] = (),
+        callbacks: Sequence[Callback | Callable[[Trainer], Any]] = (),
         checkpoint: str | os.PathLike[str] | None = None,
         resume: bool = False,
+        monitor: str = "val_loss",
     ) -> History:
         """Train on; a second call goes on from where the first one ended: optimizer, schedule and counts go on.
 
@@ -181,14 +183,16 @@ class Trainer:
             validation: None, the fraction of rows to hold out, or (X, y). Of a stream at most 100,000 rows, or one
                 chunk, are held out.
             shuffle: the order of the rows is drawn anew each "epoch", "once", or "never".
-            early_stopping: stop after so many epochs without a better val_loss, and keep the best parameters.
+            early_stopping: stop after so many epochs without a better value of `monitor`, and keep the best parameters;
+                or an `EarlyStopping`, which says more. It runs within the program.
             progress: whether to show a bar on standard error.
-            callbacks: functions that are called with this trainer after each epoch; one that returns True stops the
-                training ("callback" in `history.stopped`). What they change counts from the next epoch on: weights, the
-                learning rate, `requires_grad`, attributes; all but weights and rate may take a new program.
+            callbacks: `Callback`s, or functions that are called with this trainer after each epoch; one that returns
+                True stops the training ("callback" in `history.stopped`). What they change counts from then on: weights,
+                the learning rate, `requires_grad`, attributes; all but weights and rate may take a new program.
             checkpoint: a folder to keep the whole state in, about every ten seconds and at the end, within epochs too.
                 Where it cannot be written the training goes on, with a warning and a note in the history.
             resume: go on from the checkpoint, bit for bit as if the training had never been broken off.
+            monitor: what early stopping goes by: "val_loss", "loss", or a metric on the validation rows ("val_auc").
 
         Returns:
             The history. Ctrl-C ends the training cleanly: the history says "interrupted", the last state is kept.
@@ -204,16 +208,16 @@ class Trainer:
             NotFiniteError: the loss became NaN or infinite; names the step, the layer and the operation. The model
                 keeps the last finite parameters.
         """
-        checks.arguments(epochs, batch_size, shuffle, early_stopping, validation)
+        early = checks.arguments(epochs, batch_size, shuffle, early_stopping, monitor)
+        called = Callbacks.of(callbacks)
         checks.something_to_train(self.model)
         if resume and checkpoint is None:
             raise ArgumentError("nothing to resume from", where="resume", hint="give checkpoint=, the folder")
-        self.plateau = prepare.observed(self.schedule, self.history, self.plateau)
         self.history = History()
         began = time.perf_counter()
         feed = self._feed(X, y, validation)
         size = checks.batch_size(batch_size, feed.rows, self.optimizer, self.history.notes)
-        fitting = Fitting(epochs, size, shuffle, early_stopping, checks.called_after_epochs(callbacks), checkpoint)
+        fitting = Fitting(epochs, size, shuffle, early, called, checkpoint)
         feed.divide(size)
         self.history.notes += feed.notes
         if checkpoint is not None:
@@ -262,9 +266,10 @@ class Trainer:
         epochs: int = 20,
         batch_size: int | None = None,
         validation: float | tuple[Any, Any] | None = None,
-        early_stopping: int | None = None,
-        callbacks: Sequence[Callable[[Trainer], Any]] = (),
+        early_stopping: int | EarlyStopping | None = None,
+        callbacks: Sequence[Callback | Callable[[Trainer], Any]] = (),
         checkpoint: str | os.PathLike[str] | None = None,
+        monitor: str = "val_loss",
     ) -> Estimate:
         """What memory `fit` with these arguments will take; the program is made, and `fit` then uses it.
 
@@ -274,16 +279,16 @@ class Trainer:
         Raises:
             ShapeError, ArgumentError: as `fit`.
         """
-        checks.arguments(epochs, batch_size, "epoch", early_stopping, validation)
+        early = checks.arguments(epochs, batch_size, "epoch", early_stopping, monitor)
         checks.something_to_train(self.model)
         standardizer = self.standardizer
         feed = self._feed(X, y, validation) if isinstance(X, Stream) else foreseen(self, X, y, validation)
         try:
             size = checks.batch_size(batch_size, feed.rows, self.optimizer)
-            fitting = Fitting(epochs, size, "epoch", early_stopping, checks.called_after_epochs(callbacks), checkpoint)
+            fitting = Fitting(epochs, size, "epoch", early, Callbacks.of(callbacks), checkpoint)
             feed.divide(size)
             with self.place.entered():
-                found, state = prepare.prepared(self, feed, fitting, History(), self.steps)
+                found, state = prepare.prepared(self, feed, fitting, History(), self.steps, files.Position())
                 return memory.stated(found, state, feed, fitting, self.optimizer_state)
         finally:
             feed.close()
@@ -293,15 +298,16 @@ class Trainer:
         history = self.history
         first = history.epochs
         begun = self.epochs - first
-        start = self.steps - first * feed.steps - len(position.records)
-        prepared, state = prepare.prepared(self, feed, fitting, history, start)
-        name, backend, step, seen, plan, program = prepared
+        start = self.steps - first * feed.steps - (len(position.record[0]) if position.record else 0)
+        fitting.callbacks.begin(self)
+        prepared, state = prepare.prepared(self, feed, fitting, history, start, position)
+        name, backend, step, plan, program = prepared
         estimate = memory.stated(prepared, state, feed, fitting, self.optimizer_state)
         memory.check(estimate, feed.room(backend).there, backend.device_memory())
         history.backend, history.memory = name, estimate.peak
         leaves, structure = tree.flatten(state)
         offset = prepare.schedule_offset(self, feed.steps)
-        keeper = Keeper(fitting, self, step, plan, structure, begun, start, offset, position, seen)
+        keeper = Keeper(fitting, self, step, plan, begun, start, offset, position)
         wrong = list(plan.mistakes)
         if fitting.shuffle == "never" and not regresses(self.loss):
             wrong += mistakes.in_order(feed.label_order, fitting.batch_size)
@@ -313,21 +319,21 @@ class Trainer:
         del state
         self.optimizer_state = None
         feed.begin(fitting, self.seed, begun, backend)
+        records = [plan.training.train.named(position.record)] if position.record else []
         loop = Loop(
-            program, backend, plan.training, backend.put(leaves), feed,
-            self.metrics, keeper.rate, history, Bar(fitting.epochs, history.notes) if progress else Silent(),
-            keeper.at_epoch_end if keeper.watches else None, keeper.checkpoint_if_due,
-            steps_a_call(seconds(plan.training.train.graph, name)), [position.records] * bool(len(position.records)),
-            summed=self.summed,
+            program, backend, plan.training, plan.gives, structure, backend.put(leaves), feed, keeper.rate, history,
+            Bar(fitting.epochs, history.notes) if progress else Silent(),
+            keeper.at_epoch_end if fitting.watches else None, keeper.within_epoch,
+            steps_a_call(seconds(plan.training.train.graph, name)), records, fitting.callbacks.cadence,
         )  # fmt: skip
         try:
-            if not keeper.has_ended():
-                loop.run(first, fitting.epochs)
+            loop.run(first, fitting.epochs)
         except NotFinite as stop:
             raise not_finite_error(stop, loop, keeper.step, feed.steps) from None
         finally:
             loop.progress.close()
             keeper.finish(loop)
+        fitting.callbacks.end(self)
 
     @property
     def place(self) -> Place:
@@ -342,7 +348,8 @@ class Trainer:
     def step_graph(self, X: Any, y: Any, batch_size: int = 32) -> Graph:
         """The training step as one graph: (state…, X, y, rows) → (state…, record). What is printed is what runs."""
         step, dtype = self.step("xla"), self.dtype
-        return step.training(step.state(), checks.features(X, dtype), checks.targets(y, self.loss, dtype), batch_size)
+        data = [checks.features(X, dtype), checks.targets(y, self.loss, dtype)]
+        return step.training(step.state(), data, batch_size)
 
     # ---- using the model
 

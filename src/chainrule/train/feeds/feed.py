@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from chainrule.train.label_order import LabelOrder
-from chainrule.train.metrics import spread
 from chainrule.train.plan import room_for
 
 if TYPE_CHECKING:
@@ -65,20 +64,18 @@ class Feed(Protocol):
 
     Attributes:
         arrays: X and y to train on, and X and y to validate on where that is wanted, in the shapes and dtypes that the
-            program takes.
+            program takes; after each y the weights of its rows, where they have any.
+        width: how many of these are to train on.
         steps: steps an epoch, once the batch is known.
     """
 
     arrays: list[np.ndarray[Any, Any]]
+    width: int
     steps: int
 
     @property
     def rows(self) -> int:
         """Rows that an epoch trains on."""
-
-    @property
-    def spread(self) -> float:
-        """Σ(t − t̄)² of the targets that are trained on."""
 
     @property
     def label_order(self) -> LabelOrder:
@@ -114,12 +111,14 @@ class InMemory:
 
     Attributes:
         own: which of the arrays were made for the training.
+        width: how many of them are to train on.
         there: whether those have been made.
         making: the most bytes that making them takes meanwhile.
     """
 
     arrays: list[np.ndarray[Any, Any]]
     own: list[bool]
+    width: int = 2
     there: bool = True
     making: int = 0
     steps: int = field(default=0, init=False)
@@ -130,11 +129,6 @@ class InMemory:
     def rows(self) -> int:
         """Rows that an epoch trains on."""
         return len(self.arrays[0])
-
-    @functools.cached_property
-    def spread(self) -> float:
-        """Σ(t − t̄)² of the targets that are trained on."""
-        return spread(self.arrays[1])
 
     @property
     def label_order(self) -> LabelOrder:

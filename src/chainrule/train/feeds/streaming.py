@@ -74,6 +74,7 @@ class StreamFeed:
     Attributes:
         arrays: as the program takes them; the first two, a chunk, have a shape and no content.
         rows: rows that an epoch trains on.
+        width: how many of the arrays are to train on.
         steps: steps an epoch.
         parts: chunks an epoch.
         labels: the classes that occur among the rows to train on and to validate on.
@@ -84,10 +85,10 @@ class StreamFeed:
         self, stream: Stream, look: Look, standardizer: Standardizer | None, held: list[Array], noted: list[str]
     ) -> None:
         self.stream, self.standardizer, self._held, self._noted = stream, standardizer, held, noted
-        self.sample, self.target, self.spread = look.sample, look.target, look.spread
+        self.sample, self.target = look.sample, look.target
         self._total, self._summed, self.label_order = look.total, (0, 0, 0), look.label_order
         self.labels = {"y": look.labels} | ({"validation y": held[1]} if held else {})
-        self.rows = stream.rows
+        self.rows, self.width = stream.rows, 2
         self.steps = self.parts = 0
         self.arrays: list[Array] = []
         self._pool: ThreadPoolExecutor | None = None
@@ -155,7 +156,7 @@ class StreamFeed:
     @property
     def layout(self) -> dict[str, Any]:
         """The size of the chunks (what fits into one is in the order of rows in memory), and what tells the rows."""
-        known = [self.sample, self.target, np.float64(self.spread), *self.labels.values(), *self._held]
+        known = [self.sample, self.target, np.uint64(self._total % 2**64), *self.labels.values(), *self._held]
         checksum = functools.reduce(lambda found, array: zlib.crc32(array.tobytes(), found), known, 0)
         return {"chunk_rows": self._part_rows if self.parts > 1 else "all rows", "rows": f"checksum {checksum:08x}"}
 

@@ -16,11 +16,11 @@ from chainrule.backends.estimate import seconds
 from chainrule.backends.loop import Check, LoopProgram
 from chainrule.errors import TrainingWarning
 from chainrule.train.loop import RETURN_EVERY, interruptible
-from chainrule.train.metrics import spread
+from chainrule.train.plan import KEPT
 from chainrule.train.program import Members
 from chainrule.train.progress import Count
 from chainrule.train.step import Step
-from chainrule.train.sweeps.family import KEPT, Family, Survey
+from chainrule.train.sweeps.family import Family, Survey
 from chainrule.train.sweeps.members import Member
 from chainrule.train.sweeps.plan import Array, Plan, described
 from chainrule.train.trainer import Trainer
@@ -44,6 +44,7 @@ class _Squad:
     """A family and its program.
 
     Attributes:
+        gives: what the program gives.
         places: the members that one call trains, at most.
         next: the first member that no call has been made for yet.
         compiled: whether a call has come back.
@@ -51,6 +52,7 @@ class _Squad:
 
     family: Family
     members: Members
+    gives: tree.Structure
     program: LoopProgram
     places: int
     next: int = 0
@@ -60,21 +62,24 @@ class _Squad:
     def of(cls, family: Family) -> _Squad:
         """The squad of a family."""
         members, plan = family.program(), family.plan
-        states = sum(x.size for x in members.train.graph.inputs[: members.train.states])
-        each = plan.epochs * members.train.steps * seconds(members.train.graph, plan.backend)
+        train = members.training.train
+        states = sum(x.size for x in train.graph.inputs[: train.states])
+        each = plan.epochs * train.steps * seconds(train.graph, plan.backend)
         room = ELEMENTS // (states + plan.epochs * family.shape.trained)
         places = max(1, min(PLACES, len(family.members), int(RETURN_EVERY / each), room))
         looping = members.looping(places, [np.stack(plan.rows.X), plan.rows.y])
-        return cls(family, members, backends.get(plan.backend).compile_loops(looping), places)
+        gives = looping.graph.gives.plain()
+        return cls(family, members, gives, backends.get(plan.backend).compile_loops(looping), places)
 
     def train(self, data: Sequence[Any], crew: Crew) -> Results:
         """Train a crew."""
         self.program.make()
-        bounds = [crew.taken, self.members.epochs, 0, self.members.train.steps]
+        training = self.members.training
+        bounds = [crew.taken, training.epochs, 0, training.train.steps]
         rest = [*crew.states, crew.orders, crew.held, crew.versions, *data, *map(np.int32, bounds)]
         outputs, check = self.program([], rest)
-        *kept, records, judged = map(np.asarray, outputs)
-        return Results(kept, records, judged, check)
+        kept, whole, values = tree.unflatten(self.gives, list(map(np.asarray, outputs)))
+        return Results(kept, whole, values, check)
 
     @property
     def waits(self) -> bool:
@@ -101,11 +106,11 @@ class Crew(NamedTuple):
 
 
 class Results(NamedTuple):
-    """What became of a crew, by place: the leaves kept, and by epoch what training and judging recorded."""
+    """What became of a crew, by place: the leaves kept, and by epoch whether it was whole (1 or NaN) and its values."""
 
     kept: list[Any]
-    records: Array
-    judged: Array
+    whole: Array
+    values: dict[str, Array]
     check: Check | None
 
 
@@ -132,14 +137,12 @@ class Sweeping:
     plan: Plan
     members: list[list[Member]]
     interrupted: bool = False
-    _spreads: list[tuple[float, ...]] = field(init=False)
     _order: Callable[[int, int, bool], Array] = field(init=False)
 
     def __post_init__(self) -> None:
-        y, splits = self.plan.rows.y, self.plan.rows.splits
+        splits = self.plan.rows.splits
         # Neighbours in the grid often have the seed in common.
         self._order = functools.lru_cache(ELEMENTS // (self.plan.epochs * len(splits[0][0])))(self.plan.order)
-        self._spreads = [tuple(spread(y[rows]) if len(rows) else 0.0 for rows in split) for split in splits]
 
     def run(self, progress: bool) -> None:
         """Train all members; after Ctrl-C those at work are the last ones."""
@@ -225,32 +228,18 @@ class Sweeping:
             member.weights = begun.step.tensors(kept)
             if results.check is not None:
                 member.history.checked(results.check)
-            self._write(member, begun, job.squad.family.shape.steps, results.records[i], results.judged[i])
+            values = {name: value[i] for name, value in results.values.items()}
+            self._write(member, begun, job.squad.family.shape.steps, results.whole[i], values)
 
-    def _write(self, member: Member, begun: _Begun, steps: int, records: Array, judged: Array) -> None:
+    def _write(self, member: Member, begun: _Begun, steps: int, whole: Array, values: dict[str, Array]) -> None:
         plan, history = self.plan, member.history
-        train, held = plan.rows.splits[member.fold]
-        over_train, over_held = self._spreads[member.fold]
-        rates = _rates(begun, steps, plan.epochs)
-        reached = np.isfinite(records).all(axis=1)
-        epochs = plan.epochs if reached.all() else int(reached.argmin())
-        metrics, val_losses = _finished(begun, records[:epochs, 1:], len(train), over_train), []
-        if len(held):
-            val_losses = judged[:epochs, 0].tolist()
-            found = _finished(begun, judged[:epochs, 1:], len(held), over_held)
-            metrics |= {f"val_{name}": values for name, values in found.items()}
-        history.add(records[:epochs, 0].tolist(), metrics, rates[:epochs], val_losses)
+        epochs = int(np.isfinite(whole).sum())
+        columns = {name: value[:epochs].tolist() for name, value in values.items()}
+        losses, val_losses = columns.pop("loss"), columns.pop("val_loss", [])
+        history.add(losses, columns, _rates(begun, steps, plan.epochs)[:epochs], val_losses)
         history.backend = plan.backend
         member.steps = history.epochs * steps
         member.ended(plan.epochs, plan.patience)
-
-
-def _finished(begun: _Begun, sums: Array, rows: int, total: float) -> dict[str, list[float]]:
-    """The metrics, an epoch each."""
-    return {
-        metric.name: [float(metric.finish(value, rows, total)) for value in values]
-        for metric, values in zip(begun.trainer.metrics, sums.T.tolist(), strict=True)
-    }
 
 
 def _rates(begun: _Begun, steps: int, epochs: int) -> list[float]:

@@ -14,13 +14,13 @@ from chainrule.passes import lift
 from chainrule.train import mistakes
 from chainrule.train.label_order import LabelOrder
 from chainrule.train.metrics import regresses
-from chainrule.train.program import Batches, Members
+from chainrule.train.monitor import Monitor
+from chainrule.train.plan import KEPT
+from chainrule.train.program import Batches, Members, Training
 from chainrule.train.step import Step
 from chainrule.train.sweeps.plan import Plan, Shape, Way
 
 Array = np.ndarray[Any, Any]
-KEPT = ("parameters", "frozen", "buffers")
-"""The parts of a state that make up a member's result; they come first in it."""
 
 
 class Drawing(NamedTuple):
@@ -190,23 +190,28 @@ class Family:
         plan.check_labels(trainer, config)
         state = step.state()
         given = [placeholder(x.shape, x.dtype, f"number{i}") for i, x in enumerate(self.numbers[config])]
-        kept = len(tree.flatten({key: state[key] for key in KEPT})[0])
-        return Members(
+        keeps = tuple(len(given) + i for i, name in enumerate(tree.names(state)) if name.split(".")[0] in KEPT)
+        monitor = Monitor("val_loss" if self.shape.held else "loss", keeps=keeps, latest=plan.patience is None)
+        training = Training(
             self._batches("training", given, step),
             self._batches("evaluation", given, step) if self.shape.held else None,
             plan.epochs,
-            plan.patience,
+            self.shape.trained,
+            tuple(trainer.metrics),
             trainer.summed,
-            slice(len(given), len(given) + kept),
+            monitor,
         )
+        return Members(training, plan.patience)
 
     def _batches(self, kind: str, given: Sequence[Tensor], step: Step) -> Batches:
         rows, batch = self.shape.batches(kind)
-        graphs = {}
+        graphs, record = {}, tree.LEAF
         for way, places in self.places.items():
             if way.kind == kind:
                 numbers = {place: given[number] for place, number in places.items()}
                 graph = self.plan.graph(self.members[0][0], way)
+                gives = graph.gives.plain()
+                record = gives.children[-1] if kind == "training" else gives
                 graphs[way.size] = step.finished(lift.lifted(graph, numbers, given, passed_on=kind == "training"))
-        states = len(given) + len(tree.flatten(step.state())[0])
-        return Batches(graphs[batch], graphs.get(rows % batch), batch, rows, (0, 1), states)
+        states, trains = len(given) + len(tree.flatten(step.state())[0]), kind == "training"
+        return Batches(graphs[batch], graphs.get(rows % batch), batch, rows, (0, 1), states, record, trains)

@@ -81,7 +81,7 @@ class Plan:
         _, step = self.step(config, way.shape)
         rows, batch = way.shape.batches(way.kind)
         try:
-            return step.traced(way.kind, step.state(), self.rows.X[0], self.rows.y, way.size)
+            return step.traced(way.kind, step.state(), [self.rows.X[0], self.rows.y], way.size)
         except SmallBatchError as error:
             small = error if way.size == batch else checks.last_batch_too_small(error, rows, batch)
             raise named(small, self.configs[config]) from None

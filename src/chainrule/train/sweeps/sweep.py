@@ -19,6 +19,7 @@ from chainrule.nn.module import Module
 from chainrule.optim.base import Optimizer
 from chainrule.train import checks
 from chainrule.train.metrics import classifies
+from chainrule.train.metrics import named as named_metric
 from chainrule.train.sweeps import grids
 from chainrule.train.sweeps.crew import Sweeping
 from chainrule.train.sweeps.members import Member, SweepResult
@@ -153,8 +154,9 @@ class Sweep:
             TrainingWarning: what the theory says cannot go well, each mistake once, before the first step.
         """
         began = time.perf_counter()
-        judge = folds if validation is None else validation
-        checks.arguments(epochs, batch_size, shuffle, early_stopping, judge, "give folds=5 or validation=0.1")
+        checks.arguments(epochs, batch_size, shuffle, early_stopping)
+        if early_stopping is not None and folds is None and validation is None:
+            raise ArgumentError("nothing to stop by", where="early_stopping", hint="give folds=5 or validation=0.1")
         first, optimizers = self._mustered()
         rows = self._rows(first, X, y, validation, folds)
         plan = Plan(self.configs, self.trainer, optimizers, rows, epochs, batch_size, shuffle, early_stopping, "numpy")
@@ -228,4 +230,4 @@ def _task(trainer: Trainer) -> Any:
     """What has to be the same for all members: what their losses want of the targets, and the metrics."""
     loss = trainer.loss
     labels = isinstance(loss, (CrossEntropyLoss, NLLLoss))
-    return labels, isinstance(loss, Loss), [metric.name for metric in trainer.metrics]
+    return labels, isinstance(loss, Loss), list(map(named_metric, trainer.metrics))
