@@ -17,7 +17,8 @@ class Callback:
     """What `fit` calls while it trains: derive from it and write the methods that you need.
 
     Before each call the model, the history and the counts of the trainer are what they are at that moment. What a
-    method changes takes effect from the next step on: weights, the learning rate, `requires_grad`, attributes. Where `on_step_end` or `on_epoch_end` returns True the training ends ("callback" in `history.stopped`).
+    method changes takes effect from the next step on: weights, the learning rate, `requires_grad`, attributes of
+    modules. Where `on_step_end` or `on_epoch_end` returns True the training ends ("callback" in `history.stopped`).
 
     Attributes:
         every: how many steps lie between two calls of `on_step_end`, counted from the first step of the training; by

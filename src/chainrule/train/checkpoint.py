@@ -31,7 +31,7 @@ TENSORS, LINES = snapshot.NAMES
 
 @dataclass
 class Best:
-    """The best epoch so far, from 1 (0: none yet): the value it is the best by, its name, and its parameters by path."""
+    """The best epoch so far, from 1 (0: none yet): its value, the name of that, and its parameters by path."""
 
     value: float = math.inf
     epoch: int = 0

@@ -37,8 +37,8 @@ class Batches:
     """A pass over a set of rows in batches.
 
     Attributes:
-        step: takes (state…, data…, rows) and gives (state…, record…): the loss, the metrics' contributions and, where it
-            trains, a number that is finite as long as the gradient is.
+        step: takes (state…, data…, rows) and gives (state…, record…): the loss, what the batch contributes to the
+            metrics and, where it trains, a number that is finite as long as the gradient is.
         last: the same for the last, smaller batch; None where the batches come out even.
         batch: rows a step.
         rows: rows in all.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from chainrule.train import checks, machine, memory, mistakes, prepare
 from chainrule.train.callbacks import Callback, Callbacks, EarlyStopping
 from chainrule.train.diagnose import not_finite_error
 from chainrule.train.feeds import streaming
-from chainrule.train.feeds.arrays import foreseen, in_memory
+from chainrule.train.feeds.arrays import Weights, foreseen, in_memory
 from chainrule.train.feeds.feed import Feed
 from chainrule.train.fitting import Fitting, Keeper
 from chainrule.train.history import History
@@ -165,6 +166,8 @@ class Trainer:
         checkpoint: str | os.PathLike[str] | None = None,
         resume: bool = False,
         monitor: str = "val_loss",
+        sample_weight: Any = None,
+        class_weight: str | Mapping[Any, float] | None = None,
     ) -> History:
         """Train on; a second call goes on from where the first one ended: optimizer, schedule and counts go on.
 
@@ -180,18 +183,22 @@ class Trainer:
             batch_size: rows a step, at least 1; 32 by default, or all with an optimizer that needs all (`LBFGS`).
                 Larger than N uses all rows and says so. The last batch of an epoch may be smaller; it is trained on
                 exactly, as a mean over its own rows.
-            validation: None, the fraction of rows to hold out, or (X, y). Of a stream at most 100,000 rows, or one
-                chunk, are held out.
+            validation: None, the fraction of rows to hold out, (X, y), or (X, y, weights). Of a stream at most 100,000
+                rows, or one chunk, are held out.
             shuffle: the order of the rows is drawn anew each "epoch", "once", or "never".
             early_stopping: stop after so many epochs without a better value of `monitor`, and keep the best parameters;
                 or an `EarlyStopping`, which says more. It runs within the program.
             progress: whether to show a bar on standard error.
             callbacks: `Callback`s, or functions that are called with this trainer after each epoch; one that returns
-                True stops the training ("callback" in `history.stopped`). What they change counts from then on: weights,
-                the learning rate, `requires_grad`, attributes; all but weights and rate may take a new program.
+                True stops the training ("callback" in `history.stopped`). What they change counts from then on:
+                weights, the learning rate, `requires_grad`, attributes; all but the first two may take a new program.
             checkpoint: a folder to keep the whole state in, about every ten seconds and at the end, within epochs too.
                 Where it cannot be written the training goes on, with a warning and a note in the history.
             resume: go on from the checkpoint, bit for bit as if the training had never been broken off.
+            sample_weight: (N,) how much each row counts, at least 0: as if it occurred so often. For a mean loss they
+                are scaled to a mean of 1. Rows that are held out keep theirs; validation=(X, y, weights) has its own.
+            class_weight: "balanced" (each class counts as much as any other), or {class: weight}, times the rows' own;
+                for the rows that are trained on only.
             monitor: what early stopping goes by: "val_loss", "loss", or a metric on the validation rows ("val_auc").
 
         Returns:
@@ -215,7 +222,7 @@ class Trainer:
             raise ArgumentError("nothing to resume from", where="resume", hint="give checkpoint=, the folder")
         self.history = History()
         began = time.perf_counter()
-        feed = self._feed(X, y, validation)
+        feed = self._feed(X, y, validation, Weights(sample_weight, class_weight))
         size = checks.batch_size(batch_size, feed.rows, self.optimizer, self.history.notes)
         fitting = Fitting(epochs, size, shuffle, early, called, checkpoint)
         feed.divide(size)
@@ -236,9 +243,14 @@ class Trainer:
             self.history.seconds += time.perf_counter() - began
         return self.history
 
-    def _feed(self, X: Any, y: Any, validation: Any) -> Feed:
+    def _feed(self, X: Any, y: Any, validation: Any, weights: Weights) -> Feed:
         if not isinstance(X, Stream):
-            return in_memory(self, X, y, validation)
+            return in_memory(self, X, y, validation, weights)
+        if weights:
+            raise ArgumentError(
+                "rows of a stream cannot be weighted", where="sample_weight or class_weight",
+                hint="train on arrays in memory",
+            )  # fmt: skip
         feed = streaming.feed(self, X, y, validation)
         self.labels_fit(feed.sample, feed.labels)
         return feed
@@ -270,6 +282,8 @@ class Trainer:
         callbacks: Sequence[Callback | Callable[[Trainer], Any]] = (),
         checkpoint: str | os.PathLike[str] | None = None,
         monitor: str = "val_loss",
+        sample_weight: Any = None,
+        class_weight: str | Mapping[Any, float] | None = None,
     ) -> Estimate:
         """What memory `fit` with these arguments will take; the program is made, and `fit` then uses it.
 
@@ -282,7 +296,9 @@ class Trainer:
         early = checks.arguments(epochs, batch_size, "epoch", early_stopping, monitor)
         checks.something_to_train(self.model)
         standardizer = self.standardizer
-        feed = self._feed(X, y, validation) if isinstance(X, Stream) else foreseen(self, X, y, validation)
+        weights = Weights(sample_weight, class_weight)
+        made = self._feed if isinstance(X, Stream) else functools.partial(foreseen, self)
+        feed = made(X, y, validation, weights)
         try:
             size = checks.batch_size(batch_size, feed.rows, self.optimizer)
             fitting = Fitting(epochs, size, "epoch", early, Callbacks.of(callbacks), checkpoint)
@@ -306,15 +322,8 @@ class Trainer:
         memory.check(estimate, feed.room(backend).there, backend.device_memory())
         history.backend, history.memory = name, estimate.peak
         leaves, structure = tree.flatten(state)
-        offset = prepare.schedule_offset(self, feed.steps)
-        keeper = Keeper(fitting, self, step, plan, begun, start, offset, position)
-        wrong = list(plan.mistakes)
-        if fitting.shuffle == "never" and not regresses(self.loss):
-            wrong += mistakes.in_order(feed.label_order, fitting.batch_size)
-        for note in (*plan.notes, *keeper.notes(feed.steps), *wrong):
-            history.note(note)
-        for mistake in wrong:
-            warnings.warn(mistake, TrainingWarning, stacklevel=3)
+        keeper = Keeper(fitting, self, step, plan, begun, start, prepare.schedule_offset(self, feed.steps), position)
+        self._tell(feed, fitting, keeper)
         # From here on the state lives where the program runs; large networks must not have it twice.
         del state
         self.optimizer_state = None
@@ -334,6 +343,17 @@ class Trainer:
             loop.progress.close()
             keeper.finish(loop)
         fitting.callbacks.end(self)
+
+    def _tell(self, feed: Feed, fitting: Fitting, keeper: Keeper) -> None:
+        """Write down what the user should know, and warn of what the theory says cannot go well."""
+        wrong = list(keeper.plan.mistakes)
+        if fitting.shuffle == "never" and not regresses(self.loss):
+            wrong += mistakes.in_order(feed.label_order, fitting.batch_size)
+        for note in (*keeper.plan.notes, *keeper.notes(feed.steps), *wrong):
+            self.history.note(note)
+        for mistake in wrong:
+            # Behind us are three methods of ours.
+            warnings.warn(mistake, TrainingWarning, stacklevel=4)
 
     @property
     def place(self) -> Place:
