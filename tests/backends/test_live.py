@@ -52,7 +52,7 @@ def test_random_numbers_take_what_the_table_says():
     drop = nn.Dropout(0.5)
     trainer = cr.Trainer(nn.Sequential(drop, nn.Linear(512, 1)), nn.MSELoss(), cr.optim.SGD(0.1), backend="numpy")
     state, y = trainer.step("numpy").state(), X[:, :1]
-    graph = trainer.step("numpy").training(state, X, y, 600)
+    graph = trainer.step("numpy").training(state, [X, y], 600)
     assert any(node.op == "random_uniform" for node in graph.nodes)
     stated, peak = _stated_and_held(graph, [*cr.tree.flatten(state)[0], X, y, np.arange(600, dtype=np.int32) % 300])
     assert stated == pytest.approx(peak, rel=0.05)
@@ -77,7 +77,7 @@ def test_a_whole_step_holds_what_is_stated(optimizer):
     trainer = cr.Trainer(nn.Sequential(*inside, nn.Linear(256, 300)), nn.CrossEntropyLoss(), optimizer, backend="numpy")
     step = trainer.step("numpy")
     state = step.state()
-    graph = step.training(state, X, LABELS, 600)
+    graph = step.training(state, [X, LABELS], 600)
     stated, peak = _stated_and_held(graph, [*cr.tree.flatten(state)[0], X, LABELS, LABELS])
     assert stated == pytest.approx(peak, rel=0.05)
 

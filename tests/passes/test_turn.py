@@ -22,7 +22,7 @@ def step(**more):
 def training(**more):
     made = step(**more)
     state = made.state()
-    return made.training(state, X, Y.astype(np.int32), 8), tree.flatten(state)[0]
+    return made.training(state, [X, Y.astype(np.int32)], 8), tree.flatten(state)[0]
 
 
 CASES = {
@@ -80,7 +80,7 @@ def test_an_evaluation_takes_the_same_turned_state():
     leaves = tree.flatten(state)[0]
     graph, _ = training()
     places = to_turn(graph, len(leaves))
-    evaluation = made.evaluation(state, X, Y.astype(np.int32), 10)
+    evaluation = made.evaluation(state, [X, Y.astype(np.int32)], 10)
     given = [*leaves, X, Y.astype(np.int32), np.arange(10, dtype=np.int32)]
     expected = program(evaluation, "numpy")(given)
     found = program(turned(evaluation, places, 0), "numpy")([x.T if i in places else x for i, x in enumerate(given)])

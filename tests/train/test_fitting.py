@@ -7,6 +7,8 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn, optim
+from chainrule.errors import ArgumentError
+from chainrule.train.loop import Loop
 from small import QUIET, ROWS, classifier, numbers, parameters, same, table
 
 BACKENDS = ["numpy", "xla"]
@@ -73,6 +75,78 @@ def test_early_stopping_ends_after_its_patience_and_keeps_the_best_parameters(ba
     assert history.epochs == best + 3 < 50
     assert np.array_equal(parameters(trainer), seen[best - 1])
     assert trainer.evaluate(*held)["loss"] == pytest.approx(min(history.val_loss), rel=1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_early_stopping_returns_to_python_no_more_often_than_a_training_without(backend: str, monkeypatch: Any) -> None:
+    calls = []
+    once = Loop._call  # each call of the program
+
+    def counted(self: Any, *arguments: Any) -> int:
+        calls.append(1)
+        return once(self, *arguments)
+
+    monkeypatch.setattr(Loop, "_call", counted)
+    trainer, held = overfitting(backend)
+    trainer.fit(X, Y, epochs=50, validation=held, early_stopping=30, **QUIET)
+    with_stopping, calls[:] = len(calls), []
+    trainer, held = overfitting(backend)
+    trainer.fit(X, Y, epochs=50, validation=held, **QUIET)
+    assert with_stopping <= len(calls) + 1 < 20
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("monitor", "best"), [("val_loss", np.argmin), ("val_accuracy", np.argmax), ("loss", np.argmin)]
+)
+def test_early_stopping_goes_by_any_value_that_is_watched(backend: str, monitor: str, best: Any) -> None:
+    trainer, held = overfitting(backend)
+    seen: list[np.ndarray] = []
+    history = trainer.fit(
+        X, Y, epochs=40, validation=held, early_stopping=4, monitor=monitor,
+        callbacks=[lambda t: seen.append(parameters(t))], **QUIET,
+    )  # fmt: skip
+    values = {"loss": history.loss, "val_loss": history.val_loss, **history.metrics}[monitor]
+    assert history.best_epoch == int(best(values)) + 1
+    assert np.array_equal(parameters(trainer), seen[history.best_epoch - 1])
+    assert history.epochs == min(40, history.best_epoch + 4)
+
+
+def test_early_stopping_by_the_training_loss_needs_no_validation() -> None:
+    trainer = classifier(optimizer=optim.SGD(3.0))
+    history = trainer.fit(X, Y, epochs=60, early_stopping=2, monitor="loss", **QUIET)
+    assert history.stopped == "early stopping"
+    assert history.best_epoch == int(np.argmin(history.loss)) + 1
+
+
+def test_a_better_value_must_be_better_by_min_delta() -> None:
+    trainer, held = overfitting()
+    history = trainer.fit(X, Y, epochs=50, validation=held, early_stopping=cr.EarlyStopping(2, min_delta=10.0), **QUIET)
+    assert (history.epochs, history.best_epoch) == (3, 1)
+
+
+def test_a_metric_of_ones_own_says_which_way_is_better() -> None:
+    def distance(output: Any, target: Any) -> Any:
+        return cr.mean(abs(output))
+
+    trainer, held = overfitting(metrics=(distance,))
+    with pytest.raises(ArgumentError, match=r'monitor: which way is better\?.*mode="max"'):
+        trainer.fit(X, Y, validation=held, early_stopping=2, monitor="val_distance", **QUIET)
+    stopping = cr.EarlyStopping(2, monitor="val_distance", mode="min")
+    history = trainer.fit(X, Y, epochs=30, validation=held, early_stopping=stopping, **QUIET)
+    assert history.best_epoch == int(np.argmin(history.metrics["val_distance"])) + 1
+
+
+def test_an_epoch_in_several_calls_is_watched_as_a_whole(monkeypatch: Any) -> None:
+    class Often(cr.Callback):
+        every = 1
+
+    whole, parts = (classifier(optimizer=optim.SGD(3.0)) for _ in range(2))
+    wanted: dict[str, Any] = {"epochs": 60, "batch_size": 8, "early_stopping": 2, "monitor": "loss", **QUIET}
+    one, other = whole.fit(X, Y, **wanted), parts.fit(X, Y, callbacks=[Often()], **wanted)
+    assert one.best_epoch == other.best_epoch
+    assert one.loss == pytest.approx(other.loss, rel=1e-12)
+    assert same(whole, parts)
 
 
 def test_without_early_stopping_the_last_parameters_are_kept() -> None:

@@ -27,7 +27,7 @@ class Callback:
     Example:
         >>> import numpy as np
         >>> import chainrule as cr
-        >>> class Halve(cr.train.Callback):
+        >>> class Halve(cr.Callback):
         ...     def on_epoch_end(self, trainer):
         ...         trainer.optimizer.lr /= 2
         >>> model = cr.nn.Sequential(cr.nn.Linear(2, 1))

@@ -101,8 +101,8 @@ def _total(values: Tensor) -> Tensor:
 def _rows(like: Tensor, weight: Tensor | None) -> Tensor:
     """The weight of all rows, as (1,)."""
     if weight is None:
-        return F.as_tensor(np.full(1, like.shape[0], np.float32))
-    return F.reshape(F.sum(F.cast(weight, np.float32)), (1,))
+        return F.as_tensor(np.full(1, like.shape[0], np.float64))
+    return F.reshape(F.sum(F.cast(weight, np.float64)), (1,))
 
 
 def _double(x: Tensor) -> Tensor:
@@ -183,7 +183,7 @@ class _Counted(Metric):
         """The counts, (1, K) each: predicted and true, predicted, true; and the rows."""
         predicted, true = self.by_class(output, target)
         counts = {"both": F.logical_and(predicted, true), "predicted": predicted, "true": true}
-        found = {name: _total(_weighted(F.cast(x, np.float32), weight)) for name, x in counts.items()}
+        found = {name: _total(_weighted(F.cast(x, np.float64), weight)) for name, x in counts.items()}
         return found | {"rows": _rows(output, weight)}
 
     def compute(self, found: Contributions) -> Tensor:
@@ -264,15 +264,16 @@ class AUC(Metric):
             # Of two classes the difference says the same, and does not round to 1.
             scores = p[:, 1:] - p[:, :1] if p.shape[-1] == 2 else F.exp(p)
             true = true[:, 1:] if p.shape[-1] == 2 else true
-        ones = np.ones((scores.shape[0], 1), np.float32)
-        weights = F.as_tensor(ones) if weight is None else F.reshape(F.cast(weight, np.float32), ones.shape)
-        return {"scores": scores, "true": F.cast(true, np.float32), "weights": weights}
+        found = {"scores": scores, "true": F.cast(true, np.float32)}
+        return found if weight is None else found | {"weights": F.reshape(weight, (-1, 1))}
 
     def compute(self, found: Contributions) -> Tensor:
         """Σ over scores, from low to high, of the positives that have it times the negatives below, ties half."""
-        scores, true, weights = found["scores"], _double(found["true"]), _double(found["weights"])
-        areas = [_area(scores[:, k], true[:, k] * weights[:, 0], (1 - true[:, k]) * weights[:, 0]) for k in
-                 range(scores.shape[1])]  # fmt: skip
+        scores, positives = found["scores"], _double(found["true"])
+        negatives = 1.0 - positives
+        if "weights" in found:
+            positives, negatives = positives * _double(found["weights"]), negatives * _double(found["weights"])
+        areas = [_area(scores[:, k], positives[:, k], negatives[:, k]) for k in range(scores.shape[1])]
         return F.mean(F.stack(areas))
 
 
@@ -357,7 +358,7 @@ class R2(Metric):
         """
         errors = F.sum(_weighted(F.square(output - target), weight))
         t = F.reshape(_double(target), (target.shape[0], -1))
-        rows = _double(_rows(target, weight))
+        rows = _rows(target, weight)
         # A batch may have no weight at all.
         mean = _total(_weighted(t, weight)) / F.maximum(rows, np.finfo(np.float64).tiny)
         return {

@@ -103,7 +103,7 @@ def wanted_of(trainer: Trainer, feed: Feed, fitting: Fitting) -> Wanted:
     if isinstance(metric, Function) and early.mode is None:
         raise ArgumentError(
             "which way is better?", where="monitor", got=repr(early.monitor),
-            hint='say so: early_stopping=cr.train.EarlyStopping(5, monitor=…, mode="max")',
+            hint='say so: early_stopping=cr.EarlyStopping(5, monitor=…, mode="max")',
         )  # fmt: skip
     greater = early.mode == "max" if early.mode is not None else metric is not None and metric.greater_is_better
     return Wanted(early.monitor, -1 if greater else 1, True)
