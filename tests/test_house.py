@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grimp
+
 SOURCE = Path(__file__).parents[1] / "src"
 
 
@@ -96,6 +98,24 @@ def test_no_file_imports_a_private_name_of_another():
         if alias.name.startswith("_") and not alias.name.startswith("__")
     ]
     assert found == []
+
+
+KNOWN_CIRCLE = ("chainrule.train.feeds.feed", "chainrule.train.plan")
+"""A file, and one it imports that comes back to it: a feed asks the plan how many epochs a call has room for."""
+
+
+def test_no_files_import_each_other_in_a_circle():
+    """Not in functions either; what is imported for types alone does not count."""
+    graph = grimp.build_graph("chainrule", exclude_type_checking_imports=True, cache_dir=None)
+    assert graph.direct_import_exists(importer=KNOWN_CIRCLE[0], imported=KNOWN_CIRCLE[1]), "take it off the list"
+    graph.remove_import(importer=KNOWN_CIRCLE[0], imported=KNOWN_CIRCLE[1])
+    circles = [
+        f"{file} → {other} → … → {file}"
+        for file in sorted(graph.modules)
+        for other in graph.find_modules_directly_imported_by(file)
+        if graph.chain_exists(importer=other, imported=file)
+    ]
+    assert circles == []
 
 
 def test_files_are_written_by_one_module():

@@ -96,6 +96,8 @@ def _by_factor(g: Tensor, factor: Tensor) -> Tensor:
     """g·factor, where the factor can be infinite if one of the operations nearest to it makes infinities."""
     if factor.adjoint_of is not None:
         return _none_of(factor, times(g, factor))
+    if factor.op not in PASSING:
+        return apply("adjoint_product" if factor.op in SINGULAR else "multiply", g, factor)
     near, left = [factor], FAR
     while near and left:
         node = near.pop()
@@ -267,7 +269,7 @@ def _spread(y: Tensor, like: Tensor, node: Tensor) -> Tensor:
     # Leading axes come back by broadcasting; others leave an axis of size 1 in their place.
     if axes != tuple(range(len(axes))):
         y = F.reshape(y, [1 if i in axes else n for i, n in enumerate(like.shape)])
-    return F.broadcast_to(y, like.shape)
+    return apply("broadcast_to", y, shape=like.shape) if y.shape != like.shape else y
 
 
 def _extreme(g: Tensor, y: Tensor, x: Tensor) -> Tensor:

@@ -159,6 +159,8 @@ define("in_range", "y = 0, NaN where one of x lies outside its range", lambda *_
 
 
 def _broadcast_to(x: Typed, shape: Shape) -> Signature:
+    if not x.shape:
+        return shape, x.dtype
     new = len(shape) - len(x.shape)
     kept = shape[max(new, 0) :]
     if new < 0 or (kept != x.shape and any(n not in (1, want) for n, want in zip(x.shape, kept, strict=True))):
@@ -225,12 +227,17 @@ def freeze(index: Index) -> Index:
     return tuple(("slice", e.start, e.stop, e.step) if isinstance(e, slice) else e for e in index)
 
 
+def row_of(index: Index) -> int | None:
+    """The number of the row where the index means one whole row, as loops read many of; else None."""
+    return index[0] if index and type(index[0]) is int and index.count(WHOLE) == len(index) - 1 else None
+
+
 def _getitem(x: Typed, *arrays: Typed, index: Index) -> Signature:
-    if x.shape and type(index[0]) is int and index[1:] == (WHOLE,) * (len(x.shape) - 1):
-        # One row, which loops read many of.
-        if not -x.shape[0] <= index[0] < x.shape[0]:
+    row = row_of(index)
+    if row is not None and len(index) == len(x.shape):
+        if not -x.shape[0] <= row < x.shape[0]:
             expected = f"{-x.shape[0]}…{x.shape[0] - 1}"
-            raise ShapeError("no such row", where="indexing", expected=expected, got=index[0])
+            raise ShapeError("no such row", where="indexing", expected=expected, got=row)
         return x.shape[1:], x.dtype
     # A zero-stride stand-in has the shape without the memory; NumPy itself then says the result's shape.
     stand_in = np.broadcast_to(np.empty((), BOOL), x.shape)
@@ -270,11 +277,11 @@ define("put_pieces", "y = 0; y[indexᵢ] += xᵢ", lambda *xs, pieces, shape: (s
 def _without(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
     if keepdims:
         return tuple(1 if i in axes else n for i, n in enumerate(shape))
-    return tuple([n for i, n in enumerate(shape) if i not in axes])
+    return tuple([n for i, n in enumerate(shape) if i not in axes]) if len(axes) < len(shape) else ()
 
 
 def _sum(x: Typed, axes: tuple[int, ...], keepdims: bool) -> Signature:
-    return _without(x.shape, axes, keepdims), sum_dtype(x.dtype)
+    return _without(x.shape, axes, keepdims), x.dtype if x.dtype.kind == "f" else sum_dtype(x.dtype)
 
 
 def _extreme(x: Typed, axes: tuple[int, ...], keepdims: bool) -> Signature:

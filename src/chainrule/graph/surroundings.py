@@ -52,11 +52,6 @@ def _is_module(thing: Any) -> bool:
     return hasattr(thing, "tree_state") and not isinstance(thing, type)
 
 
-def _is_module(thing: Any) -> bool:
-    """Whether it is a module, and not a class of them."""
-    return hasattr(thing, "tree_state") and not isinstance(thing, type)
-
-
 def _filled(cell: Any) -> bool:
     try:
         cell.cell_contents  # noqa: B018  # raises where the variable has not been set

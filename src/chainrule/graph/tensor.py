@@ -23,6 +23,7 @@ from chainrule.graph.mode import Region, current, mode, user_line
 from chainrule.graph.ops import BUNDLE, OPS, Shape
 
 _counter = itertools.count()
+_NO_SETTINGS: dict[str, Any] = {}
 
 
 class Tensor:
@@ -215,7 +216,7 @@ class Tensor:
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
-        return (self[i] for i in range(len(self)))
+        return seams.ability("rows")(self)
 
     def __bool__(self) -> bool:
         return bool(self._known("a condition (if, while, and, or, not)"))
@@ -392,6 +393,7 @@ def apply(name: str, *inputs: Tensor, **attrs: Any) -> Tensor:
     # A node of several results stays what it is, since its parts are told by its settings; so does what is made of
     # variables in a graph, which may be run again when they have changed.
     fixed = not now.tracing or not any(t.inputs or t.is_variable for t in inputs)
-    if not requires_grad and dtype != BUNDLE and fixed:
+    if not requires_grad and fixed and dtype is not BUNDLE:
         return Tensor("constant", (), {}, shape, dtype, value)
-    return Tensor(name, inputs, attrs, shape, dtype, value, requires_grad)
+    # Most operations have no settings, and a dict each would be work for the collector of garbage.
+    return Tensor(name, inputs, attrs or _NO_SETTINGS, shape, dtype, value, requires_grad)
