@@ -9,6 +9,8 @@ from chainrule.errors import check_number
 from chainrule.graph.tensor import Tensor
 from chainrule.optim.schedules import Constant, Schedule
 
+__all__ = ["ReduceOnPlateau"]
+
 
 class Plateau(NamedTuple):
     """What a schedule that observes the losses has seen.
