@@ -5,8 +5,9 @@ import numpy as np
 import chainrule as cr
 import recipes
 from chainrule.graph.elementwise import within
+from chainrule.graph.graph import LEAVES, Graph
 from chainrule.graph.indexing import put_add
-from chainrule.graph.ops import Piece, Slot
+from chainrule.graph.ops import BUNDLE, Piece, Slot
 from chainrule.graph.tensor import apply
 
 RNG = np.random.default_rng(5)
@@ -89,3 +90,12 @@ EVERY = [
     lambda x: cr.layer_norm(x, x[0], x[1]),
     lambda x: cr.one_hot(INTS, 4) * x[:3],
 ]
+
+
+def single_nodes(x):
+    """Every operation once, and the values of its operands."""
+    graph = cr.trace(lambda x: [f(x) for f in EVERY], x)
+    values = Graph(graph.inputs, [n for n in graph.nodes if n.dtype != BUNDLE]).run(x)
+    known = dict(zip([n.id for n in graph.nodes if n.dtype != BUNDLE], values, strict=True))
+    chosen = {n.op: n for n in reversed(graph.nodes) if n.op not in LEAVES and all(x.id in known for x in n.inputs)}
+    return {op: (node, [known[x.id] for x in node.inputs]) for op, node in chosen.items() if node.dtype != BUNDLE}

@@ -8,21 +8,12 @@ from chainrule.autodiff import batch
 from chainrule.backends.kernels import is_fusible
 from chainrule.backends.work import bodies, is_small
 from chainrule.backends.xla.graphs import run_unchecked
-from chainrule.graph.graph import LEAVES, Graph
-from chainrule.graph.ops import BUNDLE, OPS, Kind, Rounding
+from chainrule.graph.graph import Graph
+from chainrule.graph.ops import OPS, Kind, Rounding
 from chainrule.graph.tensor import apply, placeholder
-from operations import EVERY, X
+from operations import EVERY, X, single_nodes
 
 MANY = 4096
-
-
-def single_nodes(x):
-    """Every operation once, and the values of its operands."""
-    graph = cr.trace(lambda x: [f(x) for f in EVERY], x)
-    values = Graph(graph.inputs, [n for n in graph.nodes if n.dtype != BUNDLE]).run(x)
-    known = dict(zip([n.id for n in graph.nodes if n.dtype != BUNDLE], values, strict=True))
-    chosen = {n.op: n for n in graph.nodes if n.op not in LEAVES and all(x.id in known for x in n.inputs)}
-    return {op: (node, [known[x.id] for x in node.inputs]) for op, node in chosen.items() if node.dtype != BUNDLE}
 
 
 def more_like(values, rng):
