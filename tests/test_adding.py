@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+import outside
+import recipes
 from chainrule import nn, optim
 from chainrule.autodiff.rules import RULES, rule
 from chainrule.backends import agreement, estimate
@@ -124,6 +126,16 @@ def test_an_operation_over_axes_is_batched_and_keeps_rows_apart(operation):
     assert rowwise(mixed, mixed.inputs[0]) is None
 
 
+def test_an_operation_is_drawn_into_random_graphs(operation, monkeypatch):
+    move = recipes.Move(
+        recipes._one(settings=recipes._axis), logsumexp, lambda xp, x, axis: xp.log(xp.sum(xp.exp(x), axis))
+    )
+    monkeypatch.setitem(recipes.MOVES, "logsumexp", move)
+    drawn = next(r for r in map(recipes.draw, range(200)) if any(step.move == "logsumexp" for step in r.steps))
+    found = cr.grad(drawn.cost, range(len(drawn.inputs)))(*map(cr.tensor, drawn.inputs))
+    assert outside.error(found, outside.reference(drawn, 1)[0]) < 1e-9
+
+
 def test_time_and_memory_of_an_operation_are_estimated_and_one_kernel_holds_it(operation):
     x = np.ones((1000, 500), "float32")
     graph, sums = cr.trace(lambda x: logsumexp(x, 1), x), cr.trace(lambda x: cr.sum(x, 1), x)
@@ -176,6 +188,18 @@ def test_they_are_explained(operation, layer, optimizer):
     for said in ("ŷ = ln Σ e^", "∂C/∂ŷ·e^", "sign ∂L/∂W1"):
         assert said in text
     assert r"\ln" in worked.to_latex()
+
+
+def kinds_below(base):
+    """The classes that are made of one, at whatever depth."""
+    return {kind for below in base.__subclasses__() for kind in {below, *kinds_below(below)}}
+
+
+@pytest.mark.parametrize(("base", "space"), [(nn.Module, nn), (optim.Optimizer, optim)])
+def test_every_layer_and_every_optimizer_is_exported(base, space):
+    own = {kind for kind in kinds_below(base) if kind.__module__.startswith(f"{space.__name__}.")}
+    # What others are made of need not be.
+    assert {kind.__name__ for kind in own if not own & kinds_below(kind)} <= set(space.__all__)
 
 
 def test_nothing_is_left_behind():
