@@ -28,6 +28,8 @@ APART: dict[str, Any] = {
     "side by side": lambda x: cr.concatenate([x, x * 0.5, cr.tanh(x)], axis=1),
     "a part of each row": lambda x: x[:, 1:3, 0],
     "normalised rows": lambda x: cr.layer_norm(x, cr.tensor(np.ones(3)), cr.tensor(np.zeros(3))),
+    "losses of the rows": lambda x: cr.cross_entropy(x, cr.argmax(x, 2)),
+    "the smallest": lambda x: cr.min(x, 2) + cr.argmin(x, 1).astype(float).sum(1, keepdims=True),
     "a number beside": lambda x: (x[:, 0], cr.tensor(W).sum()),
 }
 MIXED: dict[str, Any] = {

@@ -1,7 +1,8 @@
 """Give a computation a leading batch axis: one pass over many examples in place of a loop.
 
-For each operation one row says how it is made when some of its operands have a new axis 0 and others have not. A row
-gets the operands (all of them batched, unless it is listed under "some"), the batch size and the attributes.
+An elementwise operation and one over axes need no row: their kind says how they are made when operands have a new axis
+0. For any other a row says it. A row gets the operands (all of them batched, unless it is listed under "some"), the
+batch size and the attributes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from chainrule.errors import DerivativeError
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph, ancestors, annotate, descendants
-from chainrule.graph.ops import OPS, Slot, split_pieces
+from chainrule.graph.ops import OPS, OVER_AXES, Slot, split_pieces
 from chainrule.graph.tensor import Tensor, apply, constant, placeholder
 
 
@@ -47,6 +48,8 @@ def _batched_node(node: Tensor, operands: list[Tensor], flags: list[bool], size:
     everything = [x if flag else _repeat(x, size) for x, flag in zip(operands, flags, strict=True)]
     if OPS[node.op].elementwise:
         return apply(node.op, *everything, **node.attrs)
+    if OPS[node.op].kind is OVER_AXES:
+        return _axes_up(node, everything)
     if node.op not in _ALL:
         raise DerivativeError(f"{node.op} cannot be batched", where=node.label(), hint="loop over the examples")
     return _ALL[node.op](node, everything, size)
@@ -60,7 +63,7 @@ def _shifted(axes: Sequence[int]) -> tuple[int, ...]:
     return tuple(axis + 1 for axis in axes)
 
 
-def _axes_up(node: Tensor, xs: list[Tensor], size: int) -> Tensor:
+def _axes_up(node: Tensor, xs: list[Tensor]) -> Tensor:
     attrs = dict(node.attrs)
     if "axis" in attrs:
         attrs["axis"] += 1
@@ -270,6 +273,4 @@ _ALL: dict[str, Row] = {
         ("random_uniform", "random_normal", "random_permutation"),
         lambda node, xs, size: apply(node.op, *xs, **node.attrs),
     ),
-    **dict.fromkeys(("flip", "concatenate", "sum", "max", "min", "argmax", "argmin", "argsort", "cumsum"), _axes_up),
-    **dict.fromkeys(("softmax", "log_softmax", "std", "standardize", "batch_norm"), _axes_up),
 }

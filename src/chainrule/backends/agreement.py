@@ -21,7 +21,7 @@ from chainrule.backends.loop import Reading
 from chainrule.backends.nested import NESTED
 from chainrule.backends.threads import suited
 from chainrule.graph.graph import LEAVES, Graph
-from chainrule.graph.ops import OPS
+from chainrule.graph.ops import OPS, Rounding
 from chainrule.graph.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -35,15 +35,6 @@ ALIKE = 4
 """How many times as many elements, or as far, as in the redrawn runs may be off in an array where kinks moved some."""
 APPROXIMATE = 4
 """Roundings that a function which is approximated (exp, tanh, …) may be off by; sums and products have one."""
-_APPROXIMATED = {
-    "elu", "erf", "exp", "expm1", "gelu", "log", "log1p", "power", "sigmoid", "silu", "sin", "cos", "softplus", "tanh",
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "random_normal",
-}  # fmt: skip
-_EXACT = {
-    "absolute", "after", "argmax", "broadcast_to", "cast", "concatenate", "flip", "floor", "getitem", "identity", "max",
-    "argsort", "maximum", "minimum", "negative", "project", "random_uniform", "relu", "reshape", "settle", "sign",
-    "stop_gradient", "random_permutation", "transpose", "where",
-}  # fmt: skip
 
 
 class Disagreement(NamedTuple):
@@ -198,7 +189,7 @@ def _terms(node: Tensor) -> float:
     if "body" in node.attrs:
         # The steps of a loop are counted as if alone: what adds up over many of them is for the second look.
         return longest(node.attrs["body"]) * (node.attrs["length"] if node.op == "scan" else 1)
-    if node.op in _EXACT or OPS[node.op].elementwise:
+    if OPS[node.op].rounding is Rounding.EXACT or OPS[node.op].elementwise:
         return 1.0
     shape = node.inputs[0].shape
     if node.op in ("matmul", "linear"):
@@ -226,7 +217,7 @@ def redrawn(graph: Graph, values: Sequence[Any], rng: np.random.Generator) -> li
 
 
 def _drawn(node: Tensor, operands: list[Any], rng: np.random.Generator) -> Any:
-    if node.op in _EXACT:
+    if OPS[node.op].rounding is Rounding.EXACT:
         return interpreter.evaluate(node.op, operands, node.attrs, node.dtype)
     if node.op in NESTED:
         body = node.attrs["body"]
@@ -236,7 +227,7 @@ def _drawn(node: Tensor, operands: list[Any], rng: np.random.Generator) -> Any:
         # Where the terms of a sum cancel, what it is off by follows from them and not from what is left.
         operands = [_moved(x, rng, 1 + root / 4) for x in operands]
     value = interpreter.evaluate(node.op, operands, node.attrs, node.dtype)
-    roundings = (APPROXIMATE if node.op in _APPROXIMATED else 1) + (root / 2 if root > 1 else 0)
+    roundings = (APPROXIMATE if OPS[node.op].rounding is Rounding.APPROXIMATE else 1) + (root / 2 if root > 1 else 0)
     return (
         tuple(_moved(x, rng, roundings) for x in value) if isinstance(value, tuple) else _moved(value, rng, roundings)
     )

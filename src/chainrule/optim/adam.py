@@ -24,6 +24,8 @@ from chainrule.optim.base import (
     step_rate,
 )
 
+__all__ = ["Adam", "AdamW", "Adamax", "Nadam"]
+
 
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015): steps of the gradient's mean over the root of its mean square.

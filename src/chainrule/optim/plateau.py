@@ -12,6 +12,8 @@ from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor
 from chainrule.optim.schedules import Constant, Schedule
 
+__all__ = ["ReduceOnPlateau"]
+
 
 class Plateau(NamedTuple):
     """What a schedule that observes the losses has seen.

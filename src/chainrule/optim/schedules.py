@@ -16,6 +16,8 @@ from chainrule.errors import ArgumentError, check_number
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor
 
+__all__ = ["Constant", "Cosine", "Exponential", "Linear", "OneCycle", "Schedule", "Step", "Warmup"]
+
 if TYPE_CHECKING:
     from chainrule.optim.plateau import Plateau
 

@@ -14,17 +14,21 @@ from chainrule import nn, optim
 from chainrule.errors import RunError
 
 
-def _kinds() -> dict[str, type]:
-    """Our classes by name; a schedule that is called like a module (`Linear`) is "optim.Linear"."""
-    modules, others = (
-        {name: kind for name, kind in vars(space).items() if inspect.isclass(kind) and name[0].isupper()}
-        for space in (nn, optim)
-    )
-    return modules | {f"optim.{name}" if name in modules else name: kind for name, kind in others.items()}
+def _name_of(kind: type) -> str | None:
+    """What one of our classes is called; a schedule that is called like a module (`Linear`) is "optim.Linear"."""
+    name = kind.__name__
+    if getattr(nn, name, None) is kind:
+        return name
+    if getattr(optim, name, None) is kind:
+        return f"optim.{name}" if hasattr(nn, name) else name
+    return None
 
 
-_KNOWN = _kinds()
-_NAMES = {kind: name for name, kind in _KNOWN.items()}
+def _kind_called(name: str) -> Any:
+    """The class of that name, or None."""
+    space = optim if name.startswith("optim.") or not hasattr(nn, name) else nn
+    kind = getattr(space, name.removeprefix("optim."), None)
+    return kind if inspect.isclass(kind) and _name_of(kind) == name else None
 
 
 def to_recipe(thing: Any) -> Any:
@@ -43,7 +47,7 @@ def _recipe(thing: Any, path: str, seen: dict[int, str]) -> Any:
         return thing
     if isinstance(thing, (tuple, list)):
         return [_recipe(member, path, seen) for member in thing]
-    name = _NAMES.get(type(thing))
+    name = _name_of(type(thing))
     if name is None or isinstance(thing, nn.Lambda):
         return None
     if id(thing) in seen:
@@ -104,7 +108,7 @@ def _described(thing: Any) -> Any:
         return type(thing), thing.shape
     if isinstance(thing, (tuple, list)):
         return tuple(map(_described, thing))
-    if type(thing) not in _NAMES or isinstance(thing, nn.Lambda):
+    if _name_of(type(thing)) is None or isinstance(thing, nn.Lambda):
         raise _OfOnesOwn
     varying = "lr" if isinstance(thing, optim.Optimizer) else "training"
     return type(thing), *((name, _described(value)) for name, value in vars(thing).items() if name != varying)
@@ -134,7 +138,7 @@ def _made(recipe: Any, path: str, known: dict[str, Any]) -> Any:
         return tuple(_made(member, path, known) for member in recipe)
     if not isinstance(recipe, dict):
         return recipe
-    kind = _KNOWN.get(str(recipe.get("type")))
+    kind = _kind_called(str(recipe.get("type")))
     try:
         if "same_as" in recipe:
             return known[recipe["same_as"]]
