@@ -25,9 +25,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Callback", "ChainruleError", "CompilerMismatch", "CompilerWarning", "EarlyStopping", "GradientMismatch", "Graph",
-    "History", "Sweep", "Tensor", "Trainer", "check_grad", "compile", "data", "explain", "grad", "hessian", "jacobian",
-    "jvp", "lab", "linalg", "loop", "nn", "no_grad", "optim", "passes", "per_example_grad", "random", "scan", "seed", "tensor", "trace",
-    "value_and_grad", "verify", "vjp", *functions.__all__,
+    "History", "Sweep", "Tensor", "Trainer", "check_grad", "compile", "data", "explain", "grad", "hessian",
+    "jacobian", "jvp", "lab", "linalg", "loop", "nn", "no_grad", "optim", "passes", "per_example_grad", "random",
+    "scan", "seed", "tensor", "trace", "value_and_grad", "verify", "vjp",
+    *functions.__all__,
 ]  # fmt: skip
 
 # The upper floors are loaded when they are first asked for, so that importing chainrule costs little more than NumPy.
