@@ -23,7 +23,7 @@ from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.graph.trace import trace
 from chainrule.nn.module import Module, in_mode
 from chainrule.optim.base import Optimizer
-from chainrule.train.step import cost_of, output_of
+from chainrule.train.forward import cost_of, output_of
 
 Array = np.ndarray[Any, Any]
 Named = dict[str, Any]

@@ -22,12 +22,13 @@ from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.graph.trace import trace
 from chainrule.passes import lift
 from chainrule.passes.rowwise import rowwise, same_but_for_rows
+from chainrule.train.forward import cost_of, output_of, spec, untouched
 from chainrule.train.loop import joined
 from chainrule.train.machine import Place
 from chainrule.train.metrics import Function
 from chainrule.train.program import Record, summary
 from chainrule.train.recipe import described
-from chainrule.train.step import Step, cost_of, output_of, spec, untouched
+from chainrule.train.step import Step
 
 Array = np.ndarray[Any, Any]
 BLOCK = 4096

@@ -13,8 +13,9 @@ from chainrule.graph.graph import ancestors
 from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.nn.layers import Dropout
 from chainrule.nn.losses import NLLLoss
+from chainrule.train.forward import cost_of, output_of, spec, untouched
 from chainrule.train.label_order import LabelOrder
-from chainrule.train.step import Step, cost_of, output_of, spec, untouched
+from chainrule.train.step import Step
 
 SAME = ("reshape", "identity", "cast", "transpose", "settle", "stop_gradient", "getitem", "after", "flip")
 """Operations that leave numbers as they are."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,16 +11,14 @@ import numpy as np
 
 from chainrule import tree
 from chainrule.autodiff.reverse import adjoints, ones_seed
-from chainrule.errors import ArgumentError, ShapeError
+from chainrule.errors import ArgumentError
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph
 from chainrule.graph.indexing import taken
-from chainrule.graph.mode import setting
 from chainrule.graph.random import keyed
-from chainrule.graph.tensor import Tensor, constant, placeholder
+from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.graph.trace import trace
-from chainrule.nn.losses import Loss
-from chainrule.nn.module import Module, in_mode
+from chainrule.nn.module import Module
 from chainrule.nn.normalization import SmallBatchError
 from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
@@ -31,12 +27,12 @@ from chainrule.passes.pack import Layout
 from chainrule.passes.precision import lowered
 from chainrule.passes.ranges import voided
 from chainrule.train import checks
+from chainrule.train.forward import Named, cost_of, output_of, spec, untouched
 from chainrule.train.metrics import Function, Metric, named
 from chainrule.train.program import Batches, Record
 from chainrule.train.recipe import described
 
 State = dict[str, Any]
-Named = dict[str, Tensor]
 DATA = ("X", "y", "weight")
 """The arrays of a pass."""
 SMALL = 4096
@@ -366,51 +362,6 @@ class Step:
         return {"loss": F.reshape(F.cast(value, self.dtype), (1,)), "metrics": found}
 
 
-@contextlib.contextmanager
-def untouched(*, training: bool) -> Iterator[None]:
-    """Within this block models are traced in a mode, and tracing draws nothing from the generator that `seed` sets."""
-    with in_mode(training=training), keyed(constant(np.zeros(2, np.uint32))):
-        yield
-
-
-def output_of(
-    model: Module, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], X: Tensor
-) -> tuple[Any, Named]:
-    """What a model gives with these parameters and buffers, and what becomes of the buffers; it stays as it is."""
-    stand_in = model.tree_rebuild({**parameters, **buffers})
-    updates: dict[int, tuple[Tensor, Tensor]] = {}
-    with setting(updates=updates):
-        output = stand_in(X)
-    return output, {name: updates.get(b.id, (b, b))[1] for name, b in buffers.items()}
-
-
-def cost_of(loss: Callable[[Any, Any], Any], output: Any, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """The loss of an output, one number; with weights Σ wᵢ·Cᵢ over the rows, divided by their number for a mean."""
-    with setting(trusted=checks.labels_checked(loss)):
-        value = F.as_tensor(loss(output, target)) if weight is None else _weighted(loss, output, target, weight)
-    if value.size != 1:
-        raise ShapeError(
-            "the loss gives more than one number",
-            where="loss",
-            got=value.shape,
-            hint='use reduction="mean" or "sum"',
-        )
-    return value
-
-
-def _weighted(loss: Any, output: Any, target: Tensor, weight: Tensor) -> Tensor:
-    if not isinstance(loss, Loss):
-        raise ArgumentError(
-            "a loss of your own gives one number for all rows, of which none can be weighted", where="sample_weight",
-            got=type(loss).__name__, hint="weigh the rows within the loss, or use one of chainrule.nn",
-        )  # fmt: skip
-    each = copy.copy(loss)
-    each.reduction = "none"
-    values = each(output, target)
-    values = values * F.cast(F.reshape(weight, (-1, *(1,) * (values.ndim - 1))), values.dtype)
-    return F.sum(values) if loss.reduction == "sum" else F.mean(values)
-
-
 def _finite_probe(gradients: Iterable[Tensor]) -> Tensor:
     """A number that is finite as long as the gradients are: the sum of the small ones, which the large ones share.
 
@@ -435,8 +386,3 @@ def _typed(state: State) -> State:
     leaves, structure = tree.flatten(state)
     names = tree.names(state)
     return tree.unflatten(structure, [spec(leaf, name) for leaf, name in zip(leaves, names, strict=True)])
-
-
-def spec(array: Any, name: str) -> Tensor:
-    """A placeholder of the shape and dtype of an array."""
-    return placeholder(array.shape, array.dtype, name)
