@@ -13,7 +13,8 @@ import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import ArgumentError
 from chainrule.train import inference
-from chainrule.train.metrics import AUC, named
+from chainrule.train.metrics import named
+from chainrule.train.metrics.classes import AUC
 from small import QUIET, classifier, network, numbers, regressor, table
 
 
