@@ -266,7 +266,7 @@ class Training:
         loss = watch["epoch_loss"] + F.sum(F.where(reached, of_steps, 0.0))
         watch = watch | {"epoch_loss": F.where(whole, 0.0, loss)}
         if self.monitor.factor is not None:
-            values = values | {"factor": F.cast(state[self.monitor.factor], np.float64)}
+            values = values | {"factor": watch["plateau"][0]}
         watch, state, going_on = self.monitor.after(watch, values | {"loss": loss}, state, whole)
         return watch, state, values, going_on
 
