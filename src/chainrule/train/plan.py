@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 KEPT = ("parameters", "frozen", "buffers")
 """The parts of a state that are kept of the best epoch: the model."""
-EPOCHS, ORDERS = 256, 2**18
-"""Epochs in a call, and row numbers in their orders, at most."""
 
 
 @dataclass
@@ -179,8 +177,3 @@ def drawn(step: Step, feed: Feed, batch: int) -> tuple[Drawn, Drawn | None]:
         return train, None
     block = min(inference.BLOCK, len(arrays[width]))
     return train, step.drawn("evaluation", state, arrays[width:], block, tuple(range(width, len(arrays))))
-
-
-def room_for(rows: int, one_by_one: bool) -> int:
-    """How many epochs a call has room for: what a call costs once is shared, but their orders are handed over whole."""
-    return 1 if one_by_one else max(1, min(EPOCHS, ORDERS // rows))

@@ -10,8 +10,9 @@ from chainrule import backends, tree
 from chainrule.backends.estimate import choose
 from chainrule.errors import ArgumentError
 from chainrule.train import checks, machine
+from chainrule.train.feeds.feed import room_for
 from chainrule.train.metrics import Function, named
-from chainrule.train.plan import Plan, Prepared, Wanted, room_for
+from chainrule.train.plan import Plan, Prepared, Wanted
 from chainrule.train.step import State, Step
 
 if TYPE_CHECKING:

@@ -12,14 +12,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from chainrule.train.label_order import LabelOrder
-from chainrule.train.plan import room_for
 
 if TYPE_CHECKING:
     from chainrule.train.fitting import Fitting
 
 
+EPOCHS, ORDERS = 256, 2**18
+"""Epochs in a call, and row numbers in their orders, at most."""
 CHECKED = 2**28
 """Bytes of an array whose checksum takes a fraction of a second; of a larger one every second row counts, or fewer."""
+
+
+def room_for(rows: int, one_by_one: bool) -> int:
+    """How many epochs a call has room for: what a call costs once is shared, but their orders are handed over whole."""
+    return 1 if one_by_one else max(1, min(EPOCHS, ORDERS // rows))
 
 
 def hollow(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:

@@ -21,10 +21,9 @@ from chainrule.data.standardize import Standardizer
 from chainrule.data.streams import CHUNK, Stream
 from chainrule.errors import ArgumentError, DataError
 from chainrule.train import checks
-from chainrule.train.feeds.feed import Load, Room, hollow
+from chainrule.train.feeds.feed import Load, Room, hollow, room_for
 from chainrule.train.fitting import Fitting
 from chainrule.train.look import Look, bits
-from chainrule.train.plan import room_for
 
 if TYPE_CHECKING:
     from chainrule.train.trainer import Trainer
