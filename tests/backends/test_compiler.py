@@ -80,9 +80,9 @@ def test_a_sweep_above_the_limit():
         TwiceReduced, nn.MSELoss(), lambda lr: cr.optim.SGD(lr), {"lr": [1e-30, 1e-29]}, metrics=(), backend="xla"
     )
     held = (SAMPLES, TARGETS)
-    for member in sweep.fit(*held, validation=held, epochs=1, batch_size=len(SAMPLES), **QUIET).members:
-        assert member.history.loss[0] < 1e-6
-        assert member.history.val_loss[0] < 1e-6
+    for trial in sweep.fit(*held, validation=held, epochs=1, batch_size=len(SAMPLES), **QUIET).trials:
+        assert trial.history.loss[0] < 1e-6
+        assert trial.history.val_loss[0] < 1e-6
 
 
 @pytest.mark.parametrize("kind", [GRAPH, LOOP, KERNEL])

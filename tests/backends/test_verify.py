@@ -200,14 +200,14 @@ def test_members_of_a_sweep_whose_program_is_wrong_are_interpreted(broken):
             lambda: nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)), nn.CrossEntropyLoss(),
             lambda lr: cr.optim.SGD(lr), {"lr": [0.01, 0.1]}, backend="xla",
         )  # fmt: skip
-        return sweep.fit(*table(), epochs=2, batch_size=16, validation=0.3, **QUIET).members
+        return sweep.fit(*table(), epochs=2, batch_size=16, validation=0.3, **QUIET).trials
 
     right = found()
-    assert all(not member.history.notes for member in right)
-    assert any(member.history.verify_seconds > 0 for member in right)
+    assert all(not trial.history.notes for trial in right)
+    assert any(trial.history.verify_seconds > 0 for trial in right)
     broken("linear", by_a_hundredth)
     wrong = found()
-    assert any("interpreted instead" in note for member in wrong for note in member.history.notes)
+    assert any("interpreted instead" in note for trial in wrong for note in trial.history.notes)
     for a, b in zip(right, wrong, strict=True):
         np.testing.assert_allclose(a.history.loss, b.history.loss, rtol=1e-5)
         np.testing.assert_allclose(a.history.val_loss, b.history.val_loss, rtol=1e-5)
@@ -219,8 +219,8 @@ def test_a_wrong_judging_in_a_sweep_is_found(broken):
         lambda: nn.Sequential(nn.Linear(4, 3)), nn.CrossEntropyLoss(), lambda lr: cr.optim.SGD(lr),
         {"lr": [0.01, 0.1]}, backend="xla",
     )  # fmt: skip
-    members = sweep.fit(*table(), epochs=2, batch_size=16, validation=0.3, **QUIET).members
-    assert any("argmax" in note for member in members for note in member.history.notes)
+    trials = sweep.fit(*table(), epochs=2, batch_size=16, validation=0.3, **QUIET).trials
+    assert any("argmax" in note for trial in trials for note in trial.history.notes)
 
 
 # ---- marks

@@ -2,8 +2,8 @@
 
 from chainrule.train.callbacks import Callback, EarlyStopping
 from chainrule.train.history import History
-from chainrule.train.sweeps.members import Member, SweepResult
-from chainrule.train.sweeps.sweep import Sweep
+from chainrule.train.sweep.result import SweepResult, Trial
+from chainrule.train.sweep.sweep import Sweep
 from chainrule.train.trainer import Trainer
 
-__all__ = ["Callback", "EarlyStopping", "History", "Member", "Sweep", "SweepResult", "Trainer"]
+__all__ = ["Callback", "EarlyStopping", "History", "Sweep", "SweepResult", "Trainer", "Trial"]

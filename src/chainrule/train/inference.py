@@ -97,9 +97,9 @@ class Inference:
             target = y[block.first : block.last]
             size = size or len(target)
             outputs = tree.unflatten(block.kept.graph.gives.plain(), block.leaves)
-            judge = self._judging(step, place, outputs, target, -(-len(X) // size))
-            record = _run(judge, place, [*block.leaves, target])
-            records.append(tree.unflatten(judge.graph.gives.plain(), record))
+            scoring = self._scoring(step, place, outputs, target, -(-len(X) // size))
+            record = _run(scoring, place, [*block.leaves, target])
+            records.append(tree.unflatten(scoring.graph.gives.plain(), record))
             sizes.append(len(target))
         found = summary(joined(records), sizes, step.metrics, summed)
         return {name: float(value.item()) for name, value in found.items()}
@@ -148,13 +148,13 @@ class Inference:
         key = "forward", backend, place.device, shape, *step.settings
         return self._program(step, key, backend, described(step.model), lambda: traced(shape[0]), split)
 
-    def _judging(self, step: Step, place: Place, outputs: Any, target: Array, blocks: int) -> _Kept:
+    def _scoring(self, step: Step, place: Place, outputs: Any, target: Array, blocks: int) -> _Kept:
         leaves, structure = tree.flatten(outputs)
         types = tuple((np.shape(x), np.asarray(x).dtype) for x in (*leaves, target))
-        key = "judging", structure, types, blocks, *step.settings
+        key = "scoring", structure, types, blocks, *step.settings
         own = any(isinstance(metric, Function) for metric in step.metrics)
         parts = None if own else described(step.loss)
-        return self._program(step, key, "", parts, lambda: judging(step, outputs, target), None, blocks)
+        return self._program(step, key, "", parts, lambda: scoring_graph(step, outputs, target), None, blocks)
 
     def _program(
         self,
@@ -197,7 +197,7 @@ def forward(step: Step, shape: tuple[int, ...]) -> Graph:
         return trace(run, tensors, placeholder((2,), np.uint32, "key"), placeholder(shape, step.dtype, "X"))
 
 
-def judging(step: Step, outputs: Any, y: Array) -> Graph:
+def scoring_graph(step: Step, outputs: Any, y: Array) -> Graph:
     """(outputs…, y) → record…: see `Step.record`."""
 
     def run(outputs: Any, y: Tensor) -> Record:

@@ -1,7 +1,7 @@
-"""A training as a graph: a step in a loop over batches, that in a loop over epochs; for a sweep, in one over members.
+"""A training as a graph: a step in a loop over batches, that in a loop over epochs; for a sweep, in one over trials.
 
 `Batches` is what one pass over rows is made of. `Training` is epochs of a pass that trains, each followed by passes
-that evaluate; `Members` is whole trainings, one after another, each with its own rows, early stopping and result. Both
+that evaluate; `Trials` is whole trainings, one after another, each with its own rows, early stopping and result. Both
 become one graph that either backend runs, prints and draws.
 """
 
@@ -218,14 +218,14 @@ class Training:
         carry, (reached, values, records), _ = self.looped(carry, data, orders, None, Span(first, last, start, stop))
         return carry, reached, values, records
 
-    def looped(self, carry: Any, data: Sequence[Tensor], orders: Tensor, held: Tensor | None, span: Any) -> Any:
+    def looped(self, carry: Any, data: Sequence[Tensor], orders: Tensor, validation: Tensor | None, span: Any) -> Any:
         """The epochs of a span, as a loop.
 
         Args:
             carry: the state, and the monitor's.
             data: the arrays.
             orders: (epochs, rows).
-            held: the rows to evaluate; None for all of them.
+            validation: the rows to evaluate; None for all of them.
             span: see `Span`.
         """
 
@@ -236,7 +236,7 @@ class Training:
             whole = F.logical_and(ok, F.equal(span.stop, np.int32(self.train.steps)))
             values = self.values(self.train, records, self.train.sizes())
             if self.evaluate is not None:
-                seen = _evaluated(self.evaluate, state, data, whole, held)
+                seen = _evaluated(self.evaluate, state, data, whole, validation)
                 found = self.values(self.evaluate, seen, self.evaluate.sizes())
                 values |= {f"val_{name}": value for name, value in found.items()}
             going_on = ok
@@ -311,22 +311,22 @@ def summary(record: Record, sizes: Any, metrics: Sequence[Metric], summed: bool)
 
 
 @dataclass(frozen=True)
-class Members:
+class Trials:
     """Trainings of one kind, each with its own state, order of rows and rows to be evaluated on.
 
     Attributes:
         training: what each of them is; the rows that it trains on are those that an order names, its data X and y.
-        patience: epochs without a better value after which a member stops; None for any number.
+        patience: epochs without a better value after which a trial stops; None for any number.
     """
 
     training: Training
     patience: int | None
 
     def graph(self, places: int, data: Sequence[Any]) -> Graph:
-        """(states…, orders, held, versions, X, y, taken, epochs, start, stop) → (kept…, reached, values).
+        """(states…, orders, validation, versions, X, y, taken, epochs, start, stop) → (kept…, reached, values).
 
-        All but the data and the last four have a leading axis of places for members, of which `taken` are taken; X has
-        a leading axis of versions (standardised for each fold). The results are for each member: the leaves that are
+        All but the data and the last four have a leading axis of places for trials, of which `taken` are taken; X has
+        a leading axis of versions (standardised for each fold). The results are for each trial: the leaves that are
         kept of the best epoch's state, or with no value to watch of the last whole one's; and for each epoch whether
         it was a whole one (1, else NaN) and its values.
         """
@@ -336,7 +336,7 @@ class Members:
         each = [
             [placeholder((places, *x.shape), x.dtype, x.name) for x in states],
             placeholder((places, self.training.epochs, train.rows), INDEX, "orders"),
-            placeholder((places, evaluated), INDEX, "held"),
+            placeholder((places, evaluated), INDEX, "validation"),
             placeholder((places,), INDEX, "versions"),
         ]
         bounds = [placeholder((), INDEX, name) for name in ("taken", "epochs", "start", "stop")]
@@ -347,23 +347,23 @@ class Members:
     ) -> Any:
         X, y = data
 
-        def member(_: Any, own: list[Any]) -> Any:
-            state, orders, held, version = own
+        def trial(_: Any, own: list[Any]) -> Any:
+            state, orders, validation, version = own
             # A single version of the data is used as it lies, not copied.
             mine = [X[0] if X.shape[0] == 1 else X[version], y]
-            return None, self._alone(state, orders, held, mine, (epochs, start, stop)), constant(np.bool_(True))
+            return None, self._alone(state, orders, validation, mine, (epochs, start, stop)), constant(np.bool_(True))
 
-        return loop(member, None, each, None, 0, taken).records
+        return loop(trial, None, each, None, 0, taken).records
 
     def _alone(
-        self, state: list[Tensor], orders: Tensor, held: Tensor, data: list[Tensor], bounds: tuple[Tensor, ...]
+        self, state: list[Tensor], orders: Tensor, validation: Tensor, data: list[Tensor], bounds: tuple[Tensor, ...]
     ) -> Any:
         monitor = self.training.monitor
-        assert monitor is not None, "a member without its monitor"
+        assert monitor is not None, "a trial without its monitor"
         epochs, start, stop = bounds
         watch = tree.map(F.as_tensor, monitor.begin(state, self.patience, 0.0, Plateau()))
         span = Span(constant(np.int32(0)), epochs, start, stop)
-        (_, watch), (_, values, records), _ = self.training.looped((state, watch), data, orders, held, span)
+        (_, watch), (_, values, records), _ = self.training.looped((state, watch), data, orders, validation, span)
         losses = F.concatenate([F.reshape(x["loss"], (orders.shape[0], -1)) for x in records], 1)
         probes = F.concatenate([F.reshape(x["finite_probe"], (orders.shape[0], -1)) for x in records], 1)
         whole = F.equal(F.sum(F.logical_not(F.isfinite(losses + probes)), 1), 0)
@@ -372,7 +372,7 @@ class Members:
     def looping(self, places: int, data: Sequence[Any]) -> Looping:
         """What a backend is asked for."""
         graph, monitor, train = self.graph(places, data), self.training.monitor, self.training.train
-        assert monitor is not None, "a member without its monitor"
+        assert monitor is not None, "a trial without its monitor"
         kept, at = len(monitor.keeps), len(graph.inputs) - 4
         trials = [dict(enumerate(map(np.int32, (1, 1, start, stop)), at)) for start, stop in train.spans]
         reading = Reading(kept, monitor.keeps[0], frozenset(range(kept, len(graph.outputs))))

@@ -17,12 +17,12 @@ def task():
     return rng.normal(size=(60, 4)).astype("float32"), rng.integers(0, 3, 60)
 
 
-def members(task, patience):
+def trials(task, patience):
     sweep = cr.Sweep(
         lambda: nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)), nn.CrossEntropyLoss(),
         lambda lr: cr.optim.Adam(lr), {"lr": [0.003, 0.03, 0.3], "seed": [0, 1]}, backend="xla",
     )  # fmt: skip
-    return sweep.fit(*task, epochs=EPOCHS, validation=0.4, early_stopping=patience, **QUIET).members
+    return sweep.fit(*task, epochs=EPOCHS, validation=0.4, early_stopping=patience, **QUIET).trials
 
 
 def epochs_with(patience, losses):
@@ -37,8 +37,8 @@ def epochs_with(patience, losses):
 
 @pytest.mark.parametrize("patience", [1, 3])
 def test_a_member_stops_after_just_as_many_epochs_without_a_better_loss(task, patience):
-    whole = members(task, None)
-    expected = [epochs_with(patience, member.history.val_loss) for member in whole]
+    whole = trials(task, None)
+    expected = [epochs_with(patience, trial.history.val_loss) for trial in whole]
     assert len(set(expected)) > 1
     assert min(expected) < EPOCHS
-    assert [member.history.epochs for member in members(task, patience)] == expected
+    assert [trial.history.epochs for trial in trials(task, patience)] == expected

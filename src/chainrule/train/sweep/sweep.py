@@ -20,15 +20,15 @@ from chainrule.optim.base import Optimizer
 from chainrule.train import checks
 from chainrule.train.metrics import classifies
 from chainrule.train.metrics import named as named_metric
-from chainrule.train.sweeps import grids
-from chainrule.train.sweeps.crew import Sweeping
-from chainrule.train.sweeps.members import Member, SweepResult
-from chainrule.train.sweeps.plan import Plan, Rows, Way, described, named
+from chainrule.train.sweep import grid as grids
+from chainrule.train.sweep.layout import GraphKey, Plan, Rows, described, named
+from chainrule.train.sweep.result import SweepResult, Trial
+from chainrule.train.sweep.run import Sweeping
 from chainrule.train.trainer import Trainer
 
 Grid = Mapping[str, Iterable[Any]] | Sequence[Mapping[str, Any]]
 SPLIT_SEED = 0
-"""What the rows to hold out are drawn by: the same for all members, or they could not be compared."""
+"""What the rows to hold out are drawn by: the same for all trials, or they could not be compared."""
 
 
 class Sweep:
@@ -36,7 +36,7 @@ class Sweep:
 
     Combinations that differ only in numbers (rates, penalties, seeds, dropout) are one program, which takes the numbers
     as inputs; those of other shapes (widths, depths), or with another number inside an operation (the slope of a leaky
-    ReLU, label smoothing), are programs of their own, at the price of compiling each. A member is trained as a
+    ReLU, label smoothing), are programs of their own, at the price of compiling each. A trial is trained as a
     `Trainer` with its hyperparameters trains it alone, bit for bit on the NumPy backend and but for rounding when
     compiled; one that diverges, or stops early, ends alone.
 
@@ -64,7 +64,7 @@ class Sweep:
         ...     backend="numpy",
         ... )
         >>> result = sweep.fit(X, X[:, 0] > 0, epochs=5, folds=3, progress=False)
-        >>> len(result.members), result.best["lr"]
+        >>> len(result.trials), result.best["lr"]
         (24, 0.01)
     """
 
@@ -84,7 +84,7 @@ class Sweep:
     ) -> None:
         if isinstance(model, Module) or not callable(model):
             raise ArgumentError(
-                "each member needs a model of its own", where="model", expected="a function that makes one",
+                "each trial needs a model of its own", where="model", expected="a function that makes one",
                 got=f"a {type(model).__name__}", hint="write model=lambda: Sequential(…)",
             )  # fmt: skip
         self.parts = {
@@ -99,7 +99,7 @@ class Sweep:
             grids.check_names(config, self._takes)
 
     def trainer(self, config: Mapping[str, Any]) -> Trainer:
-        """A `Trainer` with these hyperparameters, as each of the members begins.
+        """A `Trainer` with these hyperparameters, as each of the trials begins.
 
         Raises:
             ArgumentError: a hyperparameter outside its range, naming the combination.
@@ -129,21 +129,21 @@ class Sweep:
         early_stopping: int | None = None,
         progress: bool = True,
     ) -> SweepResult:
-        """Train all members.
+        """Train all trials.
 
         What is held in memory: X once, or once a fold where it is standardised; the weights and the history of each
-        member; of each combination the numbers in which it differs; the optimizers' states of those at work only.
+        trial; of each combination the numbers in which it differs; the optimizers' states of those at work only.
 
         Args:
             X, y, epochs, batch_size, shuffle, early_stopping: as `Trainer.fit` takes them.
-            validation: None, the fraction of rows to hold out (the same for all members: those that a `Trainer` of
+            validation: None, the fraction of rows to hold out (the same for all trials: those that a `Trainer` of
                 seed 0 holds out), or (X, y).
-            folds: train each combination so many times, each time judged by another part of the rows (classes dealt
+            folds: train each combination so many times, each time evaluated on another part of the rows (classes dealt
                 out evenly); in place of `validation`.
             progress: whether to show a bar on standard error.
 
         Returns:
-            The result. Ctrl-C ends the sweep after the members at work: those that were not begun are "interrupted".
+            The result. Ctrl-C ends the sweep after the trials at work: those that were not begun are "interrupted".
 
         Raises:
             ArgumentError: both folds and validation, early_stopping without either, a number outside its range, a
@@ -157,16 +157,16 @@ class Sweep:
         checks.arguments(epochs, batch_size, shuffle, early_stopping)
         if early_stopping is not None and folds is None and validation is None:
             raise ArgumentError("nothing to stop by", where="early_stopping", hint="give folds=5 or validation=0.1")
-        first, optimizers = self._mustered()
+        first, optimizers = self._checked()
         rows = self._rows(first, X, y, validation, folds)
         plan = Plan(self.configs, self.trainer, optimizers, rows, epochs, batch_size, shuffle, early_stopping, "numpy")
         plan = dataclasses.replace(plan, backend=self._backend(plan))
-        members = [[Member(config, split) for split in range(len(rows.splits))] for config in self.configs]
-        Sweeping(plan, members).run(progress)
+        trials = [[Trial(config, split) for split in range(len(rows.splits))] for config in self.configs]
+        Sweeping(plan, trials).run(progress)
         fitted = {"epochs": epochs, "batch_size": batch_size, "shuffle": shuffle}
-        return SweepResult(self.trainer, members, rows.standardizers, fitted, time.perf_counter() - began)
+        return SweepResult(self.trainer, trials, rows.standardizers, fitted, time.perf_counter() - began)
 
-    def _mustered(self) -> tuple[Trainer, list[Optimizer]]:
+    def _checked(self) -> tuple[Trainer, list[Optimizer]]:
         """The first trainer, and all optimizers; each combination is looked at before any is trained."""
         first, optimizers = self.trainer(self.configs[0]), []
         for config in self.configs:
@@ -175,7 +175,7 @@ class Sweep:
             if trainer.schedule is not None and trainer.schedule.observes:
                 raise ArgumentError(
                     f"{type(trainer.schedule).__name__} watches the losses from outside of the program, which trains "
-                    "many members at once", where="schedule", hint="use one that is a function of the step, as Cosine",
+                    "many trials at once", where="schedule", hint="use one that is a function of the step, as Cosine",
                 )  # fmt: skip
             if _task(trainer) != _task(first):
                 raise ArgumentError(
@@ -190,7 +190,7 @@ class Sweep:
         if self.backend != "auto":
             return self.backend
         shape = plan.shape(0, 0)
-        graph = plan.graph(0, Way("training", shape.batch, shape)).simplify()
+        graph = plan.graph(0, GraphKey("training", shape.batch, shape)).simplify()
         return choose([graph], [plan.epochs * shape.steps * len(plan.configs) * len(plan.rows.splits)])
 
     def _rows(self, trainer: Trainer, X: Any, y: Any, validation: Any, folds: int | None) -> Rows:
@@ -227,7 +227,7 @@ def _joined(first: Any, second: Any, name: str) -> Any:
 
 
 def _task(trainer: Trainer) -> Any:
-    """What has to be the same for all members: what their losses want of the targets, and the metrics."""
+    """What has to be the same for all trials: what their losses want of the targets, and the metrics."""
     loss = trainer.loss
     labels = isinstance(loss, (CrossEntropyLoss, NLLLoss))
     return labels, isinstance(loss, Loss), list(map(named_metric, trainer.metrics))

@@ -1,4 +1,4 @@
-"""A sweep trains each member as a Trainer with its hyperparameters would train it alone."""
+"""A sweep trains each trial as a Trainer with its hyperparameters would train it alone."""
 
 import warnings
 
@@ -23,10 +23,10 @@ def sweep(grid, backend="numpy", **parts):
     return cr.Sweep(model=model, loss=nn.CrossEntropyLoss(), grid=grid, backend=backend, **made)
 
 
-def alone(swept, member, backend, **arguments):
-    trainer = swept.trainer(member.config)
+def alone(swept, trial, backend, **arguments):
+    trainer = swept.trainer(trial.config)
     trainer.backend = backend
-    train, held = folds(Y, "classify", 3)[member.fold]
+    train, held = folds(Y, "classify", 3)[trial.fold]
     history = trainer.fit(X[train], Y[train], validation=(X[held], Y[held]), **arguments, **QUIET)
     return trainer, history
 
@@ -35,25 +35,25 @@ def alone(swept, member, backend, **arguments):
 def test_members_are_what_a_trainer_makes_of_them_alone(backend):
     swept = sweep({"lr": [0.01, 0.05], "rate": [0.0, 0.3], "seed": [0, 7]}, backend)
     found = swept.fit(X, Y, epochs=3, batch_size=10, folds=3, **QUIET)
-    assert len(found.members) == 24
-    for member in found.members[:: 1 if backend == "numpy" else 7]:
-        trainer, history = alone(swept, member, backend, epochs=3, batch_size=10)
+    assert len(found.trials) == 24
+    for trial in found.trials[:: 1 if backend == "numpy" else 7]:
+        trainer, history = alone(swept, trial, backend, epochs=3, batch_size=10)
         for name, weight in trainer.model.state_dict().items():
-            np.testing.assert_allclose(member.weights[name], weight, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(member.history.val_loss, history.val_loss, rtol=1e-5)
-        np.testing.assert_allclose(member.history.metrics["val_accuracy"], history.metrics["val_accuracy"])
+            np.testing.assert_allclose(trial.weights[name], weight, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(trial.history.val_loss, history.val_loss, rtol=1e-5)
+        np.testing.assert_allclose(trial.history.metrics["val_accuracy"], history.metrics["val_accuracy"])
 
 
 def test_early_stopping_keeps_what_a_trainer_would_keep():
     swept = sweep({"lr": [0.3, 0.02]})
     found = swept.fit(X, Y, epochs=12, batch_size=16, folds=3, early_stopping=2, **QUIET)
     stopped = []
-    for member in found.members:
-        trainer, history = alone(swept, member, "numpy", epochs=12, batch_size=16, early_stopping=2)
-        assert (member.history.stopped, member.history.best_epoch) == (history.stopped, history.best_epoch)
-        assert member.history.epochs == history.epochs
+    for trial in found.trials:
+        trainer, history = alone(swept, trial, "numpy", epochs=12, batch_size=16, early_stopping=2)
+        assert (trial.history.stopped, trial.history.best_epoch) == (history.stopped, history.best_epoch)
+        assert trial.history.epochs == history.epochs
         for name, weight in trainer.model.state_dict().items():
-            np.testing.assert_allclose(member.weights[name], weight, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(trial.weights[name], weight, rtol=1e-5, atol=1e-6)
         stopped.append(history.stopped)
     assert "early stopping" in stopped
 
@@ -86,20 +86,20 @@ def test_mistakes_of_the_theory_are_named_once_before_the_first_step():
 
 def test_a_member_that_diverges_ends_alone():
     found = sweep({"lr": [1e30, 0.02]}, optimizer=lambda lr: optim.SGD(lr)).fit(X, Y, epochs=4, folds=3, **QUIET)
-    wild, tame = found.members[:3], found.members[3:]
-    assert {member.history.stopped for member in wild} == {"not finite"}
-    assert all(member.history.stopped == "finished" and member.history.epochs == 4 for member in tame)
+    wild, tame = found.trials[:3], found.trials[3:]
+    assert {trial.history.stopped for trial in wild} == {"not finite"}
+    assert all(trial.history.stopped == "finished" and trial.history.epochs == 4 for trial in tame)
     assert found.best == {"lr": 0.02}
 
 
 def test_widths_are_programs_of_their_own_and_the_best_is_refitted():
     found = sweep({"width": [2, 9], "lr": [0.05]}).fit(X, Y, epochs=5, validation=0.25, **QUIET)
-    assert {member.weights["0.weight"].shape for member in found.members} == {(2, COLUMNS), (9, COLUMNS)}
+    assert {trial.weights["0.weight"].shape for trial in found.trials} == {(2, COLUMNS), (9, COLUMNS)}
     assert found.best_score == max(row["score"] for row in found.rows())
     trainer = found.refit(X, Y, **QUIET)
     assert trainer.evaluate(X, Y)["accuracy"] > 0.6
-    member = found.members[0]
-    np.testing.assert_array_equal(found.trainer(member).model.state_dict()["0.weight"], member.weights["0.weight"])
+    trial = found.trials[0]
+    np.testing.assert_array_equal(found.trainer(trial).model.state_dict()["0.weight"], trial.weights["0.weight"])
 
 
 @pytest.mark.parametrize(
@@ -130,12 +130,12 @@ def test_an_unknown_name_is_told_the_nearest():
 
 def test_products_may_be_of_lower_precision():
     found = sweep({"lr": [0.05]}, precision="bfloat16").fit(X, Y, epochs=2, **QUIET)
-    assert found.members[0].history.epochs == 2
+    assert found.trials[0].history.epochs == 2
 
 
 def test_members_whose_steps_take_all_rows_are_bit_for_bit_what_a_trainer_makes_of_them():
     swept = sweep({"lr": [0.01, 0.05]})
-    for member in swept.fit(X, Y, epochs=3, batch_size=64, folds=3, **QUIET).members:
-        trainer, _ = alone(swept, member, "numpy", epochs=3, batch_size=64)
+    for trial in swept.fit(X, Y, epochs=3, batch_size=64, folds=3, **QUIET).trials:
+        trainer, _ = alone(swept, trial, "numpy", epochs=3, batch_size=64)
         for name, weight in trainer.model.state_dict().items():
-            np.testing.assert_array_equal(member.weights[name], weight)
+            np.testing.assert_array_equal(trial.weights[name], weight)

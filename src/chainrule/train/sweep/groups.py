@@ -16,26 +16,26 @@ from chainrule.train.label_order import LabelOrder
 from chainrule.train.metrics import regresses
 from chainrule.train.monitor import Monitor
 from chainrule.train.plan import KEPT
-from chainrule.train.program import Batches, Members, Training
+from chainrule.train.program import Batches, Training, Trials
 from chainrule.train.step import Step
-from chainrule.train.sweeps.plan import Plan, Shape, Way
+from chainrule.train.sweep.layout import GraphKey, Plan, Shape
 
 Array = np.ndarray[Any, Any]
 
 
-class Drawing(NamedTuple):
+class Signature(NamedTuple):
     """What is kept of a combination's graph: a number for its outline, and the values of its constants."""
 
     outline: int
     constants: list[Array]
 
 
-Drawings = dict[int, Drawing]
+Signatures = dict[int, Signature]
 """By combination."""
 
 
 @dataclass
-class Survey:
+class Grouping:
     """Which combinations are alike.
 
     Tracing tells, and tracing thousands takes time. So where graphs for another size of batch are due, only some
@@ -45,62 +45,62 @@ class Survey:
     """
 
     plan: Plan
-    _drawn: dict[Way, Drawings] = field(default_factory=dict)
+    _signed: dict[GraphKey, Signatures] = field(default_factory=dict)
     _outlines: dict[Any, int] = field(default_factory=dict)
     _constants: dict[Any, Array] = field(default_factory=dict)
 
-    def families(self) -> list[Family]:
-        """The members, in groups that one program each can train."""
+    def groups(self) -> list[CompileGroup]:
+        """The trials, in groups that one program each can train."""
         plan = self.plan
-        members: dict[Shape, dict[int, list[int]]] = {}
+        trials: dict[Shape, dict[int, list[int]]] = {}
         for config in range(len(plan.configs)):
             for split in range(len(plan.rows.splits)):
-                splits = members.setdefault(plan.shape(config, split), {})
+                splits = trials.setdefault(plan.shape(config, split), {})
                 splits.setdefault(config, []).append(split)
         found = []
-        for shape, splits in members.items():
+        for shape, splits in trials.items():
             for configs in self._alike(shape, list(splits)):
-                drawn = {way: {config: self._drawn[way][config] for config in configs} for way in shape.ways()}
-                found.append(Family.of(plan, shape, [(c, split) for c in configs for split in splits[c]], drawn))
+                drawn = {key: {config: self._signed[key][config] for config in configs} for key in shape.graph_keys()}
+                found.append(CompileGroup.of(plan, shape, [(c, split) for c in configs for split in splits[c]], drawn))
         return found
 
     def _alike(self, shape: Shape, configs: Sequence[int]) -> list[list[int]]:
         groups: dict[Any, list[int]] = {}
-        for way in shape.ways():
-            self._drawn[way] = self._drawings(way, configs)
+        for key in shape.graph_keys():
+            self._signed[key] = self._signatures(key, configs)
         for config in configs:
-            key = tuple(self._drawn[way][config].outline for way in shape.ways())
-            groups.setdefault(key, []).append(config)
+            alike = tuple(self._signed[key][config].outline for key in shape.graph_keys())
+            groups.setdefault(alike, []).append(config)
         return list(groups.values())
 
-    def _drawings(self, way: Way, configs: Sequence[int]) -> Drawings:
-        known = next((drawn for other, drawn in self._drawn.items() if other.kind == way.kind), {})
+    def _signatures(self, key: GraphKey, configs: Sequence[int]) -> Signatures:
+        known = next((drawn for other, drawn in self._signed.items() if other.kind == key.kind), {})
         groups: dict[int, list[int]] = {}
         for config in configs:
             groups.setdefault(known[config].outline if config in known else -1, []).append(config)
-        found: Drawings = {}
+        found: Signatures = {}
         for outline, alike in groups.items():
-            inferred = None if outline < 0 else self._inferred(way, {config: known[config] for config in alike})
-            found |= inferred or {config: self._draw(config, way) for config in alike}
+            inferred = None if outline < 0 else self._inferred(key, {config: known[config] for config in alike})
+            found |= inferred or {config: self._sign(config, key) for config in alike}
         return found
 
-    def _inferred(self, way: Way, known: Drawings) -> Drawings | None:
-        """The drawings of alike combinations, most of them from those for another size; None where that will not do."""
-        traced = {config: self._draw(config, way) for config in self._some(list(known))}
+    def _inferred(self, key: GraphKey, known: Signatures) -> Signatures | None:
+        """The signatures of alike combinations, most from those for another size; None where that will not do."""
+        traced = {config: self._sign(config, key) for config in self._some(list(known))}
         first = next(iter(traced.values()))
-        if any(drawing.outline != first.outline for drawing in traced.values()):
+        if any(signature.outline != first.outline for signature in traced.values()):
             return None
-        before = list(zip(*(drawing.constants for drawing in known.values()), strict=True))
+        before = list(zip(*(signature.constants for signature in known.values()), strict=True))
         if len(before) != len(first.constants):
             return None
         differing = {place for place, values in enumerate(before) if _differ(values)}
         for place, value in enumerate(first.constants):
-            for config, drawing in traced.items():
+            for config, signature in traced.items():
                 expected = known[config].constants[place] if place in differing else value
-                if drawing.constants[place] is not expected:
+                if signature.constants[place] is not expected:
                     return None
         return {
-            config: Drawing(
+            config: Signature(
                 first.outline,
                 [
                     own if i in differing else new
@@ -121,12 +121,12 @@ class Survey:
                 seen |= values
         return some
 
-    def _draw(self, config: int, way: Way) -> Drawing:
-        graph = self.plan.graph(config, way)
+    def _sign(self, config: int, key: GraphKey) -> Signature:
+        graph = self.plan.graph(config, key)
         outline = self._outlines.setdefault(lift.outline(graph), len(self._outlines))
         # Equal constants are one object, since most are the same for all.
         constants = [self._constants.setdefault((x.dtype, x.shape, x.tobytes()), x) for x in lift.constants(graph)]
-        return Drawing(outline, constants)
+        return Signature(outline, constants)
 
 
 def _differ(values: Sequence[Array]) -> bool:
@@ -134,11 +134,11 @@ def _differ(values: Sequence[Array]) -> bool:
 
 
 @dataclass(frozen=True)
-class Family:
-    """Members that one program trains.
+class CompileGroup:
+    """Trials that one program trains.
 
     Attributes:
-        members: combination and split of each.
+        trials: combination and split of each.
         numbers: what each combination's graphs have otherwise than the others': inputs of the program, before the rest
             of the state.
         places: for each graph, which of its constants which of these numbers stands for.
@@ -146,34 +146,36 @@ class Family:
 
     plan: Plan
     shape: Shape
-    members: list[tuple[int, int]]
+    trials: list[tuple[int, int]]
     numbers: dict[int, list[Array]]
-    places: dict[Way, dict[int, int]]
+    places: dict[GraphKey, dict[int, int]]
 
     @classmethod
-    def of(cls, plan: Plan, shape: Shape, members: list[tuple[int, int]], drawn: dict[Way, Drawings]) -> Family:
-        """The family of these members, from the drawings of its combinations."""
-        configs = list(dict.fromkeys(config for config, _ in members))
+    def of(
+        cls, plan: Plan, shape: Shape, trials: list[tuple[int, int]], drawn: dict[GraphKey, Signatures]
+    ) -> CompileGroup:
+        """The group of these trials, from the signatures of its combinations."""
+        configs = list(dict.fromkeys(config for config, _ in trials))
         columns: dict[tuple[int, ...], int] = {}
-        places: dict[Way, dict[int, int]] = {}
+        places: dict[GraphKey, dict[int, int]] = {}
         numbers: dict[int, list[Array]] = {config: [] for config in configs}
-        for way, drawings in drawn.items():
-            places[way] = {}
-            for place, values in enumerate(zip(*(drawings[config].constants for config in configs), strict=True)):
+        for key, signatures in drawn.items():
+            places[key] = {}
+            for place, values in enumerate(zip(*(signatures[config].constants for config in configs), strict=True)):
                 if not _differ(values):
                     continue
                 # The learning rate, say, stands in the graph of the last batch too: one number serves both.
-                key = tuple(map(id, values))
-                if key not in columns:
-                    columns[key] = len(columns)
+                alike = tuple(map(id, values))
+                if alike not in columns:
+                    columns[alike] = len(columns)
                     for config, value in zip(configs, values, strict=True):
                         numbers[config].append(value)
-                places[way][place] = columns[key]
-        return cls(plan, shape, members, numbers, places)
+                places[key][place] = columns[alike]
+        return cls(plan, shape, trials, numbers, places)
 
     def mistakes(self) -> list[str]:
         """What is wrong with its networks, or the order of their rows, by the theory."""
-        config, split = self.members[0]
+        config, split = self.trials[0]
         trainer, step = self.plan.step(config, self.shape)
         y, batch = self.plan.rows.y, self.shape.batch
         wrong = mistakes.named(step, self.plan.rows.X[0], y, batch)
@@ -183,35 +185,35 @@ class Family:
             wrong += mistakes.in_order(order, batch)
         return wrong
 
-    def program(self) -> Members:
+    def program(self) -> Trials:
         """What the program shall do."""
-        plan, (config, _) = self.plan, self.members[0]
+        plan, (config, _) = self.plan, self.trials[0]
         trainer, step = plan.step(config, self.shape)
         plan.check_labels(trainer, config)
         state = step.state()
         given = [placeholder(x.shape, x.dtype, f"number{i}") for i, x in enumerate(self.numbers[config])]
         keeps = tuple(len(given) + i for i, name in enumerate(tree.names(state)) if name.split(".")[0] in KEPT)
-        monitor = Monitor("val_loss" if self.shape.held else "loss", keeps=keeps, latest=plan.patience is None)
+        monitor = Monitor("val_loss" if self.shape.validation else "loss", keeps=keeps, latest=plan.patience is None)
         training = Training(
             self._batches("training", given, step),
-            self._batches("evaluation", given, step) if self.shape.held else None,
+            self._batches("evaluation", given, step) if self.shape.validation else None,
             plan.epochs,
             self.shape.trained,
             tuple(trainer.metrics),
             trainer.summed,
             monitor,
         )
-        return Members(training, plan.patience)
+        return Trials(training, plan.patience)
 
     def _batches(self, kind: str, given: Sequence[Tensor], step: Step) -> Batches:
         rows, batch = self.shape.batches(kind)
         graphs, record = {}, tree.LEAF
-        for way, places in self.places.items():
-            if way.kind == kind:
+        for key, places in self.places.items():
+            if key.kind == kind:
                 numbers = {place: given[number] for place, number in places.items()}
-                graph = self.plan.graph(self.members[0][0], way)
+                graph = self.plan.graph(self.trials[0][0], key)
                 gives = graph.gives.plain()
                 record = gives.children[-1] if kind == "training" else gives
-                graphs[way.size] = step.finished(lift.lifted(graph, numbers, given, passed_on=kind == "training"))
+                graphs[key.size] = step.finished(lift.lifted(graph, numbers, given, passed_on=kind == "training"))
         states, trains = len(given) + len(tree.flatten(step.state())[0]), kind == "training"
         return Batches(graphs[batch], graphs.get(rows % batch), batch, rows, (0, 1), states, record, trains)

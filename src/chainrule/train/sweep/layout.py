@@ -29,7 +29,7 @@ class Rows:
     Attributes:
         X: as each split standardises it, or once where nothing is standardised.
         y: one target a row.
-        splits: the rows to train on, and those to judge by.
+        splits: the rows to train on, and those to evaluate on.
         standardizers: what each split learnt from its rows to train on.
     """
 
@@ -63,12 +63,12 @@ class Plan:
 
     def shape(self, config: int, split: int) -> Shape:
         """How long the epochs of a combination are on a split."""
-        train, held = self.rows.splits[split]
+        train, validation = self.rows.splits[split]
         try:
             batch = checks.batch_size(self.batch_size, len(train), self.optimizers[config])
         except ChainruleError as error:
             raise named(error, self.configs[config]) from None
-        return Shape(len(train), batch, len(held))
+        return Shape(len(train), batch, len(validation))
 
     def step(self, config: int, shape: Shape) -> tuple[Trainer, Step]:
         """A new trainer, and its step with the schedule bound to the length of the training."""
@@ -76,14 +76,14 @@ class Plan:
         schedule = None if trainer.schedule is None else trainer.schedule.bind(self.epochs * steps, steps)
         return trainer, trainer.step(self.backend, schedule)
 
-    def graph(self, config: int, way: Way) -> Graph:
+    def graph(self, config: int, key: GraphKey) -> Graph:
         """One of the graphs of a combination, as it comes from tracing."""
-        _, step = self.step(config, way.shape)
-        rows, batch = way.shape.batches(way.kind)
+        _, step = self.step(config, key.shape)
+        rows, batch = key.shape.batches(key.kind)
         try:
-            return step.traced(way.kind, step.state(), [self.rows.X[0], self.rows.y], way.size)
+            return step.traced(key.kind, step.state(), [self.rows.X[0], self.rows.y], key.size)
         except SmallBatchError as error:
-            small = error if way.size == batch else checks.last_batch_too_small(error, rows, batch)
+            small = error if key.size == batch else checks.last_batch_too_small(error, rows, batch)
             raise named(small, self.configs[config]) from None
         except ChainruleError as error:
             raise named(error, self.configs[config]) from None
@@ -108,11 +108,11 @@ class Plan:
 
 
 class Shape(NamedTuple):
-    """How many rows a member trains on, in which batches, and how many it is judged by."""
+    """How many rows a trial trains on, in which batches, and how many it is evaluated on."""
 
     trained: int
     batch: int
-    held: int
+    validation: int
 
     @property
     def steps(self) -> int:
@@ -121,16 +121,20 @@ class Shape(NamedTuple):
 
     def batches(self, kind: str) -> tuple[int, int]:
         """The rows, and the rows of a full batch, of a "training" or an "evaluation"."""
-        return (self.trained, self.batch) if kind == "training" else (self.held, min(inference.BLOCK, self.held))
+        return (
+            (self.trained, self.batch)
+            if kind == "training"
+            else (self.validation, min(inference.BLOCK, self.validation))
+        )
 
-    def ways(self) -> list[Way]:
+    def graph_keys(self) -> list[GraphKey]:
         """Its graphs: training and evaluation, each of a full batch and of the smaller last one."""
-        kinds = ("training", "evaluation") if self.held else ("training",)
+        kinds = ("training", "evaluation") if self.validation else ("training",)
         sizes = {kind: (size, rows % size) for kind in kinds for rows, size in [self.batches(kind)]}
-        return [Way(kind, size, self) for kind in kinds for size in sizes[kind] if size]
+        return [GraphKey(kind, size, self) for kind in kinds for size in sizes[kind] if size]
 
 
-class Way(NamedTuple):
+class GraphKey(NamedTuple):
     """A graph of a training: its kind, the rows of its batch, and the lengths of the training it belongs to."""
 
     kind: str

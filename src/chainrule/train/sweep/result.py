@@ -1,4 +1,4 @@
-"""What a sweep found: its members, and the ranking of the combinations."""
+"""What a sweep found: its trials, and the ranking of the combinations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from chainrule.data.standardize import Standardizer
 from chainrule.errors import ArgumentError, check_choice
 from chainrule.train.history import History
-from chainrule.train.sweeps.plan import as_text
+from chainrule.train.sweep.layout import as_text
 from chainrule.train.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ PLAIN = (bool, int, float, str, type(None), np.number)
 
 
 @dataclass
-class Member:
+class Trial:
     """One training of a sweep.
 
     Attributes:
         config: its hyperparameters.
-        fold: the split of the rows that it was judged by.
+        fold: the split of the rows that it was evaluated on.
         weights: its parameters and buffers by path: of the best epoch with early stopping, else of the last one; where
             it diverged, of the last whole epoch before. Empty where Ctrl-C came first.
         steps: the batches that it trained on.
@@ -88,24 +88,24 @@ class SweepResult:
     def __init__(
         self,
         made: Callable[[Mapping[str, Any]], Trainer],
-        members: Sequence[Sequence[Member]],
+        trials: Sequence[Sequence[Trial]],
         standardizers: Sequence[Standardizer | None],
         fitted: Mapping[str, Any],
         seconds: float,
     ) -> None:
-        self._made, self._members, self._standardizers, self._fitted = made, members, standardizers, fitted
+        self._made, self._members, self._standardizers, self._fitted = made, trials, standardizers, fitted
         self.seconds = seconds
         names = self._names()
         held = [name for name in names if name.startswith("val_")] or names
         self.scored_by = next((name for name in held if name not in LOSSES), held[0] if held else "loss")
 
     @property
-    def members(self) -> list[Member]:
+    def trials(self) -> list[Trial]:
         """One for each combination and fold, the folds of a combination together."""
         return list(itertools.chain.from_iterable(self._members))
 
     def _names(self) -> list[str]:
-        return list(dict.fromkeys(n for member in self.members for n, values in member.values().items() if values))
+        return list(dict.fromkeys(n for trial in self.trials for n, values in trial.values().items() if values))
 
     # ---- the ranking
 
@@ -113,18 +113,18 @@ class SweepResult:
         """One dict a combination, best first.
 
         Its hyperparameters; "score", the mean over its folds; "deviation", their standard deviation; "scores", one a
-        fold. A combination of which a member diverged or was interrupted has the score NaN, and comes last.
+        fold. A combination of which a trial diverged or was interrupted has the score NaN, and comes last.
         """
         return [
             {**fold[0].config, "score": float(np.mean(scores)), "deviation": float(np.std(scores)), "scores": scores}
             for fold, scores in self._ranked()
         ]
 
-    def _ranked(self) -> list[tuple[Sequence[Member], list[float]]]:
+    def _ranked(self) -> list[tuple[Sequence[Trial], list[float]]]:
         if names := self._names():
             check_choice("scored_by", self.scored_by, names)
         sign = -1.0 if self.scored_by.removeprefix("val_") in MORE_IS_BETTER else 1.0
-        found = [(folds, [member.score(self.scored_by) for member in folds]) for folds in self._members]
+        found = [(folds, [trial.score(self.scored_by) for trial in folds]) for folds in self._members]
         return sorted(found, key=lambda pair: float(np.nan_to_num(sign * np.mean(pair[1]), nan=np.inf)))
 
     def frame(self) -> polars.DataFrame:
@@ -165,14 +165,14 @@ class SweepResult:
 
     # ---- what was trained
 
-    def trainer(self, member: Member) -> Trainer:
-        """A trainer with a member's weights, ready to predict; trained on, its optimizer begins anew."""
-        if not member.weights:
-            raise ArgumentError("this member was not trained", where="member", got=member.history.stopped)
-        trainer = self._made(member.config)
-        trainer.model.load_state_dict(member.weights)
-        trainer.standardizer, trainer.history = self._standardizers[member.fold], member.history
-        trainer.steps, trainer.epochs = member.steps, member.history.epochs
+    def trainer(self, trial: Trial) -> Trainer:
+        """A trainer with a trial's weights, ready to predict; trained on, its optimizer begins anew."""
+        if not trial.weights:
+            raise ArgumentError("this trial was not trained", where="trial", got=trial.history.stopped)
+        trainer = self._made(trial.config)
+        trainer.model.load_state_dict(trial.weights)
+        trainer.standardizer, trainer.history = self._standardizers[trial.fold], trial.history
+        trainer.steps, trainer.epochs = trial.steps, trial.history.epochs
         return trainer
 
     def refit(self, X: Any, y: Any, **arguments: Any) -> Trainer:
@@ -184,7 +184,7 @@ class SweepResult:
                 stopping epochs are the mean over the folds of the best one.
         """
         folds = self._ranked()[0][0]
-        chosen = [member.history.best_epoch for member in folds if member.history.best_epoch is not None]
+        chosen = [trial.history.best_epoch for trial in folds if trial.history.best_epoch is not None]
         fitted = {**self._fitted, **({"epochs": round(float(np.mean(chosen)))} if chosen else {}), **arguments}
         trainer = self._made(folds[0].config)
         trainer.fit(X, y, **fitted)

@@ -12,8 +12,8 @@ from chainrule.nn.module import Module
 from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
 from chainrule.optim.schedules import Schedule
-from chainrule.train.sweeps.members import RESERVED
-from chainrule.train.sweeps.plan import described
+from chainrule.train.sweep.layout import described
+from chainrule.train.sweep.result import RESERVED
 
 Config = dict[str, Any]
 
