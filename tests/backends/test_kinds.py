@@ -11,6 +11,7 @@ from chainrule.backends.xla.graphs import run_unchecked
 from chainrule.graph.graph import Graph
 from chainrule.graph.ops import OPS, Kind, Rounding
 from chainrule.graph.tensor import apply, placeholder
+from chainrule.passes.rowwise import rowwise
 from operations import EVERY, X, single_nodes
 
 MANY = 4096
@@ -56,6 +57,18 @@ def test_a_batch_is_computed_as_its_examples_are(name):
     for i in range(2):
         [expected] = single.run(*[v[i] for v in both])
         np.testing.assert_allclose(found[i], expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", sorted(single_nodes(X)))
+def test_rows_that_are_said_to_be_kept_apart_do_not_know_each_other(name):
+    node, values = single_nodes(X)[name]
+    given = [placeholder(np.shape(v), v.dtype) for v in values]
+    graph = Graph(given, [apply(name, *given, **node.attrs)])
+    if values and np.ndim(values[0]) and name != "in_range" and rowwise(graph, given[0]) == [True]:
+        other = values[0].copy()
+        other[0] = other[-1]
+        [before], [after] = graph.run(*values), graph.run(other, *values[1:])
+        np.testing.assert_array_equal(before[1:], after[1:])
 
 
 def test_one_kernel_holds_every_operation_that_is_said_to_fit():

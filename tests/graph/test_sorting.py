@@ -14,7 +14,6 @@ from chainrule.errors import ArgumentError, OutOfRangeError, ShapeError
 DTYPES = [
     "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64",
 ]  # fmt: skip
-SHAPES = [(200,), (2, 30, 3), (3, 0)]
 RNG = np.random.default_rng(0)
 X = RNG.permutation(24).reshape(2, 3, 4) / 7.0
 PLACES = np.array([[[1, 0, 2, 2], [0, 0, -1, 1]], [[2, 2, 1, 0], [-3, 1, 0, 0]]])
@@ -36,13 +35,11 @@ def drawn(dtype, shape):
     return x
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_argsort_and_sort_are_numpys_stable_ones(dtype, shape):
-    x = drawn(dtype, shape)
-    axes = [0, -1] if x.ndim > 1 else [0, None]
-    for found in everywhere(lambda x: tuple(f(x, axis) for axis in axes for f in (cr.argsort, cr.sort)), x):
-        for axis, places, values in zip(axes, found[::2], found[1::2], strict=True):
+@pytest.mark.parametrize(("shape", "axis"), [((200,), 0), ((200,), None), ((2, 30, 3), 1), ((3, 0), -1)], ids=str)
+def test_argsort_and_sort_are_numpys_stable_ones(shape, axis):
+    xs = [drawn(dtype, shape) for dtype in DTYPES]
+    for found in everywhere(lambda *xs: tuple(f(x, axis) for x in xs for f in (cr.argsort, cr.sort)), *xs):
+        for x, places, values in zip(xs, found[::2], found[1::2], strict=True):
             assert places.dtype == np.int64
             assert values.dtype == x.dtype
             np.testing.assert_array_equal(places, np.argsort(x, axis, stable=True))
