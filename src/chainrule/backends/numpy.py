@@ -33,19 +33,25 @@ def _call(attrs: dict[str, Any]) -> Kernel:
     return lambda *operands: tuple(program(operands))
 
 
-_OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {**OWN, "call": _call}
+def _nested(op: str, attrs: dict[str, Any]) -> Nested:
+    return NESTED[op](attrs, compile_graph(attrs["body"]))
+
+
+def _spread(op: str, attrs: dict[str, Any]) -> Kernel:
+    run = _nested(op, attrs)
+    return lambda *operands: run(list(operands))
+
+
+_OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {
+    **OWN,
+    "call": _call,
+    **{op: functools.partial(_spread, op) for op in NESTED},
+}
 
 
 def kernel(op: str, attrs: dict[str, Any]) -> Kernel:
     """The NumPy function of one operation."""
-    if op in NESTED:
-        run = _nested(op, attrs)
-        return lambda *operands: run(list(operands))
     return _OWN[op](attrs) if op in _OWN else KERNELS[op](np, attrs)
-
-
-def _nested(op: str, attrs: dict[str, Any]) -> Nested:
-    return NESTED[op](attrs, compile_graph(attrs["body"]))
 
 
 @functools.cache
