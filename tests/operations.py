@@ -7,7 +7,7 @@ import recipes
 from chainrule.graph.elementwise import within
 from chainrule.graph.graph import LEAVES, Graph
 from chainrule.graph.indexing import put_add
-from chainrule.graph.ops import BUNDLE, Piece, Slot
+from chainrule.graph.ops import TUPLE, Piece, Slot
 from chainrule.graph.tensor import apply
 
 RNG = np.random.default_rng(5)
@@ -30,8 +30,8 @@ EVERY = [
     ),
     *(lambda x, f=f: f(x > 0, x < 0.5) for f in (cr.logical_and, cr.logical_or)),
     # Whatever it waits for, finite or not, the value passes as it is.
-    lambda x: apply("after", x, cr.concatenate([x, x / 0.0])),
-    lambda x: apply("after", x > 0, cr.log(-cr.absolute(x))),
+    lambda x: apply("depends_on", x, cr.concatenate([x, x / 0.0])),
+    lambda x: apply("depends_on", x > 0, cr.log(-cr.absolute(x))),
     lambda x: cr.logical_not(x > 0),
     lambda x: cr.power(cr.absolute(x), cr.absolute(x)),
     *(lambda x, op=op: apply(op, cr.relu(x), cr.absolute(x)) for op in ("adjoint_product", "adjoint_quotient")),
@@ -95,7 +95,7 @@ EVERY = [
 def single_nodes(x):
     """Every operation once, and the values of its operands."""
     graph = cr.trace(lambda x: [f(x) for f in EVERY], x)
-    values = Graph(graph.inputs, [n for n in graph.nodes if n.dtype != BUNDLE]).run(x)
-    known = dict(zip([n.id for n in graph.nodes if n.dtype != BUNDLE], values, strict=True))
+    values = Graph(graph.inputs, [n for n in graph.nodes if n.dtype != TUPLE]).run(x)
+    known = dict(zip([n.id for n in graph.nodes if n.dtype != TUPLE], values, strict=True))
     chosen = {n.op: n for n in reversed(graph.nodes) if n.op not in LEAVES and all(x.id in known for x in n.inputs)}
-    return {op: (node, [known[x.id] for x in node.inputs]) for op, node in chosen.items() if node.dtype != BUNDLE}
+    return {op: (node, [known[x.id] for x in node.inputs]) for op, node in chosen.items() if node.dtype != TUPLE}

@@ -112,7 +112,7 @@ def test_it_is_said_where_the_cure_is_not_to_be_had(monkeypatch):
 def test_what_is_settled_is_computed_once_and_not_anew_for_each_user():
     """What a loop gives is kept; left to itself the compiler computes exp anew to ask which element is the largest."""
     slope = cr.trace(cr.grad(lambda x: cr.exp(x).max()), X).simplify()
-    assert any(node.op == "settle" for node in slope.nodes)
+    assert any(node.op == "materialize" for node in slope.nodes)
     program = Program(function(slope))
     program.make([X])
     assert " while(" in program.text

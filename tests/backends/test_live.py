@@ -35,10 +35,11 @@ YES, BITS = X > 0.5, X.view(np.int32)
 ALL = (("slice", None, None, None),)
 CALLS = {
     **dict.fromkeys(("negative", "exp", "expm1", "log", "log1p", "sqrt", "square", "sin", "cos", "erf"), ((X,), {})),
-    **dict.fromkeys(("tanh", "absolute", "sign", "floor", "identity", "settle", "stop_gradient"), ((X,), {})),
+    **dict.fromkeys(("tanh", "absolute", "sign", "floor", "identity", "materialize", "stop_gradient"), ((X,), {})),
     **dict.fromkeys(("isfinite", "sigmoid", "softplus", "relu", "silu", "gelu"), ((X,), {})),
     **dict.fromkeys(("add", "subtract", "multiply", "divide", "power", "maximum", "minimum"), ((X, T), {})),
-    **dict.fromkeys(("less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "after"), ((X, T), {})),
+    **dict.fromkeys(("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"), ((X, T), {})),
+    "depends_on": ((X, T), {}),
     **dict.fromkeys(("squared_error", "absolute_error", "binary_cross_entropy"), ((X, T), {})),
     **dict.fromkeys(("binary_cross_entropy_with_logits", "adjoint_product", "adjoint_quotient"), ((X, T), {})),
     **dict.fromkeys(("bitwise_and", "bitwise_or", "bitwise_xor"), ((BITS, BITS), {})),
@@ -58,7 +59,7 @@ CALLS = {
     "std": ((X,), {"axes": (0,), "eps": 0.0}), "standardize": ((X,), {"axes": (0,), "eps": 1e-5}),
     "batch_norm": ((X, ROW, ROW), {"axes": (0,), "eps": 1e-5}), "layer_norm": ((X, ROW, ROW), {"eps": 1e-5}),
 }  # fmt: skip
-OTHERWISE = {"call", "scan", "loop", "project", "in_range", "random_uniform", "random_normal", "random_permutation"}
+OTHERWISE = {"call", "scan", "loop", "get_item", "in_range", "random_uniform", "random_normal", "random_permutation"}
 """Operations of which other tests say it."""
 
 

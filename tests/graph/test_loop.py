@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import chainrule as cr
 from chainrule.autodiff.batch import batched
 from chainrule.backends.xla import small
-from chainrule.passes.turn import transposed_state
+from chainrule.passes.transpose_state import transposed_state
 
 LENGTH = 7
 XS = np.linspace(-1.0, 1.0, LENGTH * 3).reshape(LENGTH, 3)

@@ -227,13 +227,13 @@ def _call(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tenso
 
 
 def _after(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
-    return apply("after", xs[0] if flags[0] else _repeat(xs[0], size), xs[1])
+    return apply("depends_on", xs[0] if flags[0] else _repeat(xs[0], size), xs[1])
 
 
 def _project(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
     if xs[0].op == "loop":
         return _project_loop(node, xs[0])
-    part = apply("project", xs[0], **node.attrs)
+    part = apply("get_item", xs[0], **node.attrs)
     return part if xs[0].op == "call" or node.attrs["part"] < xs[0].attrs["carries"] else F.swapaxes(part, 0, 1)
 
 
@@ -241,8 +241,8 @@ def _project_loop(node: Tensor, loop: Tensor) -> Tensor:
     """One of the results of a batched loop, which has as one more carry in front what each example's ok was."""
     carries, place = loop.attrs["carries"], node.attrs["part"] + 1
     if place == len(loop.attrs["body"].outputs) - 1:
-        return apply("project", loop, part=0)
-    part = apply("project", loop, part=place)
+        return apply("get_item", loop, part=0)
+    part = apply("get_item", loop, part=place)
     return part if place < carries else F.swapaxes(part, 0, 1)
 
 
@@ -260,8 +260,8 @@ _SOME: dict[str, SomeRow] = {
     "call": _call,
     "scan": _scan,
     "loop": _loop,
-    "project": _project,
-    "after": _after,
+    "get_item": _project,
+    "depends_on": _after,
 }
 _ALL: dict[str, Row] = {
     "broadcast_to": _broadcast_to,

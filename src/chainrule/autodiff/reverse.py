@@ -14,7 +14,7 @@ import numpy as np
 
 from chainrule import tree
 from chainrule.autodiff import fused_rules  # noqa: F401  # their rows are entered by importing them
-from chainrule.autodiff.regions import Recomputed
+from chainrule.autodiff.rematerialize import Rematerializer
 from chainrule.autodiff.rules import RULES, Formula, Joint, NotImplementedYet
 from chainrule.errors import DerivativeError, ShapeError
 from chainrule.graph import functions as F
@@ -65,7 +65,7 @@ class _Walk:
         self._nodes = nodes
         self.reached = descendants([n for n in nodes if not n.detached], wrt)
         self._wanted = {w.id for w in wrt}
-        self._again = Recomputed(nodes, outputs)
+        self._again = Rematerializer(nodes, outputs)
         self._cuts: dict[int, list[_Cut]] = {}
 
     def go(self) -> None:
@@ -105,7 +105,7 @@ class _Walk:
 
     def _hand_back_jointly(self, node: Tensor, g: Any, copy: Tensor) -> None:
         rule = RULES[node.op]
-        if node.op == "project":
+        if node.op == "get_item":
             self._gather(node, g)
         elif isinstance(rule, Joint):
             node.check_unchanged()

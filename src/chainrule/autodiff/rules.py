@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.autodiff.calls import reversed_call
-from chainrule.autodiff.loops import reversed_scan
+from chainrule.autodiff.scan_rule import reversed_scan
 from chainrule.graph import functions as F
 from chainrule.graph.ops import split_pieces
 from chainrule.graph.tensor import Tensor, apply, constant
@@ -130,9 +130,9 @@ rule(
 # ---- elementwise, one operand
 
 rule("identity", "x̄ = g", lambda g, y, x: g)
-rule("settle", "x̄ = g", lambda g, y, x: g)
+rule("materialize", "x̄ = g", lambda g, y, x: g)
 # Its value does not depend on what it waits for.
-rule("after", "x̄ = g", lambda g, y, x, t: g, None)
+rule("depends_on", "x̄ = g", lambda g, y, x, t: g, None)
 rule("negative", "x̄ = −g", lambda g, y, x: -g)
 rule("exp", "x̄ = g·y", lambda g, y, x: times(g, y))
 rule("expm1", "x̄ = g·(y + 1)", lambda g, y, x: times(g, y + 1.0))
@@ -304,7 +304,7 @@ rule(
 RULES["call"] = Joint("x̄ = (g₁, …, gₙ)·∂body/∂x, as a program", reversed_call)
 RULES["scan"] = Joint("(c̄ₜ, x̄ₜ, k̄ₜ) = (g_c, g_y)·∂body/∂(c, x, k), the last step first, k̄ = Σ k̄ₜ", reversed_scan)
 RULES["loop"] = NotImplementedYet("a loop may stop at any step; cr.scan, whose length is fixed, has a derivative")
-RULES["project"] = Joint("x̄ has g as one of its parts", lambda g, node, wanted, adjoints: [None])
+RULES["get_item"] = Joint("x̄ has g as one of its parts", lambda g, node, wanted, adjoints: [None])
 
 # ---- no derivative
 

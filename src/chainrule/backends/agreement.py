@@ -223,7 +223,7 @@ def _drawn(node: Tensor, operands: list[Any], rng: np.random.Generator) -> Any:
         body = node.attrs["body"]
         return NESTED[node.op](node.attrs, lambda values: redrawn(body, list(values), rng))(operands)
     root = math.sqrt(_terms(node))
-    if not OPS[node.op].elementwise and node.op != "project":
+    if not OPS[node.op].elementwise and node.op != "get_item":
         # Where the terms of a sum cancel, what it is off by follows from them and not from what is left.
         operands = [_moved(x, rng, 1 + root / 4) for x in operands]
     value = interpreter.evaluate(node.op, operands, node.attrs, node.dtype)

@@ -7,7 +7,7 @@ from typing import Any
 
 from chainrule.backends.agreement import Disagreement, disagreement, interpreted
 from chainrule.graph.graph import LEAVES, Graph, ancestors
-from chainrule.graph.ops import BUNDLE
+from chainrule.graph.ops import TUPLE
 from chainrule.graph.tensor import Tensor
 
 
@@ -54,7 +54,7 @@ def _located(found: Disagreement, compiled: Callable[[Graph, Sequence[Any]], lis
 
 def _within(found: Disagreement, compiled: Callable[[Graph, Sequence[Any]], list[Any]]) -> Disagreement | None:
     """Where what is wrong is a loop's result, and its first step is wrong: the first node in that."""
-    loop = found.node.inputs[0] if found.node.op == "project" else found.node
+    loop = found.node.inputs[0] if found.node.op == "get_item" else found.node
     if loop.op != "loop":
         return None
     part = Graph(found.graph.inputs, loop.inputs)
@@ -80,7 +80,7 @@ def _first(found: Disagreement, wrong: Callable[[Tensor], Disagreement | None]) 
 def _inner(nodes: Sequence[Tensor]) -> list[Tensor]:
     """Those of the nodes, each once, that are computed and can be an output."""
     distinct = {node.id: node for node in nodes}.values()
-    return [node for node in distinct if node.op not in LEAVES and node.dtype != BUNDLE]
+    return [node for node in distinct if node.op not in LEAVES and node.dtype != TUPLE]
 
 
 def _values(graph: Graph, part: Graph, values: Sequence[Any]) -> list[Any]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from chainrule.backends.kernels import cost_of
 from chainrule.graph.graph import LEAVES, Graph
-from chainrule.graph.ops import BUNDLE, Slot, parts
+from chainrule.graph.ops import TUPLE, Slot, parts
 from chainrule.graph.tensor import Tensor
 
 ROUNDED = 6.5
@@ -83,7 +83,7 @@ def _scatters(node: Tensor) -> bool:
 
 def nbytes(node: Tensor) -> int:
     """The bytes of a node's value."""
-    if node.dtype == BUNDLE:
+    if node.dtype == TUPLE:
         return sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in parts(node.attrs))
     return node.size * node.dtype.itemsize
 

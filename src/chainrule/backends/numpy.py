@@ -19,7 +19,7 @@ from chainrule.backends.threads import suited
 from chainrule.backends.work import all_bodies
 from chainrule.graph import seams
 from chainrule.graph.graph import LEAVES, Graph
-from chainrule.graph.ops import BUNDLE, OPS
+from chainrule.graph.ops import OPS, TUPLE
 from chainrule.graph.tensor import Tensor
 
 TF32_NEEDS = "an NVIDIA GPU of compute capability 8.0 or more"
@@ -78,7 +78,7 @@ def _evaluate(function: Kernel, values: Sequence[Any], dtype: Any) -> Any:
 
 
 def _of_dtype(value: Any, dtype: Any) -> Any:
-    return value if dtype is BUNDLE else np.asarray(value, dtype=dtype)
+    return value if dtype is TUPLE else np.asarray(value, dtype=dtype)
 
 
 class _Contexts(threading.local):
@@ -96,7 +96,7 @@ _contexts = _Contexts()
 
 
 def _silenced(function: Kernel, values: Sequence[Any], dtype: Any) -> Any:
-    if dtype is BUNDLE:
+    if dtype is TUPLE:
         # A nested program may ask for more of the context than how loud NumPy is.
         with np.errstate(all="ignore"):
             return _evaluate(function, values, dtype)

@@ -127,10 +127,10 @@ class Stream:
 
         Row i goes to a part by the i-th number drawn from the seed, so the parts are the same for the same seed.
         """
-        lots = Lots(shares, self.rows, self.most_held, seed)
+        sampler = SplitSampler(shares, self.rows, self.most_held, seed)
         parts: list[list[Array]] = [[] for _ in shares]
         for start in range(0, self.rows, _DRAWN):
-            drawn = lots.draw(min(_DRAWN, self.rows - start))
+            drawn = sampler.draw(min(_DRAWN, self.rows - start))
             for number, part in enumerate(parts):
                 part.append(start + np.flatnonzero(drawn == number))
         held = [np.concatenate(part) for part in parts]
@@ -158,7 +158,7 @@ class Stream:
         return X, y
 
 
-class Lots:
+class SplitSampler:
     """Which part a row goes to, drawn row after row.
 
     Args:

@@ -36,7 +36,7 @@ for _name, _formula in {
     "sign": "y = sign x",
     "floor": "y = ⌊x⌋",
     "identity": "y = x",
-    "settle": "y = x, computed once",
+    "materialize": "y = x, computed once",
     "stop_gradient": "y = x, constant for derivatives",
     "bitwise_not": "y = the bits of x, each reversed",
     "within": "y = x, all of it in low…high",

@@ -172,7 +172,7 @@ def _extreme(name: str, x: Any, axis: Axis, keepdims: bool) -> Tensor:
     x = as_tensor(x)
     # The rule asks which elements equal the largest: all of its users must see the same numbers, to the last bit.
     axes = all_axes(axis, x.ndim)
-    x = apply("settle", x) if x.dtype.kind == "f" and axes else x
+    x = apply("materialize", x) if x.dtype.kind == "f" and axes else x
     return apply(name, x, axes=axes, keepdims=flag(keepdims, "keepdims"))
 
 

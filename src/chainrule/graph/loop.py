@@ -77,7 +77,7 @@ def loop(
     found = recurrence("loop", ("carry", "y", "ok"), f, init, xs, length, _truth)
     bounds = _bound("start", start), _bound("stop", found.settings["length"] if stop is None else stop)
     node = apply("loop", *found.operands, *bounds, **found.settings, guarded=bool(guarded))
-    *parts, ok = (apply("project", node, part=i) for i in range(len(found.settings["body"].outputs)))
+    *parts, ok = (apply("get_item", node, part=i) for i in range(len(found.settings["body"].outputs)))
     return Looped(*found.unpacked(parts), ok)
 
 

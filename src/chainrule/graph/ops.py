@@ -120,7 +120,7 @@ def same(x: Typed, **_: Any) -> Signature:
     return x.shape, x.dtype
 
 
-define("after", "y = x, once t is known", lambda x, t: (x.shape, x.dtype), OTHER, Rounding.EXACT)
+define("depends_on", "y = x, once t is known", lambda x, t: (x.shape, x.dtype), OTHER, Rounding.EXACT)
 define(
     "in_range",
     "y = 0, NaN where one of x lies outside its range",
@@ -315,7 +315,7 @@ define("matmul", "Z = X·Y", _matmul, OTHER)
 # ---- loops: a node with several results, and the nodes that take one of them
 
 
-BUNDLE = np.dtype(object)
+TUPLE = np.dtype(object)
 """The dtype of a node that holds several arrays."""
 
 
@@ -353,20 +353,20 @@ def _repeated(op: str, operands: Sequence[Typed], body: Any, cut: range, length:
         lead = (length,) if position in cut else ()
         if (x.shape, x.dtype) != ((*lead, *inner.shape), inner.dtype):
             raise ShapeError("an operand does not fit the body", where=op, expected=inner.label(), got=x.shape)
-    return (), BUNDLE
+    return (), TUPLE
 
 
 def _call(*operands: Typed, body: Any, backend: str) -> Signature:
     for x, inner in zip(operands, body.inputs, strict=True):
         if (x.shape, x.dtype) != (inner.shape, inner.dtype):
             raise ShapeError("an operand does not fit the body", where="call", expected=inner.label(), got=x.shape)
-    return (), BUNDLE
+    return (), TUPLE
 
 
 define("call", "y₁, …, yₙ = body(x₁, …), as a program", _call, OTHER)
 define("scan", "cₜ₊₁, yₜ = body(cₜ, xₜ)", _scan, OTHER)
 define("loop", "cₜ₊₁, yₜ, okₜ = body(cₜ, xₜ), start ≤ t < stop, while okₜ", _loop, OTHER)
-define("project", "y = one of several results", lambda x, part: parts(x.attrs)[part], OTHER, Rounding.EXACT)
+define("get_item", "y = one of several results", lambda x, part: parts(x.attrs)[part], OTHER, Rounding.EXACT)
 
 
 # ---- random numbers and leaves

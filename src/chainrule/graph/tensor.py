@@ -19,8 +19,8 @@ import numpy as np
 
 from chainrule.errors import DerivativeError, ShapeError, TraceError
 from chainrule.graph import seams
-from chainrule.graph.mode import Region, current, mode, user_line
-from chainrule.graph.ops import BUNDLE, OPS, Shape
+from chainrule.graph.mode import Checkpointed, current, mode, user_line
+from chainrule.graph.ops import OPS, TUPLE, Shape
 
 _counter = itertools.count()
 _NO_SETTINGS: dict[str, Any] = {}
@@ -78,7 +78,7 @@ class Tensor:
     adjoint_of: Tensor | None
     line: str | None
     name: str | None
-    region: Region | None
+    region: Checkpointed | None
     changed: int
     weak: bool
 
@@ -393,7 +393,7 @@ def apply(name: str, *inputs: Tensor, **attrs: Any) -> Tensor:
     # A node of several results stays what it is, since its parts are told by its settings; so does what is made of
     # variables in a graph, which may be run again when they have changed.
     fixed = not now.tracing or not any(t.inputs or t.is_variable for t in inputs)
-    if not requires_grad and fixed and dtype is not BUNDLE:
+    if not requires_grad and fixed and dtype is not TUPLE:
         return Tensor("constant", (), {}, shape, dtype, value)
     # Most operations have no settings, and a dict each would be work for the collector of garbage.
     return Tensor(name, inputs, attrs or _NO_SETTINGS, shape, dtype, value, requires_grad)

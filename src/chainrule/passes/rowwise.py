@@ -15,7 +15,7 @@ import numpy as np
 from chainrule.graph.graph import Graph
 from chainrule.graph.ops import OPS, Kind, Slot, named_axes
 from chainrule.graph.tensor import Tensor
-from chainrule.passes.lift import constants
+from chainrule.passes.hoist_constants import constants
 
 FIXED, MIXED = -1, -2
 """In place of an axis: a value without anything of the rows in it, and one in which rows are mixed."""
@@ -165,7 +165,7 @@ def _getitem(node: Tensor, given: list[int]) -> int:
 
 
 _RULES: dict[str, Callable[[Tensor, list[int]], int]] = {
-    "after": lambda node, given: given[0],
+    "depends_on": lambda node, given: given[0],
     "concatenate": _together,
     "cross_entropy": _cross_entropy,
     "layer_norm": _layer_norm,
@@ -178,7 +178,7 @@ _RULES: dict[str, Callable[[Tensor, list[int]], int]] = {
 }
 _MIXING = frozenset(
     {
-        "call", "in_range", "loop", "project", "put_add", "put_pieces", "random_normal", "random_permutation",
+        "call", "in_range", "loop", "get_item", "put_add", "put_pieces", "random_normal", "random_permutation",
         "random_uniform", "scan",
     }
 )  # fmt: skip

@@ -18,7 +18,7 @@ from chainrule.optim.plateau import Plateau
 from chainrule.train import snapshot
 from chainrule.train.history import History
 from chainrule.train.metrics import Function, named
-from chainrule.train.recipe import from_recipe, to_recipe
+from chainrule.train.serialize import from_recipe, to_recipe
 
 if TYPE_CHECKING:
     from chainrule.nn.module import Module

@@ -20,14 +20,14 @@ from chainrule.graph.graph import Graph
 from chainrule.graph.random import generator, keyed
 from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.graph.trace import trace
-from chainrule.passes import lift
+from chainrule.passes import hoist_constants as hoist
 from chainrule.passes.rowwise import rowwise, same_but_for_rows
 from chainrule.train.forward import cost_of, output_of, spec, untouched
 from chainrule.train.loop import joined
-from chainrule.train.machine import Place
 from chainrule.train.metrics import Function
+from chainrule.train.precision import Place
 from chainrule.train.program import Record, summary
-from chainrule.train.recipe import described
+from chainrule.train.serialize import described
 from chainrule.train.step import Step
 
 Array = np.ndarray[Any, Any]
@@ -44,14 +44,14 @@ class _Kept(NamedTuple):
         graph: what it computes.
         by_row: for each output whether it has a row for each row of X; None where rows are mixed.
         run: the arrays of the graph's inputs → those of its outputs.
-        sketch: what the graph was as traced, where a part is the user's own and only tracing can tell; else None.
+        fingerprint: what the graph was as traced, where a part is the user's own and only tracing can tell; else None.
         backend: where it runs.
     """
 
     graph: Graph
     by_row: list[bool] | None
     run: Callable[[Sequence[Any]], list[Any]]
-    sketch: Any
+    fingerprint: Any
     backend: str
 
     @property
@@ -167,15 +167,17 @@ class Inference:
         blocks: int = 1,
     ) -> _Kept:
         """The program kept under a key; made where there is none, or where what it is made of has changed."""
-        kept, graph, sketch = self._kept.get((key, parts)), None, None
+        kept, graph, fingerprint = self._kept.get((key, parts)), None, None
         if parts is None:
             graph = traced()
-            sketch = lift.sketch([graph])
-        if kept is None or kept.sketch != sketch:
+            fingerprint = hoist.fingerprint([graph])
+        if kept is None or kept.fingerprint != fingerprint:
             graph = graph or traced()
             finished = step.finished(graph)
             name = backend or choose([finished], [blocks])
-            kept = _Kept(finished, split and split(graph), backends.get(name).compile_graph(finished), sketch, name)
+            kept = _Kept(
+                finished, split and split(graph), backends.get(name).compile_graph(finished), fingerprint, name
+            )
         self._kept[key, parts] = kept
         self._kept.move_to_end((key, parts))
         if len(self._kept) > KEPT:

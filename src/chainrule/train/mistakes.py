@@ -17,7 +17,7 @@ from chainrule.train.forward import cost_of, output_of, spec, untouched
 from chainrule.train.label_order import LabelOrder
 from chainrule.train.step import Step
 
-SAME = ("reshape", "identity", "cast", "transpose", "settle", "stop_gradient", "getitem", "after", "flip")
+SAME = ("reshape", "identity", "cast", "transpose", "materialize", "stop_gradient", "getitem", "depends_on", "flip")
 """Operations that leave numbers as they are."""
 SOFT = ("softmax", "sigmoid")
 """Operations that give probabilities."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from chainrule import backends, tree
 from chainrule.backends.loop import LoopProgram
 from chainrule.graph.graph import Graph
-from chainrule.passes import lift
+from chainrule.passes import hoist_constants as hoist
 from chainrule.train import inference, mistakes
 from chainrule.train.history import History
 from chainrule.train.monitor import Monitor
@@ -31,7 +31,7 @@ class Plan:
 
     Attributes:
         key: what the phases depend on, as far as it is plain data or ours.
-        sketch: what the graphs were as traced, where a part is the user's own and only tracing can tell.
+        fingerprint: what the graphs were as traced, where a part is the user's own and only tracing can tell.
         notes: what the user should know of them.
         mistakes: what is wrong with them, by the theory.
         gives: what the program gives besides the new state, once it is made.
@@ -40,7 +40,7 @@ class Plan:
     key: Any
     backend: str
     training: Training
-    sketch: Any = None
+    fingerprint: Any = None
     notes: Sequence[str] = ()
     mistakes: Sequence[str] = ()
     gives: tree.Structure = tree.LEAF
@@ -112,14 +112,14 @@ class Plans:
         own = [
             graph for phase in phases if phase for graph in phase[:2] if graph is not None and step.described is None
         ]
-        sketch = lift.sketch(own)
-        if kept is None or kept.sketch != sketch:
+        fingerprint = hoist.fingerprint(own)
+        if kept is None or kept.fingerprint != fingerprint:
             train, evaluate = (phase and step.batches(phase) for phase in phases)
             assert train is not None, "a training without its pass"
             summed = getattr(step.loss, "reduction", "mean") == "sum"
             training = Training(train, evaluate, room, feed.rows, tuple(step.metrics), summed, monitor)
             wrong = mistakes.named(step, arrays[0], arrays[1], min(batch, len(arrays[0])))
-            kept = Plan(key, backend, training, sketch, step.notes, wrong)
+            kept = Plan(key, backend, training, fingerprint, step.notes, wrong)
             self._kept[backend] = kept
         history.trace_seconds += time.perf_counter() - began
         return kept

@@ -9,7 +9,7 @@ import numpy as np
 from chainrule import backends, tree
 from chainrule.backends.estimate import choose
 from chainrule.errors import ArgumentError
-from chainrule.train import checks, machine
+from chainrule.train import checks, precision
 from chainrule.train.feeds.feed import room_for
 from chainrule.train.metrics import Function, named
 from chainrule.train.plan import Plan, Prepared, Wanted
@@ -34,7 +34,7 @@ def prepared(
         position: where it stands.
     """
     name = _chosen(trainer, feed, fitting, history)
-    machine.check_precision(trainer.precision, name)
+    precision.check_precision(trainer.precision, name)
     step, plan = planned(trainer, name, feed, fitting, history)
     state = starting_state(trainer, step, start - schedule_offset(trainer, feed.steps), history)
     watch = watched(trainer, step, plan, state, fitting, position.best)

@@ -30,7 +30,7 @@ from chainrule.train import checks
 from chainrule.train.forward import Named, cost_of, output_of, spec, untouched
 from chainrule.train.metrics import Function, Metric, named
 from chainrule.train.program import Batches, Record
-from chainrule.train.recipe import described
+from chainrule.train.serialize import described
 
 State = dict[str, Any]
 DATA = ("X", "y", "weight")

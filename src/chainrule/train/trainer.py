@@ -24,9 +24,9 @@ from chainrule.optim.penalties import Clip, Penalty
 from chainrule.optim.plateau import Plateau
 from chainrule.optim.schedules import Schedule as LearningRate
 from chainrule.train import checkpoint as files
-from chainrule.train import checks, machine, memory, mistakes, prepare
+from chainrule.train import checks, memory, mistakes, prepare
+from chainrule.train import precision as precisions
 from chainrule.train.callbacks import Callback, Callbacks, EarlyStopping
-from chainrule.train.diagnose import not_finite_error
 from chainrule.train.feeds import streaming
 from chainrule.train.feeds.arrays import Weights, foreseen, in_memory
 from chainrule.train.feeds.feed import Feed
@@ -34,10 +34,11 @@ from chainrule.train.fitting import Fitting, Keeper
 from chainrule.train.history import History
 from chainrule.train.inference import Inference
 from chainrule.train.loop import Loop, NotFinite, steps_a_call
-from chainrule.train.machine import Place
 from chainrule.train.memory import Estimate
 from chainrule.train.metrics import chosen, regresses
+from chainrule.train.nonfinite import not_finite_error
 from chainrule.train.plan import Plans
+from chainrule.train.precision import Place
 from chainrule.train.progress import Bar, Silent
 from chainrule.train.step import Step
 
@@ -120,8 +121,8 @@ class Trainer:
         self.metrics = chosen(metrics, self.loss)
         self.normalize = None if normalize is None else check_choice("normalize", normalize, ("feature", "channel"))
         self.backend = check_choice("backend", backend, ("auto", "numpy", "xla"))
-        self.precision = check_choice("precision", precision, machine.PRECISIONS)
-        self.device = machine.device(device, self.backend)
+        self.precision = check_choice("precision", precision, precisions.PRECISIONS)
+        self.device = precisions.device(device, self.backend)
         self.seed = check_number("seed", seed, low=0, high=2**32 - 1, integer=True)
         trained = list(model.parameters())
         if not trained:
@@ -141,7 +142,7 @@ class Trainer:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the parameters, the inputs and the predictions."""
-        return machine.PRECISIONS[self.precision].dtype
+        return precisions.PRECISIONS[self.precision].dtype
 
     def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled: all but the programs, which are made anew."""
@@ -268,7 +269,7 @@ class Trainer:
         packed = backend == "numpy" and self.optimizer.elementwise
         return Step(
             self.model, self.loss, self.optimizer, schedule, checks.penalties(self.penalty), self.clip, self.metrics,
-            self.seed, self.dtype, packed, machine.PRECISIONS[self.precision].products, self.steps,
+            self.seed, self.dtype, packed, precisions.PRECISIONS[self.precision].products, self.steps,
         )  # fmt: skip
 
     def estimate(

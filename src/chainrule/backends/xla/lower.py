@@ -11,7 +11,7 @@ import numpy as np
 from chainrule.backends.kernels import KERNELS, Kernel, blank, gelu
 from chainrule.backends.xla.devices import device_name, has_tf32
 from chainrule.graph.graph import Graph
-from chainrule.graph.ops import BUNDLE, Slot, fill, parts, row_of, split_pieces
+from chainrule.graph.ops import TUPLE, Slot, fill, parts, row_of, split_pieces
 from chainrule.graph.tensor import Tensor
 from chainrule.passes.guard import guarded
 
@@ -264,8 +264,8 @@ OWN: dict[str, Row] = {
     "getitem": _getitem,
     "put_add": _put_add,
     "put_pieces": _put_pieces,
-    "settle": _settle,
-    "after": _after,
+    "materialize": _settle,
+    "depends_on": _after,
     "linear": _linear,
     "matmul": _matmul,
     "sum": _sum,
@@ -339,5 +339,5 @@ def _run(graph: Graph, rows: Mapping[str, Row], values: Sequence[Any]) -> tuple[
             value, fine[node.id] = value
         elif node.op == "within":
             fine[node.id] = _passes(node.attrs, value)
-        held[node.id] = value if node.dtype == BUNDLE else value.astype(node.dtype)
+        held[node.id] = value if node.dtype == TUPLE else value.astype(node.dtype)
     return [held[y.id] for y in graph.outputs], fine

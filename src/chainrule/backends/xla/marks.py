@@ -23,7 +23,7 @@ from chainrule.backends import cache
 from chainrule.backends.xla.compiler import options
 from chainrule.backends.xla.devices import device
 from chainrule.graph.graph import Graph
-from chainrule.passes.lift import constants, outline
+from chainrule.passes.hoist_constants import constants, structural_hash
 
 MOST = 4096
 """Marks that are kept; where there are more, the older half goes."""
@@ -74,7 +74,7 @@ def mark(graphs: Iterable[Graph], how: Any, kind: str) -> Mark:
     versions = (jax.__version__, version("jaxlib"), os.environ.get("XLA_FLAGS"), device().device_kind, options(kind))
     told.update(repr((versions, kind, how)).encode())
     for graph in graphs:
-        told.update(repr(outline(graph)).encode())
+        told.update(repr(structural_hash(graph)).encode())
         for value in constants(graph):
             told.update(value.tobytes())
     folder = cache.folder()

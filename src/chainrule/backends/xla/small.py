@@ -19,7 +19,7 @@ from chainrule.backends.xla.compiler import GRAPH, KERNEL, LOOP, Program
 from chainrule.backends.xla.devices import device_name
 from chainrule.backends.xla.lower import TURNED, Row, looped
 from chainrule.graph.graph import Graph
-from chainrule.passes.turn import NARROW, transposed_state
+from chainrule.passes.transpose_state import NARROW, transposed_state
 
 MARK = {"inlineable": "false", "xla_cpu_small_call": "true"}
 AT_ONCE = 5

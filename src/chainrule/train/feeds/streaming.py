@@ -23,7 +23,7 @@ from chainrule.errors import ArgumentError, DataError
 from chainrule.train import checks
 from chainrule.train.feeds.feed import Load, Room, hollow, room_for
 from chainrule.train.fitting import Fitting
-from chainrule.train.look import Look, bits
+from chainrule.train.scan_stream import Look, bits
 
 if TYPE_CHECKING:
     from chainrule.train.trainer import Trainer

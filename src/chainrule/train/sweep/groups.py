@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule import tree
 from chainrule.graph.tensor import Tensor, placeholder
-from chainrule.passes import lift
+from chainrule.passes import hoist_constants as hoist
 from chainrule.train import mistakes
 from chainrule.train.label_order import LabelOrder
 from chainrule.train.metrics import regresses
@@ -123,9 +123,9 @@ class Grouping:
 
     def _sign(self, config: int, key: GraphKey) -> Signature:
         graph = self.plan.graph(config, key)
-        outline = self._outlines.setdefault(lift.outline(graph), len(self._outlines))
+        outline = self._outlines.setdefault(hoist.structural_hash(graph), len(self._outlines))
         # Equal constants are one object, since most are the same for all.
-        constants = [self._constants.setdefault((x.dtype, x.shape, x.tobytes()), x) for x in lift.constants(graph)]
+        constants = [self._constants.setdefault((x.dtype, x.shape, x.tobytes()), x) for x in hoist.constants(graph)]
         return Signature(outline, constants)
 
 
@@ -214,6 +214,6 @@ class CompileGroup:
                 graph = self.plan.graph(self.trials[0][0], key)
                 gives = graph.gives.plain()
                 record = gives.children[-1] if kind == "training" else gives
-                graphs[key.size] = step.finished(lift.lifted(graph, numbers, given, passed_on=kind == "training"))
+                graphs[key.size] = step.finished(hoist.hoisted(graph, numbers, given, passed_on=kind == "training"))
         states, trains = len(given) + len(tree.flatten(step.state())[0]), kind == "training"
         return Batches(graphs[batch], graphs.get(rows % batch), batch, rows, (0, 1), states, record, trains)

@@ -22,13 +22,13 @@ import numpy as np
 from chainrule.data.batches import ArrayBatches, Batches, Widened
 from chainrule.data.columns import CellError
 from chainrule.data.memory import worded
+from chainrule.data.partial_fit import ArrayPartialFit, TablePartialFit
+from chainrule.data.partial_target import TargetPartialFit
 from chainrule.data.preprocessing import Preprocessor
 from chainrule.data.rows import FileRows, bytes_of
 from chainrule.data.sources import Source
-from chainrule.data.streams import CHUNK, MOST_HELD, Lots, Stream
-from chainrule.data.tallies import ArrayTally, TableTally
+from chainrule.data.streams import CHUNK, MOST_HELD, SplitSampler, Stream
 from chainrule.data.target import choose, labelled_rows
-from chainrule.data.target_tally import TargetTally
 from chainrule.errors import DataError, RunError, check_choice
 
 Array = np.ndarray[Any, Any]
@@ -37,7 +37,7 @@ _TRAIN = 2
 
 
 @dataclass
-class Ready:
+class Prepared:
     """How a table is made ready.
 
     Args:
@@ -78,8 +78,8 @@ class Ready:
 
     def _learnt(self, name: str) -> Preprocessor:
         notes = list(self.notes)
-        target = TargetTally(name, self.task)
-        features = TableTally(self.batches.columns, name) if self._is_table else ArrayTally()
+        target = TargetPartialFit(name, self.task)
+        features = TablePartialFit(self.batches.columns, name) if self._is_table else ArrayPartialFit()
         train = 0
         for first, batch, parts in self._drawn():
             with _counted(first):
@@ -95,17 +95,17 @@ class Ready:
         return Preprocessor(features.finish(self.batches.name, name, notes), fitted, notes)
 
     def _written(self, preprocessor: Preprocessor, chunk_rows: int | None) -> Stream:
-        spool = Spool(self.folder, 4 * self.batches.about * (len(preprocessor.feature_names) + 1))
+        file = RowFile(self.folder, 4 * self.batches.about * (len(preprocessor.feature_names) + 1))
         held: list[list[tuple[Array, Array]]] = [[], []]
         for first, batch, parts in self._drawn():
             with _counted(first):
                 rows = labelled_rows(batch, preprocessor.target)
                 X, y = preprocessor.transform(batch, rows), preprocessor.target_values(batch, rows)
             part = parts[rows]
-            spool.write(X[part == _TRAIN], y[part == _TRAIN])
+            file.write(X[part == _TRAIN], y[part == _TRAIN])
             for number, kept in enumerate(held):
                 kept.append((X[part == number], y[part == number]))
-        stream = spool.stream(self.batches.name, chunk_rows)
+        stream = file.stream(self.batches.name, chunk_rows)
         stream.preprocessor = preprocessor
         stream.validation, stream.test = (_together(part) for part in held)
         return stream
@@ -117,12 +117,12 @@ class Ready:
     def _drawn(self) -> Iterator[tuple[int, Source, Array]]:
         """The batches, each with the number of its first row and the numbers of the parts that its rows go to."""
         most = min(MOST_HELD, max(1, CHUNK // (4 * len(self.batches.columns))))
-        lots = Lots(self.shares, max(1, self.batches.about), most, self.seed)
+        sampler = SplitSampler(self.shares, max(1, self.batches.about), most, self.seed)
         for first, batch in self.batches.batches():
-            yield first, batch, lots.draw(batch.rows)
+            yield first, batch, sampler.draw(batch.rows)
 
 
-class Spool:
+class RowFile:
     """A file of rows that are ready.
 
     Args:

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from chainrule.graph.graph import annotate
-from chainrule.graph.mode import Region
+from chainrule.graph.mode import Checkpointed
 from chainrule.graph.tensor import Tensor, apply
 
 
-class Recomputed:
+class Rematerializer:
     """The copies of the nodes inside regions, made when the reversal comes to them.
 
     Args:
@@ -26,9 +26,9 @@ class Recomputed:
     """
 
     def __init__(self, nodes: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
-        self._inside: dict[Region, list[Tensor]] = {}
-        self._used_outside: dict[Region, set[int]] = {}
-        self._copies: dict[Region, dict[int, Tensor]] = {}
+        self._inside: dict[Checkpointed, list[Tensor]] = {}
+        self._used_outside: dict[Checkpointed, set[int]] = {}
+        self._copies: dict[Checkpointed, dict[int, Tensor]] = {}
         for node in nodes:
             if node.value is None and node.inputs:
                 for region in _around(node.region):
@@ -40,12 +40,12 @@ class Recomputed:
             for output in outputs:
                 self._note_use(output, set())
 
-    def _note_use(self, x: Tensor, there: set[Region]) -> None:
+    def _note_use(self, x: Tensor, there: set[Checkpointed]) -> None:
         for region in _around(x.region):
             if region not in there:
                 self._used_outside.setdefault(region, set()).add(x.id)
 
-    def of(self, x: Tensor, region: Region | None) -> Tensor:
+    def of(self, x: Tensor, region: Checkpointed | None) -> Tensor:
         """What stands for x in the backward pass of a region: its copy, where there is one."""
         for around in _around(region):
             copy = self._copies.get(around, {}).get(x.id)
@@ -58,7 +58,7 @@ class Recomputed:
         self.enter(node.region, g)
         return self.of(node, node.region), [self.of(x, node.region) for x in node.inputs]
 
-    def enter(self, region: Region | None, g: Any) -> None:
+    def enter(self, region: Checkpointed | None, g: Any) -> None:
         """Make the copies of a region, and of those around it, where that has not been done; g is what to wait for."""
         if region is None or region not in self._inside or region in self._copies:
             return
@@ -76,7 +76,7 @@ class Recomputed:
             if x.id not in given and not of.op.startswith("random_"):
                 return outer
             if x.id not in waiting:
-                waiting[x.id] = apply("after", outer, found)
+                waiting[x.id] = apply("depends_on", outer, found)
             return waiting[x.id]
 
         for node in self._inside[region]:
@@ -86,7 +86,7 @@ class Recomputed:
         self._copies[region] = made
 
 
-def _around(region: Region | None) -> Iterator[Region]:
+def _around(region: Checkpointed | None) -> Iterator[Checkpointed]:
     """A region and those around it, from the inside out."""
     while region is not None:
         yield region

@@ -82,8 +82,8 @@ def _rewritten(graph: Graph, places: frozenset[int], states: int, holds: Callabl
             if node.op == "loop":
                 known[node.id], held[node.id] = _loop(node, known, across, holds)
                 continue
-            if node.op == "project" and node.attrs["part"] in held.get(node.inputs[0].id, ()):
-                across[node.id] = apply("project", known[node.inputs[0].id], **node.attrs)
+            if node.op == "get_item" and node.attrs["part"] in held.get(node.inputs[0].id, ()):
+                across[node.id] = apply("get_item", known[node.inputs[0].id], **node.attrs)
                 known[node.id] = F.transpose(across[node.id])
                 continue
             if node.id in wanted and node.id not in across:
@@ -110,7 +110,7 @@ def _wanted(graph: Graph, outputs: list[Tensor]) -> set[int]:
     for node in reversed(graph.nodes):
         if node.id in wanted and OPS[node.op].elementwise:
             wanted |= {x.id for x in node.inputs}
-        if node.id in wanted and node.op == "project" and node.inputs[0].op == "loop":
+        if node.id in wanted and node.op == "get_item" and node.inputs[0].op == "loop":
             wanted.add(node.inputs[0].inputs[node.attrs["part"]].id)
     return wanted
 

@@ -6,7 +6,7 @@ import pytest
 import chainrule as cr
 from chainrule import nn, optim, tree
 from chainrule.backends.compile import program
-from chainrule.passes.turn import to_turn, turned
+from chainrule.passes.transpose_state import to_turn, turned
 
 RNG = np.random.default_rng(5)
 X, Y = RNG.normal(size=(40, 20)), RNG.integers(0, 3, 40)

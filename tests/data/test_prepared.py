@@ -88,7 +88,7 @@ def test_nothing_is_learnt_from_rows_that_are_held_out(tmp_path, small):
     frame = table()
     frame.write_parquet(tmp_path / "t.parquet")
     stream = cr.data.stream(tmp_path / "t.parquet", "whole", "regress", validation=0.2, test=0.3, seed=4)
-    lots = ready.Lots((0.2, 0.3), ROWS, ROWS, seed=4).draw(ROWS)
+    lots = ready.SplitSampler((0.2, 0.3), ROWS, ROWS, seed=4).draw(ROWS)
     train = np.flatnonzero(lots == 2)
     source = load(str(tmp_path / "t.parquet"))
     whole = Preprocessor.fit(source, "whole", "regress", train)

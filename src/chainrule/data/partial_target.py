@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from chainrule.data.columns import usable
+from chainrule.data.partial_fit import MOST_LEVELS, NumberPartialFit
 from chainrule.data.sources import Source
-from chainrule.data.tallies import MOST_LEVELS, NumberTally
 from chainrule.data.target import (
     Target,
     all_missing,
@@ -24,7 +24,7 @@ from chainrule.data.target import (
 )
 
 
-class TargetTally:
+class TargetPartialFit:
     """The column to predict.
 
     Args:
@@ -36,7 +36,7 @@ class TargetTally:
         self.name, self.task = name, task
         self._rows = self._labelled = 0
         self._counts: Counter[Any] | None = Counter()
-        self._numbers = NumberTally(1)
+        self._numbers = NumberPartialFit(1)
         self._dtype: Any = None
 
     def add(self, batch: Source, labelled: np.ndarray, train: np.ndarray) -> None:

@@ -16,8 +16,8 @@ from chainrule.passes.simplify import uniform
 Array = np.ndarray[Any, Any]
 
 
-def outline(graph: Graph) -> Any:
-    """What a graph is apart from the values of its constants: equal outlines differ in nothing else. Hashable."""
+def structural_hash(graph: Graph) -> Any:
+    """What a graph is apart from the values of its constants: equal structures differ in nothing else. Hashable."""
     number = {node.id: i for i, node in enumerate(graph.nodes)}
     return (
         tuple(
@@ -31,7 +31,12 @@ def outline(graph: Graph) -> Any:
 def _settings(node: Tensor) -> Any:
     # The graph inside a loop stays as it is, so its constants count too.
     return tuple(
-        (key, (outline(value), tuple(x.tobytes() for x in constants(value))) if isinstance(value, Graph) else value)
+        (
+            key,
+            (structural_hash(value), tuple(x.tobytes() for x in constants(value)))
+            if isinstance(value, Graph)
+            else value,
+        )
         for key, value in node.attrs.items()
     )
 
@@ -46,16 +51,16 @@ def _value(node: Tensor) -> Array:
     return node.value if uniform(node) is None else np.asarray(node.value.flat[0])
 
 
-def sketch(graphs: Sequence[Graph]) -> Any:
-    """What tells graphs apart: their outlines, and a digest of their constants. Equal sketches compute the same."""
+def fingerprint(graphs: Sequence[Graph]) -> Any:
+    """What tells graphs apart: their structures, and a digest of their constants. Equal ones compute the same."""
     digest = hashlib.blake2b()
     for value in (value for graph in graphs for value in constants(graph)):
         digest.update(f"{value.dtype}{value.shape}".encode())
         digest.update(np.ascontiguousarray(value).tobytes())
-    return [outline(graph) for graph in graphs], digest.digest()
+    return [structural_hash(graph) for graph in graphs], digest.digest()
 
 
-def lifted(graph: Graph, numbers: Mapping[int, Tensor], given: Sequence[Tensor], passed_on: bool) -> Graph:
+def hoisted(graph: Graph, numbers: Mapping[int, Tensor], given: Sequence[Tensor], passed_on: bool) -> Graph:
     """The graph with some of its constants taken from further inputs, which come before its own.
 
     Args:

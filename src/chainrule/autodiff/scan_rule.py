@@ -48,7 +48,7 @@ def reversed_scan(g: dict[int, Tensor], node: Tensor, wanted: list[bool], adjoin
     )
     turned = _turned(node, roles, adjoints)
     types = parts(node.attrs)
-    before = [apply("project", node, part=results + i) for i in range(node.attrs["kept"])]
+    before = [apply("get_item", node, part=results + i) for i in range(node.attrs["kept"])]
     carried = [g[i] if i in g else _zeros(types[i]) for i in real]
     carried += [_zeros((node.inputs[i].shape, node.inputs[i].dtype)) for i in roles.fixed]
     sequences = [*before, *node.inputs[count:last], *(g[i] for i in roles.sent), *(g[results + i] for i in roles.kept)]
@@ -60,7 +60,7 @@ def reversed_scan(g: dict[int, Tensor], node: Tensor, wanted: list[bool], adjoin
     )  # fmt: skip
     back.adjoint_of = node
     places = [*real, *roles.fixed, *roles.cut]
-    return [apply("project", back, part=places.index(i)) if want else None for i, want in enumerate(wanted)]
+    return [apply("get_item", back, part=places.index(i)) if want else None for i, want in enumerate(wanted)]
 
 
 def _turned(node: Tensor, roles: _Roles, adjoints: Adjoints) -> Graph:

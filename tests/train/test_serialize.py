@@ -5,7 +5,7 @@ import pytest
 
 from chainrule import nn, optim
 from chainrule.errors import RunError
-from chainrule.train.recipe import from_recipe, to_recipe
+from chainrule.train.serialize import from_recipe, to_recipe
 
 THINGS: list[Any] = [
     nn.Sequential(nn.Linear(4, 3, bias=False, init="xavier_normal"), nn.Sequential(nn.Dropout(0.25), nn.Flatten())),

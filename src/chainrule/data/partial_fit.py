@@ -48,7 +48,7 @@ class ColumnTally:
     def __init__(self, name: str, sample: int) -> None:
         self.name = name
         self._sample = sample
-        self._kind: NumberTally | TextTally | BooleanTally | str | None = None
+        self._kind: NumberPartialFit | TextTally | BooleanTally | str | None = None
         self._missing = 0
 
     def add(self, column: pl.Series, rows: np.ndarray, first: int) -> None:
@@ -61,7 +61,7 @@ class ColumnTally:
         if not isinstance(self._kind, str):
             self._kind.add(column, rows, first)
 
-    def _tally(self, dtype: Any) -> NumberTally | TextTally | BooleanTally | str:
+    def _tally(self, dtype: Any) -> NumberPartialFit | TextTally | BooleanTally | str:
         import polars as pl
 
         if dtype.is_temporal():
@@ -69,7 +69,7 @@ class ColumnTally:
         if dtype == pl.Boolean:
             return BooleanTally()
         if dtype.is_numeric():
-            return NumberTally(self._sample)
+            return NumberPartialFit(self._sample)
         if dtype in (pl.String, pl.Categorical, pl.Enum):
             return TextTally()
         return f"holds values of type {dtype}"
@@ -81,7 +81,7 @@ class ColumnTally:
         return self._kind if isinstance(self._kind, str) else self._kind.finish(self.name, self._missing)
 
 
-class NumberTally:
+class NumberPartialFit:
     """A column of numbers."""
 
     def __init__(self, sample: int) -> None:
@@ -182,7 +182,7 @@ class Sample:
             self._every *= 2
 
 
-class TableTally:
+class TablePartialFit:
     """The columns of features of a table."""
 
     def __init__(self, columns: list[str], target: str) -> None:
@@ -192,15 +192,15 @@ class TableTally:
     def add(self, batch: Source, rows: np.ndarray, first: int) -> None:
         """Take in some rows of a batch, the first one of which has this number."""
         assert batch.frame is not None, "a table"
-        for name, tally in self._columns.items():
-            tally.add(batch.frame[name], rows, first)
+        for name, fit in self._columns.items():
+            fit.add(batch.frame[name], rows, first)
 
     def finish(self, where: str, target: str, notes: list[str]) -> TableFeatures:
         """The columns that are used; of the others `notes` tells."""
-        return TableFeatures.of({n: tally.finish() for n, tally in self._columns.items()}, where, target, notes)
+        return TableFeatures.of({n: fit.finish() for n, fit in self._columns.items()}, where, target, notes)
 
 
-class ArrayTally:
+class ArrayPartialFit:
     """The features of an array."""
 
     def __init__(self) -> None:
