@@ -113,8 +113,9 @@ def _simple(name: str, build: Row, **costs: Any) -> None:
         cost(name, **costs)
 
 
-for _name in ("call", "scan", "loop", "put_pieces"):
+for _name in ("call", "scan", "loop"):
     cost(_name, fusible=False)
+cost("put_pieces", workspace=1, fusible=False)
 for _name in ("linear", "matmul", "put_add"):
     cost(_name, fusible=True)
 cost("erf", element=4)

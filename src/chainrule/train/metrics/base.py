@@ -96,7 +96,7 @@ def total(values: Tensor) -> Tensor:
 def rows_of(like: Tensor, weight: Tensor | None) -> Tensor:
     """The weight of all rows, as (1,)."""
     if weight is None:
-        return F.as_tensor(np.full(1, like.shape[0], np.float64))
+        return F.as_tensor(np.full(1, like.shape[0]))
     return F.reshape(F.sum(F.cast(weight, np.float64)), (1,))
 
 

@@ -81,7 +81,7 @@ class R2(Metric):
         """
         errors = F.sum(weighted(F.square(output - target), weight))
         t = F.reshape(double(target), (target.shape[0], -1))
-        rows = rows_of(target, weight)
+        rows = double(rows_of(target, weight))
         # A batch may have no weight at all.
         mean = total(weighted(t, weight)) / F.maximum(rows, np.finfo(np.float64).tiny)
         return {
