@@ -89,14 +89,14 @@ class EarlyStopping:
 
 
 class Callbacks:
-    """All callbacks of a training."""
+    """All callbacks of a training, which are called with its trainer."""
 
-    def __init__(self, callbacks: Sequence[Callback]) -> None:
-        self._all = callbacks
+    def __init__(self, callbacks: Sequence[Callback], trainer: Trainer) -> None:
+        self._all, self._trainer = callbacks, trainer
         self._steps = [callback for callback in callbacks if callback.every is not None]
 
     @classmethod
-    def of(cls, callbacks: Any) -> Callbacks:
+    def of(cls, callbacks: Any, trainer: Trainer) -> Callbacks:
         """Those given to `fit`: callbacks, or functions to be called after each epoch.
 
         Raises:
@@ -108,7 +108,7 @@ class Callbacks:
             raise ArgumentError(
                 "several are wanted", where="callbacks", expected="a list of functions or callbacks", hint=hint
             )
-        return cls([_callback(one) for one in callbacks])
+        return cls([_callback(one) for one in callbacks], trainer)
 
     @property
     def cadence(self) -> int | None:
@@ -118,28 +118,28 @@ class Callbacks:
     def __bool__(self) -> bool:
         return bool(self._all)
 
-    def begin(self, trainer: Trainer) -> None:
+    def begin(self) -> None:
         """Before the first step."""
         for callback in self._all:
-            callback.on_fit_begin(trainer)
+            callback.on_fit_begin(self._trainer)
 
     def due(self, steps: int) -> bool:
         """Whether one is to be called after so many steps of this training."""
         return any(steps % (callback.every or 1) == 0 for callback in self._steps)
 
-    def step(self, trainer: Trainer, steps: int) -> bool:
+    def step(self, steps: int) -> bool:
         """After so many steps; whether to stop."""
         due = [callback for callback in self._steps if steps % (callback.every or 1) == 0]
-        return True in [callback.on_step_end(trainer) for callback in due]
+        return True in [callback.on_step_end(self._trainer) for callback in due]
 
-    def epoch(self, trainer: Trainer) -> bool:
+    def epoch(self) -> bool:
         """After an epoch; whether to stop."""
-        return True in [callback.on_epoch_end(trainer) for callback in self._all]
+        return True in [callback.on_epoch_end(self._trainer) for callback in self._all]
 
-    def end(self, trainer: Trainer) -> None:
+    def end(self) -> None:
         """When the training is over."""
         for callback in self._all:
-            callback.on_fit_end(trainer)
+            callback.on_fit_end(self._trainer)
 
 
 def _callback(given: Any) -> Callback:

@@ -21,8 +21,11 @@ from chainrule.train.metrics import Function, named
 from chainrule.train.serialize import from_recipe, to_recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from chainrule.nn.module import Module
-    from chainrule.train.trainer import Trainer
+    from chainrule.train.setup import Setup
+    from chainrule.train.state import TrainState
 
 PARTS = ("model", "loss", "optimizer", "schedule", "penalty", "clip")
 SETTINGS = ("normalize", "backend", "precision", "seed")
@@ -55,14 +58,24 @@ class Position:
     layout: dict[str, Any] = field(default_factory=dict)
 
 
-def save(trainer: Trainer, path: str | os.PathLike[str], more: dict[str, Any] | None = None) -> None:
+def save(
+    setup: Setup, train_state: TrainState, path: str | os.PathLike[str], more: dict[str, Any] | None = None
+) -> None:
     """Write a trainer to a folder, with more entries in its `config.json` if wanted."""
-    config, tensors = _contents(trainer)
-    _write(Path(path), trainer, {**config, **(more or {})}, tensors)
+    config, tensors = _contents(setup, train_state)
+    _write(Path(path), train_state, {**config, **(more or {})}, tensors)
 
 
-def load(path: str | os.PathLike[str], kind: type[Trainer], model: Module | None) -> Trainer:
-    """Read a trainer from a folder."""
+def load(
+    path: str | os.PathLike[str], made: Callable[..., tuple[Setup, TrainState]], model: Module | None
+) -> tuple[Setup, TrainState]:
+    """Read a trainer from a folder.
+
+    Args:
+        path: the folder.
+        made: makes one of the arguments that `Trainer` takes.
+        model: in place of the one that is written down.
+    """
     folder = Path(path)
     config, tensors = _read(folder)
     try:
@@ -83,14 +96,14 @@ def load(path: str | os.PathLike[str], kind: type[Trainer], model: Module | None
             )
             raise RunError(f"its {name} is not made of chainrule's own classes", where=str(folder), hint=hint)
     try:
-        trainer = kind(**parts, metrics=metrics, **settings)
+        setup, train_state = made(**parts, metrics=metrics, **settings)
     except (TypeError, ValueError) as error:
         raise RunError("the recipe does not fit this version", where=str(folder), got=str(error)) from None
-    _restore(trainer, config, tensors, folder)
+    _restore(setup, train_state, config, tensors, folder)
     frozen = config.get("frozen", ())
-    for name, parameter in trainer.model.named_parameters():
+    for name, parameter in setup.model.named_parameters():
         parameter.requires_grad = name not in frozen
-    return trainer
+    return setup, train_state
 
 
 def _refuse_larger(recipe: Any, numbers: int, folder: Path) -> None:
@@ -117,18 +130,20 @@ def check_place(path: str | os.PathLike[str]) -> None:
     snapshot.refuse_foreign(Path(path))
 
 
-def save_training(path: str | os.PathLike[str], trainer: Trainer, position: Position) -> None:
+def save_training(path: str | os.PathLike[str], setup: Setup, train_state: TrainState, position: Position) -> None:
     """Write a checkpoint: a trainer, and where its training stands."""
-    config, tensors = _contents(trainer)
+    config, tensors = _contents(setup, train_state)
     best = position.best
     config["best"] = {"value": best.value, "epoch": best.epoch, "monitor": best.monitor} if best.epoch else None
     config["layout"] = position.layout
     tensors |= {f"best.{name}": value for name, value in best.parameters.items()}
     tensors |= {f"epoch.{i}": value for i, value in enumerate(position.record)}
-    _write(Path(path), trainer, config, tensors)
+    _write(Path(path), train_state, config, tensors)
 
 
-def restore_training(path: str | os.PathLike[str], trainer: Trainer, epochs: int, layout: dict[str, Any]) -> Position:
+def restore_training(
+    path: str | os.PathLike[str], setup: Setup, train_state: TrainState, epochs: int, layout: dict[str, Any]
+) -> Position:
     """Put a checkpoint into a trainer that shall do so many epochs in all; gives where the training stands.
 
     Raises:
@@ -155,41 +170,44 @@ def restore_training(path: str | os.PathLike[str], trainer: Trainer, epochs: int
         raise ArgumentError(
             "the checkpoint is further than that", where="epochs", expected=f"at least {done}", got=epochs
         )
-    _restore(trainer, config, tensors, Path(path))
-    trainer.history.stopped = "finished"
+    _restore(setup, train_state, config, tensors, Path(path))
+    train_state.history.stopped = "finished"
     return Position(kept, record, layout)
 
 
-def _contents(trainer: Trainer) -> tuple[dict[str, Any], dict[str, Any]]:
+def _contents(setup: Setup, train_state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a trainer is on disk: the entries of `config.json`, and its tensors by name."""
-    recipe = {name: to_recipe(getattr(trainer, name)) for name in PARTS}
-    recipe |= {"metrics": [named(metric) for metric in trainer.metrics if not isinstance(metric, Function)]} | {
-        name: getattr(trainer, name) for name in SETTINGS
+    recipe = {name: to_recipe(getattr(setup, name)) for name in PARTS}
+    recipe |= {"metrics": [named(metric) for metric in setup.metrics if not isinstance(metric, Function)]} | {
+        name: getattr(setup, name) for name in SETTINGS
     }
     config = {
         "format": snapshot.FORMAT,
         "trainer": recipe,
-        "steps": trainer.steps,
-        "epochs": trainer.epochs,
-        "frozen": [name for name, p in trainer.model.named_parameters() if not p.requires_grad],
-        "plateau": [None if value == math.inf else value for value in trainer.plateau],
-        "history": {k: v for k, v in asdict(trainer.history).items() if k != "step_loss"},
+        "steps": train_state.steps,
+        "epochs": train_state.epochs,
+        "frozen": [name for name, p in setup.model.named_parameters() if not p.requires_grad],
+        "plateau": [None if value == math.inf else value for value in train_state.plateau],
+        "history": {k: v for k, v in asdict(train_state.history).items() if k != "step_loss"},
     }
-    tensors = {f"model.{name}": value for name, value in trainer.model.state_dict().items()}
-    tensors["history.step_loss"] = np.asarray(trainer.history.step_loss, np.float64)
-    state = trainer.optimizer_state
+    tensors = {f"model.{name}": value for name, value in setup.model.state_dict().items()}
+    tensors["history.step_loss"] = np.asarray(train_state.history.step_loss, np.float64)
+    state = train_state.optimizer
     if state is not None:
         tensors |= {f"optimizer.{n}": np.asarray(v) for n, v in _flat(state).items()}
-    if trainer.standardizer is not None:
-        tensors |= {"standardizer.mean": trainer.standardizer.mean, "standardizer.scale": trainer.standardizer.scale}
+    if train_state.standardizer is not None:
+        tensors |= {
+            "standardizer.mean": train_state.standardizer.mean,
+            "standardizer.scale": train_state.standardizer.scale,
+        }
     return config, tensors
 
 
-def _write(folder: Path, trainer: Trainer, config: dict[str, Any], tensors: dict[str, Any]) -> None:
+def _write(folder: Path, train_state: TrainState, config: dict[str, Any], tensors: dict[str, Any]) -> None:
     from safetensors.numpy import save as to_bytes
 
     content = to_bytes({name: np.asarray(value, order="C") for name, value in tensors.items()})
-    lines = "".join(json.dumps(row) + "\n" for row in trainer.history.rows())
+    lines = "".join(json.dumps(row) + "\n" for row in train_state.history.rows())
     snapshot.write(folder, config, {TENSORS: content, LINES: lines.encode()})
 
 
@@ -197,15 +215,17 @@ def _flat(state: Any) -> dict[str, Any]:
     return dict(zip(tree.names(state), tree.flatten(state)[0], strict=True))
 
 
-def _restore(trainer: Trainer, config: dict[str, Any], tensors: dict[str, Any], folder: Path) -> None:
+def _restore(
+    setup: Setup, train_state: TrainState, config: dict[str, Any], tensors: dict[str, Any], folder: Path
+) -> None:
     """Put what was read into a trainer: all of it, or nothing where a part does not fit."""
-    before = trainer.model.state_dict()
+    before = setup.model.state_dict()
     try:
-        trainer.model.load_state_dict(_under("model.", tensors))
+        setup.model.load_state_dict(_under("model.", tensors))
     except ValueError as error:
         raise RunError("the parameters are not those of this model", where=str(folder), got=str(error)) from None
     try:
-        state = _optimizer_state(trainer, _under("optimizer.", tensors), config["frozen"])
+        state = _optimizer_state(setup, _under("optimizer.", tensors), config["frozen"])
         scaling = _under("standardizer.", tensors)
         standardizer = Standardizer(scaling["mean"], scaling["scale"]) if scaling else None
         steps, epochs = int(config["steps"]), int(config["epochs"])
@@ -213,23 +233,23 @@ def _restore(trainer: Trainer, config: dict[str, Any], tensors: dict[str, Any], 
         plateau = Plateau(factor, math.inf if best is None else best, waited, resting)
         history = History(**config["history"], step_loss=tensors["history.step_loss"].tolist())
     except (KeyError, TypeError, ValueError) as error:
-        trainer.model.load_state_dict(before)
+        setup.model.load_state_dict(before)
         got = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise RunError("damaged, or of another kind of trainer", where=str(folder), got=got) from None
-    trainer.optimizer_state = state if state is not None else trainer.optimizer_state
-    trainer.standardizer = standardizer or trainer.standardizer
-    trainer.steps, trainer.epochs, trainer.history, trainer.plateau = steps, epochs, history, plateau
+    train_state.optimizer = state if state is not None else train_state.optimizer
+    train_state.standardizer = standardizer or train_state.standardizer
+    train_state.steps, train_state.epochs, train_state.history, train_state.plateau = steps, epochs, history, plateau
 
 
 def _under(prefix: str, tensors: dict[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _optimizer_state(trainer: Trainer, found: dict[str, Any], frozen: list[str]) -> Any:
+def _optimizer_state(setup: Setup, found: dict[str, Any], frozen: list[str]) -> Any:
     """The optimizer's state with the arrays found, by path; None where there are none."""
     if not found:
         return None
-    fresh = trainer.optimizer.init(dict(trainer.model.tree_children()))
+    fresh = setup.optimizer.init(dict(setup.model.tree_children()))
     known = {
         # There is none of a parameter that was frozen all along.
         key: {name: x for name, x in value.items() if f"{key}.{name}" in found or name not in frozen}
@@ -238,11 +258,11 @@ def _optimizer_state(trainer: Trainer, found: dict[str, Any], frozen: list[str])
         for key, value in fresh.items()
     }
     plain = tree.map(lambda x: x.numpy(), known)
-    tracked = trainer.optimizer.tracked(plain)
+    tracked = setup.optimizer.tracked(plain)
     empty = tracked if set(tree.names(tracked)) == set(found) else plain
     names = tree.names(empty)
     if unknown := [name for name in found if name not in names]:
-        raise ValueError(f"no place in {type(trainer.optimizer).__name__} for {unknown[0]}")
+        raise ValueError(f"no place in {type(setup.optimizer).__name__} for {unknown[0]}")
     return tree.unflatten(tree.flatten(empty)[1], [found[name] for name in names])
 
 

@@ -22,7 +22,8 @@ from chainrule.train.plan import Plan
 from chainrule.train.step import Step
 
 if TYPE_CHECKING:
-    from chainrule.train.trainer import Trainer
+    from chainrule.train.setup import Setup
+    from chainrule.train.state import TrainState
 
 CHECKPOINT_EVERY = 10.0
 """Seconds between two checkpoints, at least."""
@@ -68,7 +69,8 @@ class Keeper:
     """
 
     fitting: Fitting
-    trainer: Trainer
+    setup: Setup
+    state: TrainState
     step: Step
     plan: Plan
     begun: int
@@ -88,7 +90,7 @@ class Keeper:
 
     def notes(self, steps: int) -> list[str]:
         """What the user should know of the schedule, for epochs of so many steps."""
-        schedule = self.trainer.schedule
+        schedule = self.setup.schedule
         if schedule is None:
             return []
         if schedule.spans_fit and self.begun:
@@ -115,27 +117,27 @@ class Keeper:
         callbacks = self.fitting.callbacks
         before = loop.current(loop.backend.get)
         self.put_back(before)
-        stop = callbacks.step(self.trainer, steps) if callbacks.due(steps) else False
-        stop = callbacks.epoch(self.trainer) or stop if whole else stop
+        stop = callbacks.step(steps) if callbacks.due(steps) else False
+        stop = callbacks.epoch() or stop if whole else stop
         self.follow(loop, self._tensors(before[0]))
         if stop:
-            self.trainer.history.stopped = "callback"
+            self.state.history.stopped = "callback"
         return stop
 
     def follow(self, loop: Loop, before: dict[str, Any]) -> None:
         """Go on with other weights, another rate or another program, where callbacks have changed them."""
-        trainer, history = self.trainer, self.trainer.history
-        step, plan = prepare.planned(trainer, history.backend, loop.feed, self.fitting, history)
-        now = dict(trainer.model.named_parameters()) | dict(trainer.model.named_buffers())
+        history = self.state.history
+        step, plan = prepare.planned(self.setup, history.backend, loop.feed, self.fitting, history)
+        now = dict(self.setup.model.named_parameters()) | dict(self.setup.model.named_buffers())
         same = plan is self.plan and all(np.array_equal(before[name], x.read()) for name, x in now.items())
-        if same and trainer.optimizer.lr == self.lr:
+        if same and self.setup.optimizer.lr == self.lr:
             return
-        state = prepare.starting_state(trainer, step, self.start - self.offset, history)
+        state = prepare.starting_state(self.setup, self.state, step, self.start - self.offset, history)
         best, before_epoch = self._best(loop), loop.watch
-        watch = prepare.watched(trainer, step, plan, state, self.fitting, best)
+        watch = prepare.watched(self.state, step, plan, state, self.fitting, best)
         if watch is not None and before_epoch is not None:
             watch["epoch_loss"] = np.asarray(before_epoch["epoch_loss"])
-        self.step, self.plan, self.lr = step, plan, trainer.optimizer.lr
+        self.step, self.plan, self.lr = step, plan, self.setup.optimizer.lr
         leaves, loop.structure = tree.flatten((state, watch))
         loop.program = plan.program(history, loop.feed.arrays)
         loop.training, loop.gives = plan.training, plan.gives
@@ -152,7 +154,7 @@ class Keeper:
         watch, monitor = loop.watch, loop.training.monitor
         if self.fitting.early_stopping is None or watch is None or monitor is None or not np.isfinite(watch["best"]):
             return files.Best()
-        epoch = self.trainer.history.epochs - int(watch["waited"])
+        epoch = self.state.history.epochs - int(watch["waited"])
         kept = self.step.tensors(self.step.kept_state(list(map(np.asarray, watch["kept"]))))
         return files.Best(float(watch["best"]) * monitor.sign, epoch, self.fitting.early_stopping.monitor, kept)
 
@@ -162,15 +164,14 @@ class Keeper:
     def put_back(self, current: tuple[dict[str, Any], Any]) -> None:
         """Give the model and the trainer a state of the loop."""
         state, watch = current
-        trainer = self.trainer
-        trainer.model.load_state_dict(self._tensors(state))
-        trainer.optimizer_state = self.step.named_optimizer(state["optimizer"])
-        named = dict(trainer.model.named_parameters())
-        trainer.optimized = {name: named[name] for name in self.step.trained}
-        trainer.steps = int(state["step"])
-        trainer.epochs = self.begun + trainer.history.epochs
+        self.setup.model.load_state_dict(self._tensors(state))
+        self.state.optimizer = self.step.named_optimizer(state["optimizer"])
+        named = dict(self.setup.model.named_parameters())
+        self.state.optimized = {name: named[name] for name in self.step.trained}
+        self.state.steps = int(state["step"])
+        self.state.epochs = self.begun + self.state.history.epochs
         if watch is not None and watch["plateau"]:
-            trainer.plateau = Plateau(*(np.asarray(x).item() for x in watch["plateau"]))
+            self.state.plateau = Plateau(*(np.asarray(x).item() for x in watch["plateau"]))
 
     def finish(self, loop: Loop) -> None:
         """The last state into the model and the checkpoint; then the best parameters, where there are better ones.
@@ -180,7 +181,7 @@ class Keeper:
         if not loop.state:
             return
         self.put_back(loop.current(loop.backend.view))
-        history = self.trainer.history
+        history = self.state.history
         if loop.interrupted:
             history.stopped = "interrupted"
         if self.fitting.checkpoint is not None:
@@ -188,21 +189,21 @@ class Keeper:
         best = self._best(loop)
         if best.epoch:
             history.best_epoch = best.epoch
-            self.trainer.model.load_state_dict(best.parameters)
+            self.setup.model.load_state_dict(best.parameters)
 
     def _write(self, loop: Loop) -> None:
         assert self.fitting.checkpoint is not None, "no place to write to"
-        if self.trainer.steps != self.start + self.trainer.history.epochs * loop.feed.steps + loop.done:
+        if self.state.steps != self.start + self.state.history.epochs * loop.feed.steps + loop.done:
             # A second Ctrl-C came between a call and the noting of its records; the checkpoint before is whole.
             return
         self.position.record = tree.flatten(joined(loop.records))[0] if loop.done else []
         self.position.best = self._best(loop)
         try:
-            files.save_training(self.fitting.checkpoint, self.trainer, self.position)
+            files.save_training(self.fitting.checkpoint, self.setup, self.state, self.position)
         except RunError as error:
             # A full disk must not end a training that can still be saved elsewhere.
             note = f"the checkpoint was not written: {error}"
-            if note not in self.trainer.history.notes:
-                self.trainer.history.notes.append(note)
+            if note not in self.state.history.notes:
+                self.state.history.notes.append(note)
                 warnings.warn(note, RuntimeWarning, stacklevel=2)
         self.written = time.monotonic()

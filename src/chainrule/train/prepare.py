@@ -20,24 +20,31 @@ if TYPE_CHECKING:
     from chainrule.train.feeds.feed import Feed
     from chainrule.train.fitting import Fitting
     from chainrule.train.history import History
-    from chainrule.train.trainer import Trainer
+    from chainrule.train.setup import Setup
+    from chainrule.train.state import TrainState
 
 
 def prepared(
-    trainer: Trainer, feed: Feed, fitting: Fitting, history: History, start: int, position: Position
+    setup: Setup,
+    past: TrainState,
+    feed: Feed,
+    fitting: Fitting,
+    history: History,
+    start: int,
+    position: Position,
 ) -> tuple[Prepared, tuple[State, Any]]:
     """What runs a training that began at the step `start`, and the state to begin with: its own, and the monitor's.
 
     Args:
-        trainer, feed, fitting, history: of the training.
+        setup, past, feed, fitting, history: of the training.
         start: the step at which it began.
         position: where it stands.
     """
-    name = _chosen(trainer, feed, fitting, history)
-    precision.check_precision(trainer.precision, name)
-    step, plan = planned(trainer, name, feed, fitting, history)
-    state = starting_state(trainer, step, start - schedule_offset(trainer, feed.steps), history)
-    watch = watched(trainer, step, plan, state, fitting, position.best)
+    name = _chosen(setup, feed, fitting, history)
+    precision.check_precision(setup.precision, name)
+    step, plan = planned(setup, name, feed, fitting, history)
+    state = starting_state(setup, past, step, start - schedule_offset(setup, past, feed.steps), history)
+    watch = watched(past, step, plan, state, fitting, position.best)
     if watch is not None and position.record:
         losses = np.asarray(position.record[0], np.float64)
         batch, rows = plan.training.train.batch, feed.rows
@@ -46,11 +53,11 @@ def prepared(
     return Prepared(name, backends.get(name), step, plan, plan.program(history, feed.arrays)), (state, watch)
 
 
-def watched(trainer: Trainer, step: Step, plan: Plan, state: State, fitting: Fitting, best: Best) -> Any:
+def watched(past: TrainState, step: Step, plan: Plan, state: State, fitting: Fitting, best: Best) -> Any:
     """The monitor's state to begin with, or to go on with; None where nothing is watched.
 
     Args:
-        trainer, step, plan, fitting: of the training.
+        past, step, plan, fitting: of the training.
         state: that it begins with.
         best: the best epoch so far.
     """
@@ -59,10 +66,10 @@ def watched(trainer: Trainer, step: Step, plan: Plan, state: State, fitting: Fit
         return None
     patience, min_delta = (None, 0.0) if early is None else (early.patience, early.min_delta)
     leaves = tree.flatten(state)[0]
-    found = monitor.begin(leaves, patience, min_delta, trainer.plateau)
+    found = monitor.begin(leaves, patience, min_delta, past.plateau)
     goes_on = bool(best.epoch) and early is not None and best.monitor == early.monitor
     if early is not None:
-        found["waited"] = np.asarray(trainer.history.epochs - goes_on * best.epoch, np.int32)
+        found["waited"] = np.asarray(past.history.epochs - goes_on * best.epoch, np.int32)
     if goes_on:
         found["best"] = np.asarray(best.value * monitor.sign, np.float64)
         kept = tree.flatten(step.kept(best.parameters))[0]
@@ -71,18 +78,18 @@ def watched(trainer: Trainer, step: Step, plan: Plan, state: State, fitting: Fit
     return found
 
 
-def planned(trainer: Trainer, backend: str, feed: Feed, fitting: Fitting, history: History) -> tuple[Step, Plan]:
+def planned(setup: Setup, backend: str, feed: Feed, fitting: Fitting, history: History) -> tuple[Step, Plan]:
     """What a step is made of, and what to run, as things stand."""
-    checks.something_to_train(trainer.model)
-    schedule, data = trainer.schedule, feed.arrays
+    checks.something_to_train(setup.model)
+    schedule, data = setup.schedule, feed.arrays
     bound = None if schedule is None else schedule.bind(fitting.epochs * feed.steps, feed.steps)
-    step = trainer.step(backend, bound)
+    step = setup.step(backend, bound)
     room = room_for(len(data[0]), len(data[0]) < feed.rows or fitting.watches)
-    wanted = wanted_of(trainer, feed, fitting)
-    return step, trainer.plans.get(backend, step, trainer.device, feed, fitting.batch_size, room, wanted, history)
+    wanted = wanted_of(setup, feed, fitting)
+    return step, setup.plans.get(backend, step, setup.device, feed, fitting.batch_size, room, wanted, history)
 
 
-def wanted_of(trainer: Trainer, feed: Feed, fitting: Fitting) -> Wanted:
+def wanted_of(setup: Setup, feed: Feed, fitting: Fitting) -> Wanted:
     """What a training is watched by.
 
     Raises:
@@ -92,7 +99,7 @@ def wanted_of(trainer: Trainer, feed: Feed, fitting: Fitting) -> Wanted:
     evaluates = len(feed.arrays) > feed.width
     if early is None:
         return Wanted("val_loss" if evaluates else "loss", 1, False)
-    found = {f"val_{named(metric)}": metric for metric in trainer.metrics} if evaluates else {}
+    found = {f"val_{named(metric)}": metric for metric in setup.metrics} if evaluates else {}
     known = ["loss", *(["val_loss", *found] if evaluates else [])]
     if early.monitor not in known:
         hint = "give validation=0.1 or (X, y)" if early.monitor.startswith("val_") and not evaluates else None
@@ -110,29 +117,31 @@ def wanted_of(trainer: Trainer, feed: Feed, fitting: Fitting) -> Wanted:
     return Wanted(early.monitor, -1 if greater else 1, True)
 
 
-def starting_state(trainer: Trainer, step: Step, start: int, history: History) -> State:
+def starting_state(setup: Setup, past: TrainState, step: Step, start: int, history: History) -> State:
     """The state to begin with, or to go on with, as things stand.
 
     The optimizer's state is that of before where it is of the parameters that are trained now; else it begins anew.
     """
     kept = None
-    if trainer.optimizer_state is not None:
-        named = dict(trainer.model.named_parameters())
-        kept = step.carried_on(trainer.optimizer_state)
-        if kept is None or any(trainer.optimized.get(name, named[name]) is not named[name] for name in step.trained):
+    if past.optimizer is not None:
+        named = dict(setup.model.named_parameters())
+        kept = step.carried_on(past.optimizer)
+        if kept is None or any(
+            past.optimized.get(name, named[name]) is not named[name] for name in step.trained
+        ):
             history.note("the optimizer begins anew: its state is not of the parameters that are trained now")
             kept = None
-    return step.state(kept, trainer.steps, start, trainer.plateau.factor)
+    return step.state(kept, past.steps, start, past.plateau.factor)
 
 
-def schedule_offset(trainer: Trainer, steps_per_epoch: int) -> int:
+def schedule_offset(setup: Setup, past: TrainState, steps_per_epoch: int) -> int:
     """By how many steps the schedule is further than this `fit`: those of the epochs before, where it goes on."""
-    goes_on = trainer.schedule is not None and not trainer.schedule.spans_fit
-    return (trainer.epochs - trainer.history.epochs) * steps_per_epoch if goes_on else 0
+    goes_on = setup.schedule is not None and not setup.schedule.spans_fit
+    return (past.epochs - past.history.epochs) * steps_per_epoch if goes_on else 0
 
 
-def _chosen(trainer: Trainer, feed: Feed, fitting: Fitting, history: History) -> str:
-    if trainer.place.settled:
-        return trainer.place.settled
+def _chosen(setup: Setup, feed: Feed, fitting: Fitting, history: History) -> str:
+    if setup.place.settled:
+        return setup.place.settled
     epochs = fitting.epochs * max(1, round(feed.rows / len(feed.arrays[0])))
-    return choose(*planned(trainer, "numpy", feed, fitting, history)[1].runs(epochs))
+    return choose(*planned(setup, "numpy", feed, fitting, history)[1].runs(epochs))

@@ -7,7 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -15,38 +15,48 @@ from chainrule import backends, tree
 from chainrule.backends.estimate import seconds
 from chainrule.data.standardize import Standardizer
 from chainrule.data.streams import Stream
-from chainrule.errors import ArgumentError, TrainingWarning, check_choice, check_number
+from chainrule.errors import ArgumentError, TrainingWarning
 from chainrule.graph.graph import Graph
-from chainrule.nn.layers import Lambda
-from chainrule.nn.module import Module, Parameter
+from chainrule.nn.module import Module
 from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
-from chainrule.optim.plateau import Plateau
 from chainrule.optim.schedules import Schedule as LearningRate
 from chainrule.train import checkpoint as files
 from chainrule.train import checks, memory, mistakes, prepare
-from chainrule.train import precision as precisions
 from chainrule.train.callbacks import Callback, Callbacks, EarlyStopping
 from chainrule.train.feeds import streaming
 from chainrule.train.feeds.arrays import Weights, foreseen, in_memory
 from chainrule.train.feeds.feed import Feed
 from chainrule.train.fitting import Fitting, Keeper
 from chainrule.train.history import History
-from chainrule.train.inference import Inference
 from chainrule.train.loop import Loop, NotFinite, steps_a_call
 from chainrule.train.memory import Estimate
-from chainrule.train.metrics import chosen, regresses
+from chainrule.train.metrics import regresses
 from chainrule.train.nonfinite import not_finite_error
-from chainrule.train.plan import Plans
-from chainrule.train.precision import Place
 from chainrule.train.progress import Bar, Silent
-from chainrule.train.step import Step
+from chainrule.train.setup import Setup
+from chainrule.train.state import TrainState
 
+T = TypeVar("T")
 LARGE = 1_000_000
 """Parameters from which on it is worth some milliseconds to give freed memory back."""
 
 
-class Trainer:
+class _OfState(Generic[T]):
+    """An attribute of a trainer that is one of its state."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, trainer: Trainer, kind: Any = None) -> T:
+        value: T = getattr(trainer.state, self._name)
+        return value
+
+    def __set__(self, trainer: Trainer, value: T) -> None:
+        setattr(trainer.state, self._name, value)
+
+
+class Trainer(Setup):
     """Trains a model: each epoch is one compiled program of gather, forward, gradient and update.
 
     Args:
@@ -56,8 +66,11 @@ class Trainer:
         schedule: factor on the learning rate by step; None keeps it.
         penalty: L1, L2, or several: (L1(0.001), L2(0.01)).
         clip: ClipNorm or ClipValue.
-        metrics: names out of "accuracy", "r2", "rmse", "mae"; by default ("accuracy",) for a classifier's loss and
-            ("r2",) for a regression's, none for a function of your own.
+        metrics: names and functions of your own. For classifiers "accuracy", "auc", "f1", "precision", "recall",
+            "balanced_accuracy", "log_loss", "top5", for regressions "r2", "rmse", "mse", "mae", "mape", as scikit-learn
+            defines them (averages over classes are unweighted). A function (output, target) of `Tensor`s gives one
+            number; it gets all rows of an epoch at once. By default ("accuracy",) for a classifier's loss and ("r2",)
+            for a regression's, none for a loss of your own.
         normalize: "feature" or "channel" standardises X by the mean and deviation of the training rows, also when
             predicting; None leaves X as it is.
         backend: "numpy", "xla", or "auto": NumPy where the whole job is estimated to take less than compiling it.
@@ -70,12 +83,13 @@ class Trainer:
             not saved, since the next machine may have another.
 
     Attributes:
+        state: where trainings so far have led; what follows is of it.
         history: what the last `fit` saw, also where it ended in an error.
+        steps, epochs: done ever.
+        standardizer: of the features, learnt in the first `fit` with `normalize`.
         optimizer_state: what the optimizer keeps, its tensors by path; None before the first training. Where it is not
             of the parameters that are trained now (one is trained that was frozen, or has been replaced) the optimizer
             begins anew, and the history says so.
-        optimized: the parameters that the optimizer's state belongs to, by path.
-        plateau: what the schedule had made of the losses before the last `fit`, where it observes them.
 
     Raises:
         ArgumentError: an argument is not one of these, or the machine has no such device.
@@ -105,51 +119,16 @@ class Trainer:
         seed: int = 0,
         device: str = "auto",
     ) -> None:
-        own = callable(loss) and not isinstance(loss, (Module, type))
-        self.loss: Module = Lambda(loss) if own else loss  # type: ignore[assignment]  # checked below
-        parts: tuple[tuple[str, Any, type], ...] = (
-            ("model", model, Module), ("loss", self.loss, Module), ("optimizer", optimizer, Optimizer),
-            ("schedule", schedule or LearningRate(), LearningRate), ("clip", clip or Clip(), Clip),
-        )  # fmt: skip
-        for name, value, kind in parts:
-            checks.part(name, value, kind)
-        checks.one_number(self.loss)
-        checks.fit_together(optimizer, checks.penalties(penalty), clip)
-        self.model, self.optimizer = model, optimizer
-        self.schedule, self.clip = schedule, clip
-        self.penalty = tuple(penalty) if isinstance(penalty, Sequence) else penalty
-        self.metrics = chosen(metrics, self.loss)
-        self.normalize = None if normalize is None else check_choice("normalize", normalize, ("feature", "channel"))
-        self.backend = check_choice("backend", backend, ("auto", "numpy", "xla"))
-        self.precision = check_choice("precision", precision, precisions.PRECISIONS)
-        self.device = precisions.device(device, self.backend)
-        self.seed = check_number("seed", seed, low=0, high=2**32 - 1, integer=True)
-        trained = list(model.parameters())
-        if not trained:
-            raise ArgumentError("there is nothing to train", where="model", expected="a module with parameters")
-        # Held in another precision than it is trained in, a model would be rounded between two calls of fit.
-        for tensor in (*trained, *(b for b in model.buffers() if b.dtype.kind == "f")):
-            tensor.dtype = self.dtype
-            tensor.value = np.asarray(tensor.value, tensor.dtype)
-        self.history = History()
-        self.standardizer: Standardizer | None = None
-        self.steps = self.epochs = 0
-        self.optimizer_state: Any = None
-        self.optimized: dict[str, Parameter] = {}
-        self.plateau = Plateau()
-        self.plans, self._inference = Plans(), Inference()
+        super().__init__(
+            model, loss, optimizer, schedule, penalty, clip, metrics, normalize, backend, precision, seed, device
+        )
+        self.state = TrainState()
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The dtype of the parameters, the inputs and the predictions."""
-        return precisions.PRECISIONS[self.precision].dtype
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What is copied and pickled: all but the programs, which are made anew."""
-        return {name: value for name, value in vars(self).items() if name not in ("plans", "_inference")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, plans=Plans(), _inference=Inference())
+    history = _OfState[History]("history")
+    steps = _OfState[int]("steps")
+    epochs = _OfState[int]("epochs")
+    standardizer = _OfState[Standardizer | None]("standardizer")
+    optimizer_state = _OfState[Any]("optimizer")
 
     # ---- training
 
@@ -217,7 +196,7 @@ class Trainer:
                 keeps the last finite parameters.
         """
         early = checks.arguments(epochs, batch_size, shuffle, early_stopping, monitor)
-        called = Callbacks.of(callbacks)
+        called = Callbacks.of(callbacks, self)
         checks.something_to_train(self.model)
         if resume and checkpoint is None:
             raise ArgumentError("nothing to resume from", where="resume", hint="give checkpoint=, the folder")
@@ -233,7 +212,7 @@ class Trainer:
         layout = {} if checkpoint is None else fitting.layout(feed.rows, self.seed) | feed.layout
         position = files.Position(layout=layout)
         if resume and checkpoint is not None:
-            position = files.restore_training(checkpoint, self, epochs, position.layout)
+            position = files.restore_training(checkpoint, self, self.state, epochs, position.layout)
         try:
             with self.place.entered():
                 self._run(feed, fitting, position, progress)
@@ -255,22 +234,6 @@ class Trainer:
         feed = streaming.feed(self, X, y, validation)
         self.labels_fit(feed.sample, feed.labels)
         return feed
-
-    def labels_fit(self, X: np.ndarray[Any, Any], labels: dict[str, np.ndarray[Any, Any]]) -> None:
-        """Refuse rows that the model does not take, and labels that are not among a classifier's outputs."""
-        output = self._inference.output(self.step("numpy"), self.place, X)
-        if checks.takes_labels(self.loss):
-            for name, y in labels.items():
-                checks.labels_fit(y, output.shape[-1], name)
-
-    def step(self, backend: str, schedule: LearningRate | None = None) -> Step:
-        """What a training step on a backend is made of."""
-        # One packed vector spares the interpreter most of its calls; XLA fuses the update of each tensor as it is.
-        packed = backend == "numpy" and self.optimizer.elementwise
-        return Step(
-            self.model, self.loss, self.optimizer, schedule, checks.penalties(self.penalty), self.clip, self.metrics,
-            self.seed, self.dtype, packed, precisions.PRECISIONS[self.precision].products, self.steps,
-        )  # fmt: skip
 
     def estimate(
         self,
@@ -302,10 +265,12 @@ class Trainer:
         feed = made(X, y, validation, weights)
         try:
             size = checks.batch_size(batch_size, feed.rows, self.optimizer)
-            fitting = Fitting(epochs, size, "epoch", early, Callbacks.of(callbacks), checkpoint)
+            fitting = Fitting(epochs, size, "epoch", early, Callbacks.of(callbacks, self), checkpoint)
             feed.divide(size)
             with self.place.entered():
-                found, state = prepare.prepared(self, feed, fitting, History(), self.steps, files.Position())
+                found, state = prepare.prepared(
+                    self, self.state, feed, fitting, History(), self.steps, files.Position()
+                )
                 return memory.stated(found, state, feed, fitting, self.optimizer_state)
         finally:
             feed.close()
@@ -316,14 +281,15 @@ class Trainer:
         first = history.epochs
         begun = self.epochs - first
         start = self.steps - first * feed.steps - (len(position.record[0]) if position.record else 0)
-        fitting.callbacks.begin(self)
-        prepared, state = prepare.prepared(self, feed, fitting, history, start, position)
+        fitting.callbacks.begin()
+        prepared, state = prepare.prepared(self, self.state, feed, fitting, history, start, position)
         name, backend, step, plan, program = prepared
         estimate = memory.stated(prepared, state, feed, fitting, self.optimizer_state)
         memory.check(estimate, feed.room(backend).there, backend.device_memory())
         history.backend, history.memory = name, estimate.peak
         leaves, structure = tree.flatten(state)
-        keeper = Keeper(fitting, self, step, plan, begun, start, prepare.schedule_offset(self, feed.steps), position)
+        offset = prepare.schedule_offset(self, self.state, feed.steps)
+        keeper = Keeper(fitting, self, self.state, step, plan, begun, start, offset, position)
         self._tell(feed, fitting, keeper)
         # From here on the state lives where the program runs; large networks must not have it twice.
         del state
@@ -343,7 +309,7 @@ class Trainer:
         finally:
             loop.progress.close()
             keeper.finish(loop)
-        fitting.callbacks.end(self)
+        fitting.callbacks.end()
 
     def _tell(self, feed: Feed, fitting: Fitting, keeper: Keeper) -> None:
         """Write down what the user should know, and warn of what the theory says cannot go well."""
@@ -355,16 +321,6 @@ class Trainer:
         for mistake in wrong:
             # Behind us are three methods of ours.
             warnings.warn(mistake, TrainingWarning, stacklevel=4)
-
-    @property
-    def place(self) -> Place:
-        """Where its graphs run, as far as its settings say."""
-        return Place(self.backend, self.device, self.precision)
-
-    @property
-    def summed(self) -> bool:
-        """Whether the loss of a batch is the sum over its rows."""
-        return getattr(self.loss, "reduction", "mean") == "sum"
 
     def step_graph(self, X: Any, y: Any, batch_size: int = 32) -> Graph:
         """The training step as one graph: (state…, X, y, rows) → (state…, record). What is printed is what runs."""
@@ -385,7 +341,7 @@ class Trainer:
             DataError: X is not an array of finite numbers.
         """
         X = self._standardized(checks.features(X, self.dtype))
-        return self._inference.outputs(self.step("numpy"), self.place, X)
+        return self.inference.outputs(self.step("numpy"), self.place, X)
 
     def evaluate(self, X: Any, y: Any) -> dict[str, float]:
         """The loss and the metrics on (X, y), in inference mode: {"loss": …, "accuracy": …}.
@@ -396,7 +352,7 @@ class Trainer:
         X, y = self._standardized(checks.features(X, self.dtype)), checks.targets(y, self.loss, self.dtype)
         checks.equal_lengths(X, y)
         self.labels_fit(X, {"y": y})
-        return self._inference.scores(self.step("numpy"), self.place, X, y, self.summed)
+        return self.inference.scores(self.step("numpy", drawn_at=self.steps), self.place, X, y, self.summed)
 
     def _standardized(self, X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return X if self.standardizer is None else self.standardizer(X)
@@ -409,7 +365,7 @@ class Trainer:
         Raises:
             RunError: the folder cannot be written; what it held before is still there.
         """
-        files.save(self, path)
+        files.save(self, self.state, path)
 
     @staticmethod
     def load(path: str | os.PathLike[str], model: Module | None = None) -> Trainer:
@@ -422,4 +378,11 @@ class Trainer:
         Raises:
             RunError: the folder is not such a one, or is damaged.
         """
-        return files.load(path, Trainer, model)
+
+        def made(**arguments: Any) -> tuple[Setup, TrainState]:
+            trainer = Trainer(**arguments)
+            return trainer, trainer.state
+
+        trainer, _ = files.load(path, made, model)
+        assert isinstance(trainer, Trainer), "a trainer that is none"
+        return trainer
