@@ -11,7 +11,7 @@ import chainrule as cr
 from chainrule import nn
 from chainrule.backends import agreement, cache, mismatch, verify, xla
 from chainrule.backends.kernels import KERNELS
-from chainrule.backends.xla import compiler, kept, lower, small
+from chainrule.backends.xla import compiler, kept, loops, lower, small
 from chainrule.errors import ArgumentError, CompilerMismatch, CompilerWarning, OutOfRangeError
 from small import QUIET, classifier, parameters, same, table
 
@@ -223,7 +223,7 @@ def test_a_wrong_judging_in_a_sweep_is_found(broken):
     assert any("argmax" in note for trial in trials for note in trial.history.notes)
 
 
-# ---- marks
+# ---- what is remembered
 
 
 @pytest.fixture
@@ -233,43 +233,46 @@ def folder(monkeypatch, tmp_path):
     return tmp_path / "kept"
 
 
-def marks(folder):
-    return [path for path in (folder / "checked").rglob("*") if path.is_file()]
+def checked(folder):
+    return list(folder.rglob(f"*{kept.CHECKED}"))
 
 
 def test_a_program_from_the_cache_that_was_checked_once_is_not_checked_again(folder, monkeypatch):
     histories = [fitted(backend="xla")[1] for _ in range(2)]
     assert [history.from_cache for history in histories] == [False, True]
     assert [history.verify_seconds > 0 for history in histories] == [True, False]
-    assert len(marks(folder)) == 1
+    assert len(checked(folder)) == 1
     monkeypatch.setenv(verify.SWITCH, "always")
     assert fitted(backend="xla")[1].verify_seconds > 0
 
 
-def test_a_mark_that_somebody_else_can_have_put_there_does_not_count(folder):
+@pytest.mark.skipif(os.name != "posix", reason="needs owners and modes of POSIX")
+def test_that_it_was_checked_does_not_count_where_somebody_else_can_have_said_so(folder):
     fitted(backend="xla")
-    [path] = marks(folder)
-    os.chmod(path.parent, 0o777)
-    assert fitted(backend="xla")[1].verify_seconds > 0
-    os.chmod(path.parent, 0o700)
-    path.write_text("something else")
-    assert fitted(backend="xla")[1].verify_seconds > 0
+    [path] = checked(folder)
+    os.chmod(path, 0o666)
+    history = fitted(backend="xla")[1]
+    assert not history.from_cache
+    assert history.verify_seconds > 0
 
 
-def test_a_wrong_program_leaves_no_mark(folder, broken):
-    broken("linear", by_a_hundredth)
+def test_a_wrong_program_is_not_kept(folder, monkeypatch):
+    monkeypatch.setattr(loops, "judged", lambda *_: verify.Verdict(None, "it is wrong"))
     for _ in range(2):
-        assert len(fitted(backend="xla")[1].notes) == 1
-    assert marks(folder) == []
+        history = fitted(backend="xla")[1]
+        assert history.notes == ["it is wrong"]
+        assert not history.from_cache
 
 
-def test_a_program_without_a_mark_is_checked_though_it_is_kept(folder):
+def test_a_program_that_nobody_has_checked_is_checked_though_it_is_kept(folder, monkeypatch):
+    monkeypatch.setenv(verify.SWITCH, "off")
     fitted(backend="xla")
-    [path] = marks(folder)
-    path.unlink()
+    monkeypatch.delenv(verify.SWITCH)
+    assert checked(folder) == []
     history = fitted(backend="xla")[1]
     assert history.from_cache
     assert history.verify_seconds > 0
+    assert len(checked(folder)) == 1
 
 
 # ---- the tolerance

@@ -7,6 +7,7 @@ arrays are known is settled then. Where a backend can do better than these it ha
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -93,6 +94,7 @@ def blank(dtype: Any) -> Any:
 def in_float32(build: Row) -> Row:
     """A row that computes float16 in float32: a sum of many such numbers overflows, or loses most of its digits."""
 
+    @functools.wraps(build)
     def wide(xp: Any, attrs: dict[str, Any]) -> Kernel:
         kernel = build(xp, attrs)
 

@@ -21,7 +21,6 @@ from chainrule.backends.xla.compiler import KERNEL, Program
 from chainrule.backends.xla.devices import device_name
 from chainrule.backends.xla.graphs import run_unchecked
 from chainrule.backends.xla.lower import function
-from chainrule.backends.xla.marks import Mark, mark
 
 SCRATCH = 32 * 2**20
 """Bytes for the threads that multiply matrices, of which the compiler does not tell: 20 to 45 MB were measured."""
@@ -34,14 +33,17 @@ def compile_loops(looping: Looping) -> LoopProgram:
 
 class _Loops:
     def __init__(self, looping: Looping) -> None:
-        lowered, self._rows, self._kind = small.loops(looping.graph)
-        run = function(lowered, self._rows)
-        self._looping = looping
+        self._looping, self._kind = looping, small.kind(looping.graph)
         self._scratch = 0 if self._kind == KERNEL or device_name() != "cpu" else SCRATCH
-        self._program = Program(lambda state, rest: run([*state, *rest]), self._kind, donate=(0,))
+        self._program = Program(self._traced, self._kind, donate=(0,), graph=looping.graph)
         self._instead: LoopProgram | None = None
         self._watch = Watch(looping.cost)
         self._turn = threading.Lock()
+
+    def _traced(self, state: list[Any], rest: list[Any]) -> list[Any]:
+        """What the program computes, as JAX traces it."""
+        lowered, rows = small.lowered(self._looping.graph, self._kind)
+        return function(lowered, rows)([*state, *rest])
 
     def make(self) -> Made | None:
         """Compile, or take the program from the cache."""
@@ -53,11 +55,8 @@ class _Loops:
             made = self._program.make(types[:states], types[states:])
         if made is not None:
             self._watch.spent += made.seconds
-            self._watch.recall(made.cached, self._mark)
+            self._watch.recall(self._program.kept)
         return made
-
-    def _mark(self) -> Mark:
-        return mark([self._looping.graph], self._looping.states, self._kind)
 
     @property
     def extra(self) -> int:

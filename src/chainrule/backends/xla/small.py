@@ -17,6 +17,8 @@ from chainrule.backends.kernels import Kernel
 from chainrule.backends.work import bodies, is_small
 from chainrule.backends.xla.compiler import GRAPH, KERNEL, LOOP, Program
 from chainrule.backends.xla.devices import device_name
+from chainrule.backends.xla.digest import digest
+from chainrule.backends.xla.kept import Kept
 from chainrule.backends.xla.lower import TURNED, Row, looped
 from chainrule.graph.graph import Graph
 from chainrule.passes.transpose_state import NARROW, transposed_state
@@ -56,13 +58,16 @@ def _touched(arrays: Sequence[Any]) -> Any:
     return jnp.stack(firsts).sum()
 
 
-def loops(graph: Graph) -> tuple[Graph, Mapping[str, Row], str]:
-    """How the loops of a graph are compiled: the graph with state as they hold it, rows, and the kind of program."""
+def kind(graph: Graph) -> str:
+    """What kind of program a graph is compiled to."""
     if not bodies(graph):
-        return graph, {}, GRAPH
-    if not possible() or not _has_kernel(graph):
-        return graph, {}, LOOP
-    return transposed_state(graph, is_small), {"loop": _loop}, KERNEL
+        return GRAPH
+    return KERNEL if possible() and _has_kernel(graph) else LOOP
+
+
+def lowered(graph: Graph, kind: str) -> tuple[Graph, Mapping[str, Row]]:
+    """What is compiled for a kind of program: the graph, with state as its loops hold it, and the rows for it."""
+    return (transposed_state(graph, is_small), {"loop": _loop}) if kind == KERNEL else (graph, {})
 
 
 def _has_kernel(graph: Graph) -> bool:
@@ -84,11 +89,20 @@ def _loop(attrs: dict[str, Any]) -> Kernel:
 
 @functools.cache
 def possible() -> bool:
-    """Whether this version of XLA makes one kernel of a call that asks for it."""
-    import jax
-
+    """Whether this version of XLA makes one kernel of a call that asks for it; what was found is kept."""
     if device_name() != "cpu":
         return False
+    kept = Kept(digest("one kernel"))
+    known = kept.load()
+    if known is None:
+        known = b"yes" if _is_made_one() else b"no"
+        kept.save(known)
+    return known == b"yes"
+
+
+def _is_made_one() -> bool:
+    import jax
+
     program = Program(one_kernel(lambda x: jax.lax.fori_loop(0, x, lambda i, y: y + x * i, x)), KERNEL)
     try:
         program.make(3)
