@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +48,11 @@ def is_ours(graph: Graph) -> bool:
 
 def _surroundings() -> Any:
     import jax
+    import jaxlib
 
     here = device()
     settings = [(name, getattr(jax.config, name, None)) for name in sorted(jax.config.values)]
-    versions = jax.__version__, version("jaxlib"), here.client.platform_version
+    versions = jax.__version__, jaxlib.__version__, here.client.platform_version
     return versions, here.platform, here.device_kind, here.id, os.environ.get("XLA_FLAGS"), settings
 
 
