@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from chainrule.backends.kernels import cost_of
 from chainrule.backends.work import is_small, product
@@ -37,10 +38,18 @@ ROUNDING = 2e-9
 """Seconds for rounding a number to a lower precision, which the interpreter does bit by bit."""
 
 
+_known: WeakKeyDictionary[Graph, dict[str, float]] = WeakKeyDictionary()
+"""What was estimated for a graph, by backend: a short training asks about as long as it runs."""
+
+
 def seconds(graph: Graph, backend: str) -> float:
     """The estimated time of one run of a graph within a loop, compiling apart."""
-    kind = kind_of(graph, backend)
-    return math.fsum(n * cost for n, cost in zip(counts(graph), COSTS[kind], strict=True)) + _rounding(graph, kind)
+    known = _known.setdefault(graph, {})
+    if backend not in known:
+        kind = kind_of(graph, backend)
+        starts_and_work = zip(counts(graph), COSTS[kind], strict=True)
+        known[backend] = math.fsum(n * cost for n, cost in starts_and_work) + _rounding(graph, kind)
+    return known[backend]
 
 
 def kind_of(graph: Graph, backend: str) -> str:
