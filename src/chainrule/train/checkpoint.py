@@ -17,8 +17,9 @@ from chainrule.errors import ArgumentError, RunError
 from chainrule.optim.plateau import Plateau
 from chainrule.train import snapshot
 from chainrule.train.history import History
-from chainrule.train.metrics import Function, named
+from chainrule.train.metrics import by_output
 from chainrule.train.serialize import from_recipe, to_recipe
+from chainrule.train.structures import Standardizers
 
 if TYPE_CHECKING:
     from chainrule.nn.module import Module
@@ -163,9 +164,7 @@ def restore_training(path: str | os.PathLike[str], trainer: Trainer, epochs: int
 def _contents(trainer: Trainer) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a trainer is on disk: the entries of `config.json`, and its tensors by name."""
     recipe = {name: to_recipe(getattr(trainer, name)) for name in PARTS}
-    recipe |= {"metrics": [named(metric) for metric in trainer.metrics if not isinstance(metric, Function)]} | {
-        name: getattr(trainer, name) for name in SETTINGS
-    }
+    recipe |= {"metrics": by_output(trainer.metrics)} | {name: getattr(trainer, name) for name in SETTINGS}
     config = {
         "format": snapshot.FORMAT,
         "trainer": recipe,
@@ -180,8 +179,7 @@ def _contents(trainer: Trainer) -> tuple[dict[str, Any], dict[str, Any]]:
     state = trainer.optimizer_state
     if state is not None:
         tensors |= {f"optimizer.{n}": np.asarray(v) for n, v in _flat(state).items()}
-    if trainer.standardizer is not None:
-        tensors |= {"standardizer.mean": trainer.standardizer.mean, "standardizer.scale": trainer.standardizer.scale}
+    tensors |= {f"standardizer.{name}": value for name, value in _moments(trainer.standardizer).items()}
     return config, tensors
 
 
@@ -206,8 +204,7 @@ def _restore(trainer: Trainer, config: dict[str, Any], tensors: dict[str, Any], 
         raise RunError("the parameters are not those of this model", where=str(folder), got=str(error)) from None
     try:
         state = _optimizer_state(trainer, _under("optimizer.", tensors), config["frozen"])
-        scaling = _under("standardizer.", tensors)
-        standardizer = Standardizer(scaling["mean"], scaling["scale"]) if scaling else None
+        standardizer = _standardizer(_under("standardizer.", tensors))
         steps, epochs = int(config["steps"]), int(config["epochs"])
         factor, best, waited, resting = config["plateau"]
         plateau = Plateau(factor, math.inf if best is None else best, waited, resting)
@@ -219,6 +216,25 @@ def _restore(trainer: Trainer, config: dict[str, Any], tensors: dict[str, Any], 
     trainer.optimizer_state = state if state is not None else trainer.optimizer_state
     trainer.standardizer = standardizer or trainer.standardizer
     trainer.steps, trainer.epochs, trainer.history, trainer.plateau = steps, epochs, history, plateau
+
+
+def _moments(standardizer: Standardizers) -> dict[str, Any]:
+    """The arrays of a standardiser by name; of several inputs each has its name before."""
+    if standardizer is None:
+        return {}
+    if isinstance(standardizer, dict):
+        each = {name: _moments(one) for name, one in standardizer.items()}
+        return {f"{name}.{key}": value for name, found in each.items() for key, value in found.items()}
+    return {"mean": standardizer.mean, "scale": standardizer.scale}
+
+
+def _standardizer(found: dict[str, Any]) -> Standardizers:
+    if not found:
+        return None
+    if "mean" in found:
+        return Standardizer(found["mean"], found["scale"])
+    inputs = dict.fromkeys(name.rpartition(".")[0] for name in found)
+    return {name: Standardizer(found[f"{name}.mean"], found[f"{name}.scale"]) for name in inputs}
 
 
 def _under(prefix: str, tensors: dict[str, Any]) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def planned(trainer: Trainer, backend: str, feed: Feed, fitting: Fitting, histor
     checks.something_to_train(trainer.model)
     schedule, data = trainer.schedule, feed.arrays
     bound = None if schedule is None else schedule.bind(fitting.epochs * feed.steps, feed.steps)
-    step = trainer.step(backend, bound)
+    step = trainer.step(backend, bound, feed.structures)
     room = room_for(len(data[0]), len(data[0]) < feed.rows or fitting.watches)
     wanted = wanted_of(trainer, feed, fitting)
     return step, trainer.plans.get(backend, step, trainer.device, feed, fitting.batch_size, room, wanted, history)

@@ -13,18 +13,18 @@ import numpy as np
 
 from chainrule import backends, tree
 from chainrule.backends.estimate import seconds
-from chainrule.data.standardize import Standardizer
 from chainrule.data.streams import Stream
 from chainrule.errors import ArgumentError, TrainingWarning, check_choice, check_number
 from chainrule.graph.graph import Graph
 from chainrule.nn.layers import Lambda
 from chainrule.nn.module import Module, Parameter
+from chainrule.nn.named_losses import NamedLosses
 from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
 from chainrule.optim.plateau import Plateau
 from chainrule.optim.schedules import Schedule as LearningRate
 from chainrule.train import checkpoint as files
-from chainrule.train import checks, memory, mistakes, prepare
+from chainrule.train import checks, memory, mistakes, prepare, structures
 from chainrule.train import precision as precisions
 from chainrule.train.callbacks import Callback, Callbacks, EarlyStopping
 from chainrule.train.feeds import streaming
@@ -35,13 +35,15 @@ from chainrule.train.history import History
 from chainrule.train.inference import Inference
 from chainrule.train.loop import Loop, NotFinite, steps_a_call
 from chainrule.train.memory import Estimate
-from chainrule.train.metrics import chosen, regresses
+from chainrule.train.metrics import Wanted, chosen, regresses
 from chainrule.train.nonfinite import not_finite_error
 from chainrule.train.plan import Plans
 from chainrule.train.precision import Place
 from chainrule.train.progress import Bar, Silent
 from chainrule.train.step import Step
+from chainrule.train.structures import SINGLE, Standardizers, Structures
 
+Array = np.ndarray[Any, Any]
 LARGE = 1_000_000
 """Parameters from which on it is worth some milliseconds to give freed memory back."""
 
@@ -52,11 +54,13 @@ class Trainer:
     Args:
         model: any Module.
         loss: a loss of `chainrule.nn` with reduction "mean" or "sum", or any function (output, target) → one number.
+            For a model that gives a dict, {output: loss}, whose sum is trained, or a function of two dicts.
         optimizer: of `chainrule.optim`.
         schedule: factor on the learning rate by step; None keeps it.
         penalty: L1, L2, or several: (L1(0.001), L2(0.01)).
         clip: ClipNorm or ClipValue.
-        metrics: names out of "accuracy", "r2", "rmse", "mae"; by default ("accuracy",) for a classifier's loss and
+        metrics: names out of `chainrule.train.metrics.NAMES` and functions (output, target) → one number, or of several
+            outputs {output: names}, then called "kind_accuracy". By default ("accuracy",) for a classifier's loss and
             ("r2",) for a regression's, none for a function of your own.
         normalize: "feature" or "channel" standardises X by the mean and deviation of the training rows, also when
             predicting; None leaves X as it is.
@@ -68,6 +72,7 @@ class Trainer:
             (see `chainrule.seed`).
         device: where compiled programs run: "cpu", "gpu", or "auto", JAX's own choice: a GPU where it finds one. It is
             not saved, since the next machine may have another.
+        loss_weights: {output: w} by which losses by name are multiplied; 1 where nothing is said.
 
     Attributes:
         history: what the last `fit` saw, also where it ended in an error.
@@ -93,20 +98,20 @@ class Trainer:
     def __init__(
         self,
         model: Module,
-        loss: Module | Callable[[Any, Any], Any],
+        loss: Module | Callable[[Any, Any], Any] | Mapping[str, Any],
         optimizer: Optimizer,
         schedule: LearningRate | None = None,
         penalty: Penalty | Sequence[Penalty] | None = None,
         clip: Clip | None = None,
-        metrics: Sequence[str | Callable[..., Any]] | None = None,
+        metrics: Wanted | Mapping[str, Wanted] | None = None,
         normalize: str | None = None,
         backend: str = "auto",
         precision: str = "float32",
         seed: int = 0,
         device: str = "auto",
+        loss_weights: Mapping[str, float] | None = None,
     ) -> None:
-        own = callable(loss) and not isinstance(loss, (Module, type))
-        self.loss: Module = Lambda(loss) if own else loss  # type: ignore[assignment]  # checked below
+        self.loss = _loss(loss, loss_weights)
         parts: tuple[tuple[str, Any, type], ...] = (
             ("model", model, Module), ("loss", self.loss, Module), ("optimizer", optimizer, Optimizer),
             ("schedule", schedule or LearningRate(), LearningRate), ("clip", clip or Clip(), Clip),
@@ -132,7 +137,7 @@ class Trainer:
             tensor.dtype = self.dtype
             tensor.value = np.asarray(tensor.value, tensor.dtype)
         self.history = History()
-        self.standardizer: Standardizer | None = None
+        self.standardizer: Standardizers = None
         self.steps = self.epochs = 0
         self.optimizer_state: Any = None
         self.optimized: dict[str, Parameter] = {}
@@ -253,23 +258,28 @@ class Trainer:
                 hint="train on arrays in memory",
             )  # fmt: skip
         feed = streaming.feed(self, X, y, validation)
-        self.labels_fit(feed.sample, feed.labels)
+        self.labels_fit([feed.sample], {name: [feed.sample, y] for name, y in feed.labels.items()})
         return feed
 
-    def labels_fit(self, X: np.ndarray[Any, Any], labels: dict[str, np.ndarray[Any, Any]]) -> None:
-        """Refuse rows that the model does not take, and labels that are not among a classifier's outputs."""
-        output = self._inference.output(self.step("numpy"), self.place, X)
-        if checks.takes_labels(self.loss):
-            for name, y in labels.items():
-                checks.labels_fit(y, output.shape[-1], name)
+    def labels_fit(self, X: Sequence[Array], targets: Mapping[str, Sequence[Array]], how: Structures = SINGLE) -> None:
+        """Refuse rows that the model does not take, and labels that are not among a classifier's outputs.
 
-    def step(self, backend: str, schedule: LearningRate | None = None) -> Step:
-        """What a training step on a backend is made of."""
+        Args:
+            X: arrays that begin with those of X.
+            targets: by what messages call them, arrays that begin with those of X and y.
+            how: how X and y nest.
+        """
+        output = self._inference.output(self.step("numpy", structures=how), self.place, X[: how.X.size])
+        structures.fit_output(output, self.loss, X[: how.X.size], targets, how, self.dtype)
+
+    def step(self, backend: str, schedule: LearningRate | None = None, structures: Structures = SINGLE) -> Step:
+        """What a training step on a backend is made of, for X and y that nest so."""
         # One packed vector spares the interpreter most of its calls; XLA fuses the update of each tensor as it is.
         packed = backend == "numpy" and self.optimizer.elementwise
         return Step(
             self.model, self.loss, self.optimizer, schedule, checks.penalties(self.penalty), self.clip, self.metrics,
             self.seed, self.dtype, packed, precisions.PRECISIONS[self.precision].products, self.steps,
+            structures,
         )  # fmt: skip
 
     def estimate(
@@ -348,8 +358,9 @@ class Trainer:
     def _tell(self, feed: Feed, fitting: Fitting, keeper: Keeper) -> None:
         """Write down what the user should know, and warn of what the theory says cannot go well."""
         wrong = list(keeper.plan.mistakes)
-        if fitting.shuffle == "never" and not regresses(self.loss):
-            wrong += mistakes.in_order(feed.label_order, fitting.batch_size)
+        losses = structures.each_loss(self.loss, feed.structures.y)
+        for loss, order in zip(losses, feed.label_orders if fitting.shuffle == "never" else [], strict=False):
+            wrong += [] if regresses(loss) else mistakes.in_order(order, fitting.batch_size)
         for note in (*keeper.plan.notes, *keeper.notes(feed.steps), *wrong):
             self.history.note(note)
         for mistake in wrong:
@@ -368,9 +379,10 @@ class Trainer:
 
     def step_graph(self, X: Any, y: Any, batch_size: int = 32) -> Graph:
         """The training step as one graph: (state…, X, y, rows) → (state…, record). What is printed is what runs."""
-        step, dtype = self.step("xla"), self.dtype
-        data = [checks.features(X, dtype), checks.targets(y, self.loss, dtype)]
-        return step.training(step.state(), data, batch_size)
+        inputs, of_X = structures.features(X, self.dtype)
+        wanted, of_y = structures.targets(y, self.loss, self.dtype)
+        step = self.step("xla", structures=Structures(of_X, of_y))
+        return step.training(step.state(), [*inputs, *wanted], batch_size)
 
     # ---- using the model
 
@@ -384,8 +396,8 @@ class Trainer:
             ShapeError: X has other columns than the model takes.
             DataError: X is not an array of finite numbers.
         """
-        X = self._standardized(checks.features(X, self.dtype))
-        return self._inference.outputs(self.step("numpy"), self.place, X)
+        arrays, structure = self._inputs(X)
+        return self._inference.outputs(self.step("numpy", structures=Structures(structure)), self.place, arrays)
 
     def evaluate(self, X: Any, y: Any) -> dict[str, float]:
         """The loss and the metrics on (X, y), in inference mode: {"loss": …, "accuracy": …}.
@@ -393,13 +405,18 @@ class Trainer:
         Raises:
             ShapeError, DataError: as `fit`.
         """
-        X, y = self._standardized(checks.features(X, self.dtype)), checks.targets(y, self.loss, self.dtype)
-        checks.equal_lengths(X, y)
-        self.labels_fit(X, {"y": y})
-        return self._inference.scores(self.step("numpy"), self.place, X, y, self.summed)
+        inputs, of_X = self._inputs(X)
+        wanted, of_y = structures.targets(y, self.loss, self.dtype)
+        for array, name in zip(wanted, structures.labels(of_y, "y"), strict=True):
+            checks.equal_lengths(inputs[0], array, f"{structures.labels(of_X, 'X')[0]} and {name}")
+        how = Structures(of_X, of_y)
+        self.labels_fit(inputs, {"y": [*inputs, *wanted]}, how)
+        return self._inference.scores(self.step("numpy", structures=how), self.place, inputs, wanted, self.summed)
 
-    def _standardized(self, X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return X if self.standardizer is None else self.standardizer(X)
+    def _inputs(self, X: Any) -> tuple[list[Array], tree.Structure]:
+        """The arrays of X as the model takes them, and how they nest."""
+        arrays, structure = structures.features(X, self.dtype)
+        return structures.standardized(self.standardizer, arrays, structure), structure
 
     # ---- files
 
@@ -423,3 +440,13 @@ class Trainer:
             RunError: the folder is not such a one, or is damaged.
         """
         return files.load(path, Trainer, model)
+
+
+def _loss(given: Any, weights: Mapping[str, float] | None) -> Module:
+    """The loss as a module, whatever it is given as."""
+    if isinstance(given, Mapping):
+        return NamedLosses(given, weights)
+    if weights is not None:
+        raise ArgumentError("losses by name are wanted", where="loss_weights", hint="loss={name: …}, one an output")
+    own = callable(given) and not isinstance(given, (Module, type))
+    return Lambda(given) if own else given

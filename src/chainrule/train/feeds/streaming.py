@@ -21,9 +21,11 @@ from chainrule.data.standardize import Standardizer
 from chainrule.data.streams import CHUNK, Stream
 from chainrule.errors import ArgumentError, DataError
 from chainrule.train import checks
+from chainrule.train.feeds.arrays import held_out
 from chainrule.train.feeds.feed import Load, Room, hollow, room_for
 from chainrule.train.fitting import Fitting
 from chainrule.train.scan_stream import Look, bits
+from chainrule.train.structures import SINGLE
 
 if TYPE_CHECKING:
     from chainrule.train.trainer import Trainer
@@ -61,9 +63,11 @@ def feed(trainer: Trainer, stream: Stream, y: Any, validation: Any) -> StreamFee
     look = Look(stream, dtype, trainer.loss, trainer.normalize if trainer.standardizer is None else None)
     if look.moments is not None:
         trainer.standardizer = Standardizer.of(look.moments)
-    arrays = [] if held is None else checks.held_out(held[0], held[1], trainer.loss, dtype)
-    if arrays and trainer.standardizer is not None:
-        arrays[0] = trainer.standardizer(arrays[0])
+    if isinstance(trainer.standardizer, dict):
+        raise ArgumentError(
+            "several inputs by name were trained on", where="X", got="a stream", hint="make a new Trainer"
+        )
+    arrays = [] if held is None else held_out(held, trainer, SINGLE)
     return StreamFeed(stream, look, trainer.standardizer, arrays, noted)
 
 
@@ -77,7 +81,7 @@ class StreamFeed:
         steps: steps an epoch.
         parts: chunks an epoch.
         labels: the classes that occur among the rows to train on and to validate on.
-        label_order: how the targets follow each other in the file.
+        label_orders: how the targets follow each other in the file.
     """
 
     def __init__(
@@ -85,9 +89,9 @@ class StreamFeed:
     ) -> None:
         self.stream, self.standardizer, self._held, self._noted = stream, standardizer, held, noted
         self.sample, self.target = look.sample, look.target
-        self._total, self._summed, self.label_order = look.total, (0, 0, 0), look.label_order
+        self._total, self._summed, self.label_orders = look.total, (0, 0, 0), [look.label_order]
         self.labels = {"y": look.labels} | ({"validation y": held[1]} if held else {})
-        self.rows, self.width = stream.rows, 2
+        self.rows, self.width, self.structures = stream.rows, 2, SINGLE
         self.steps = self.parts = 0
         self.arrays: list[Array] = []
         self._pool: ThreadPoolExecutor | None = None
