@@ -25,7 +25,7 @@ def numbers(values: Any, name: str) -> Array:
         way = "fit, predict and evaluate of a Trainer take them by name, with arrays as values"
         raise ArgumentError("one array is wanted here", where=name, got=f"a dict of {[*values]}", hint=way)
     refuse_masked(values, name)
-    if not isinstance(values, (list, tuple)) and isinstance(values, Iterable) and not _is_array(values):
+    if not isinstance(values, (list, tuple)) and isinstance(values, Iterable) and not is_array(values):
         raise _batches(name, f"a {type(values).__name__}")
     try:
         array = np.asarray(values)
@@ -49,14 +49,15 @@ def refuse_several(X: Any, y: Any) -> None:
     """
     if not isinstance(X, (list, tuple)) or not X:
         return
-    if y is not None and all(map(_is_array, X)) and len(X) != len(y) and all(len(x) == len(y) for x in X):
+    if y is not None and all(map(is_array, X)) and len(X) != len(y) and all(len(x) == len(y) for x in X):
         raise ArgumentError(
             "several inputs are given by name", where="X", got=f"a list of {len(X)} arrays",
             hint='write {"image": …, "table": …}: the model\'s forward gets such a dict',
         )  # fmt: skip
 
 
-def _is_array(values: Any) -> bool:
+def is_array(values: Any) -> bool:
+    """Whether NumPy reads these as an array by themselves: arrays, tensors, data frames."""
     return hasattr(values, "__array__") or hasattr(values, "__array_interface__") or hasattr(values, "__dlpack__")
 
 

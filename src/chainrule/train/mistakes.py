@@ -68,8 +68,9 @@ def in_order(order: LabelOrder, batch: int) -> list[str]:
     if order.rows <= batch or not order.are_sorted:
         return []
     return [
-        'the labels are sorted and shuffle="never" keeps them so: each batch is of one class, and the '
-        f'{len(order.classes)} are learnt and forgotten in turn; use shuffle="epoch"'
+        "the labels are sorted and nothing shuffles them: each batch is of one class, and the "
+        f'{len(order.classes)} are learnt and forgotten in turn; use shuffle="epoch", or shuffle what the batches are '
+        "made of"
     ]
 
 

@@ -77,7 +77,7 @@ def planned(trainer: Trainer, backend: str, feed: Feed, fitting: Fitting, histor
     schedule, data = trainer.schedule, feed.arrays
     bound = None if schedule is None else schedule.bind(fitting.epochs * feed.steps, feed.steps)
     step = trainer.step(backend, bound, feed.structures)
-    room = room_for(len(data[0]), len(data[0]) < feed.rows or fitting.watches)
+    room = room_for(len(data[0]), not feed.lasting or fitting.watches)
     wanted = wanted_of(trainer, feed, fitting)
     return step, trainer.plans.get(backend, step, trainer.device, feed, fitting.batch_size, room, wanted, history)
 

@@ -154,36 +154,30 @@ def standardized(how: Standardizers, arrays: Sequence[Array], structure: Structu
     return [how[key](array) if key in how else array for key, array in named]
 
 
-def fit_output(
-    output: Any,
-    loss: Module,
-    X: Sequence[Array],
-    targets: Mapping[str, Sequence[Array]],
-    how: Structures,
-    dtype: np.dtype[Any],
-) -> None:
-    """Refuse labels that are not among a classifier's outputs, and outputs that whole numbers have made too wide.
-
-    Args:
-        output: what the model gives.
-        loss, dtype: of the training.
-        X: the arrays of X.
-        targets: by what messages call them, arrays that begin with those of X and y.
-        how: how X and y nest.
-    """
-    whole = [name for name, x in zip(labels(how.X, "X"), X, strict=True) if x.dtype.kind in "iu"]
+def fit_dtypes(output: Any, X: Sequence[Array], structure: Structure, dtype: np.dtype[Any]) -> None:
+    """Refuse outputs that whole numbers among the inputs have made wider than the training's precision."""
+    whole = [name for name, x in zip(labels(structure, "X"), X, strict=True) if x.dtype.kind in "iu"]
     wide = any(y.dtype.kind == "f" and y.dtype.itemsize > dtype.itemsize for y in tree.flatten(output)[0])
     if whole and wide:
         raise ArgumentError(
             "the model makes float64 of whole numbers, which are for indices", where=whole[0], expected=str(dtype),
             hint=f'give {whole[0]}.astype("float32") where it is not an index',
         )  # fmt: skip
-    losses = each_loss(loss, how.y)
-    for place, part in enumerate(losses):
-        if not checks.takes_labels(part):
-            continue
-        scores = output if not isinstance(loss, NamedLosses) else _named(output, how.y.keys[place])
-        for name, arrays in targets.items():
+
+
+def fit_labels(output: Any, loss: Module, name: str, arrays: Sequence[Array], how: Structures) -> None:
+    """Refuse labels that are not among a classifier's outputs.
+
+    Args:
+        output: what the model gives.
+        loss: of the training.
+        name: what messages call y.
+        arrays: they begin with those of X and y.
+        how: how X and y nest.
+    """
+    for place, part in enumerate(each_loss(loss, how.y)):
+        if checks.takes_labels(part):
+            scores = _named(output, how.y.keys[place]) if isinstance(loss, NamedLosses) else output
             checks.labels_fit(arrays[how.X.size + place], scores.shape[-1], labels(how.y, name)[place])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 import warnings
@@ -27,7 +26,7 @@ from chainrule.train import checkpoint as files
 from chainrule.train import checks, memory, mistakes, prepare, structures
 from chainrule.train import precision as precisions
 from chainrule.train.callbacks import Callback, Callbacks, EarlyStopping
-from chainrule.train.feeds import streaming
+from chainrule.train.feeds import batches, streaming
 from chainrule.train.feeds.arrays import Weights, foreseen, in_memory
 from chainrule.train.feeds.feed import Feed
 from chainrule.train.fitting import Fitting, Keeper
@@ -228,8 +227,8 @@ class Trainer:
             raise ArgumentError("nothing to resume from", where="resume", hint="give checkpoint=, the folder")
         self.history = History()
         began = time.perf_counter()
-        feed = self._feed(X, y, validation, Weights(sample_weight, class_weight))
-        size = checks.batch_size(batch_size, feed.rows, self.optimizer, self.history.notes)
+        feed = self._feed(X, y, validation, Weights(sample_weight, class_weight), epochs > 1)
+        size, shuffle = _divided(feed, batch_size, shuffle, self.optimizer, self.history.notes)
         fitting = Fitting(epochs, size, shuffle, early, called, checkpoint)
         feed.divide(size)
         self.history.notes += feed.notes
@@ -249,14 +248,20 @@ class Trainer:
             self.history.seconds += time.perf_counter() - began
         return self.history
 
-    def _feed(self, X: Any, y: Any, validation: Any, weights: Weights) -> Feed:
-        if not isinstance(X, Stream):
+    def _feed(self, X: Any, y: Any, validation: Any, weights: Weights, again: bool) -> Feed:
+        if validation is not None and batches.are_batches(validation):
+            validation = batches.gathered(validation)
+        of_batches = batches.are_batches(X, y)
+        if not isinstance(X, Stream) and not of_batches:
             return in_memory(self, X, y, validation, weights)
         if weights:
-            raise ArgumentError(
-                "rows of a stream cannot be weighted", where="sample_weight or class_weight",
-                hint="train on arrays in memory",
-            )  # fmt: skip
+            hint = "give batches of (X, y, weight)" if of_batches else "train on arrays in memory"
+            what = f"rows of {'batches' if of_batches else 'a stream'} cannot be weighted from outside"
+            raise ArgumentError(what, where="sample_weight or class_weight", hint=hint)
+        if of_batches and y is not None:
+            raise ArgumentError("batches have their own targets", where="y", hint="leave it out: fit(batches)")
+        if of_batches:
+            return batches.feed(self, X, validation, again)
         feed = streaming.feed(self, X, y, validation)
         self.labels_fit([feed.sample], {name: [feed.sample, y] for name, y in feed.labels.items()})
         return feed
@@ -269,8 +274,19 @@ class Trainer:
             targets: by what messages call them, arrays that begin with those of X and y.
             how: how X and y nest.
         """
+        check = self.labels_check(X, how)
+        for name, arrays in targets.items():
+            check(name, arrays)
+
+    def labels_check(self, X: Sequence[Array], how: Structures) -> Callable[[str, Sequence[Array]], None]:
+        """What refuses labels that are not among the outputs for such rows: (what messages call y, arrays of X and y).
+
+        Raises:
+            ChainruleError: the model does not take the rows.
+        """
         output = self._inference.output(self.step("numpy", structures=how), self.place, X[: how.X.size])
-        structures.fit_output(output, self.loss, X[: how.X.size], targets, how, self.dtype)
+        structures.fit_dtypes(output, X[: how.X.size], how.X, self.dtype)
+        return lambda name, arrays: structures.fit_labels(output, self.loss, name, arrays, how)
 
     def step(self, backend: str, schedule: LearningRate | None = None, structures: Structures = SINGLE) -> Step:
         """What a training step on a backend is made of, for X and y that nest so."""
@@ -308,11 +324,14 @@ class Trainer:
         checks.something_to_train(self.model)
         standardizer = self.standardizer
         weights = Weights(sample_weight, class_weight)
-        made = self._feed if isinstance(X, Stream) else functools.partial(foreseen, self)
-        feed = made(X, y, validation, weights)
+        if isinstance(X, Stream) or batches.are_batches(X, y):
+            # Batches that can be had only once would be used up.
+            feed = self._feed(X, y, validation, weights, again=True)
+        else:
+            feed = foreseen(self, X, y, validation, weights)
         try:
-            size = checks.batch_size(batch_size, feed.rows, self.optimizer)
-            fitting = Fitting(epochs, size, "epoch", early, Callbacks.of(callbacks), checkpoint)
+            size, shuffle = _divided(feed, batch_size, "epoch", self.optimizer, [])
+            fitting = Fitting(epochs, size, shuffle, early, Callbacks.of(callbacks), checkpoint)
             feed.divide(size)
             with self.place.entered():
                 found, state = prepare.prepared(self, feed, fitting, History(), self.steps, files.Position())
@@ -450,3 +469,16 @@ def _loss(given: Any, weights: Mapping[str, float] | None) -> Module:
         raise ArgumentError("losses by name are wanted", where="loss_weights", hint="loss={name: …}, one an output")
     own = callable(given) and not isinstance(given, (Module, type))
     return Lambda(given) if own else given
+
+
+def _divided(
+    feed: Feed, batch_size: int | None, shuffle: str, optimizer: Optimizer, notes: list[str]
+) -> tuple[int, str]:
+    """The rows of a step, and how they are shuffled: batches that are given are taken as they come."""
+    if not isinstance(feed, batches.BatchFeed):
+        return checks.batch_size(batch_size, feed.rows, optimizer, notes), shuffle
+    if batch_size is not None:
+        raise ArgumentError("the batches have their own size", where="batch_size", got=batch_size, hint="leave it out")
+    if shuffle == "once":
+        raise ArgumentError("the batches come in their own order", where="shuffle", got=shuffle, hint="leave it out")
+    return checks.batch_size(feed.batch, feed.rows, optimizer, notes), "never"

@@ -43,13 +43,13 @@ def in_memory(trainer: Trainer, X: Any, y: Any, validation: Any, given_weights: 
     """
     given = _given(X, y)
     memory.check_rows(_making(trainer, given.X, validation))
-    arrays, structures = _checked(given.X, given.y, trainer)
+    arrays, structures = checked(given.X, given.y, trainer)
     rows, width = len(arrays[0]), len(arrays)
     if given_weights.sample is not None:
         arrays.append(weights.of_rows(given_weights.sample, rows, trainer.loss))
     train, held = arrays, list[Array]()
     if _is_given(validation):
-        held = _checked(validation[0], validation[1], trainer, "validation ", structures)[0]
+        held = checked(validation[0], validation[1], trainer, "validation ", structures)[0]
         if len(validation) == 3:
             held.append(weights.of_rows(validation[2], len(held[0]), trainer.loss, "validation weights"))
     elif validation is not None:
@@ -95,7 +95,7 @@ def _numbers(values: Any, name: str) -> Any:
     return tree.unflatten(structure, [numbers(x, at) for x, at in zip(arrays, names, strict=True)])
 
 
-def _checked(
+def checked(
     X: Any, y: Any, trainer: Trainer, before: str = "", like: Structures | None = None
 ) -> tuple[list[Array], Structures]:
     """The arrays of X and y as the program takes them, and how they nest."""
@@ -109,7 +109,7 @@ def _checked(
 
 def held_out(pair: Sequence[Any], trainer: Trainer, like: Structures) -> list[Array]:
     """X and y to validate on, standardised where that is wanted."""
-    arrays, _ = _checked(pair[0], pair[1], trainer, "validation ", like)
+    arrays, _ = checked(pair[0], pair[1], trainer, "validation ", like)
     return [*structures.standardized(trainer.standardizer, arrays[: like.X.size], like.X), *arrays[like.X.size :]]
 
 

@@ -75,12 +75,18 @@ class Feed(Protocol):
         structures: how X and y nest, of which the arrays are the leaves.
         width: how many of these are to train on.
         steps: steps an epoch, once the batch is known.
+        resumable: whether an epoch can be gone on with in its midst, its steps being the same another time.
     """
 
     arrays: list[np.ndarray[Any, Any]]
     structures: Structures
     width: int
     steps: int
+    resumable: bool
+
+    @property
+    def lasting(self) -> bool:
+        """Whether what is loaded serves every epoch, so that the program may run several in a call."""
 
     @property
     def rows(self) -> int:
@@ -124,6 +130,7 @@ class InMemory:
         there: whether those have been made.
         making: the most bytes that making them takes meanwhile.
         structures: how X and y nest.
+        lasting, resumable: all rows are there all the time.
     """
 
     arrays: list[np.ndarray[Any, Any]]
@@ -132,6 +139,8 @@ class InMemory:
     there: bool = True
     making: int = 0
     structures: Structures = SINGLE
+    lasting: bool = field(default=True, init=False)
+    resumable: bool = field(default=True, init=False)
     steps: int = field(default=0, init=False)
     notes: list[str] = field(default_factory=list, init=False)
     _load: Load = field(init=False)
