@@ -94,11 +94,8 @@ class Loader:
 @pytest.mark.parametrize(
     ("rows", "y", "message"),
     [
-        ([(X[:20], Y[:20]), (X[20:], Y[20:])], None, "batches are not taken, but all rows.*a list of 2 pairs"),
-        (((X, Y) for _ in range(1)), None, "batches are not taken.*a generator"),
-        (Loader(), None, "batches are not taken.*a Loader.*stream"),
-        ([X, X], Y, "several inputs are not taken.*a list of 2 arrays.*np.concatenate"),
-        ({"a": X, "b": X}, Y, "several inputs are not taken.*a dict of 2"),
+        (Loader(), Y, "y: batches have their own targets"),
+        ([X, X], Y, "several inputs are given by name.*a list of 2 arrays.*write"),
         (X, None, "no targets"),
     ],
 )

@@ -16,6 +16,7 @@ THINGS: list[Any] = [
     nn.Checkpoint(nn.Linear(2, 2), nn.Checkpoint(nn.ReLU())),
     nn.BatchNorm(3, eps=1e-3, momentum=0.2, affine=False),
     nn.LayerNorm(3, eps=1e-3),
+    nn.NamedLosses({"kind": nn.CrossEntropyLoss(), "price": nn.HuberLoss(delta=2.0)}, {"price": 0.5}),
     nn.Softmax(axis=0),
     nn.LogSoftmax(axis=1),
     nn.Duplicate(3),
@@ -72,6 +73,7 @@ def test_what_is_not_our_own_has_no_recipe() -> None:
 
     assert to_recipe(Mine(2, 2)) is None
     assert to_recipe(nn.Lambda(abs)) is None
+    assert to_recipe(nn.NamedLosses({"a": nn.MSELoss(), "b": abs})) is None
     assert to_recipe(nn.Sequential(nn.ReLU(), nn.Lambda(abs))) is None
     assert to_recipe(nn.Sequential(nn.Sequential(Mine(2, 2)))) is None
     assert to_recipe(None) is None

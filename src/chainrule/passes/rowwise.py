@@ -22,23 +22,24 @@ FIXED, MIXED = -1, -2
 WHOLE = ("slice", None, None, None)
 
 
-def rowwise(graph: Graph, rows: Tensor) -> list[bool] | None:
-    """For each output whether it has a row for each row of `rows`, along axis 0, or nothing of them; None where mixed.
+def rowwise(graph: Graph, rows: Sequence[Tensor]) -> list[bool] | None:
+    """For each output whether it has a row for each row of inputs, along axis 0, or nothing of them; None where mixed.
 
     Args:
         graph: any graph.
-        rows: one of its inputs, its rows along axis 0.
+        rows: those of its inputs that have rows, along axis 0.
 
     Example:
         >>> import chainrule as cr
         >>> kept = cr.trace(lambda x: (cr.softmax(x, 1), cr.tensor([1.0])), np.ones((5, 3)))
         >>> mixed = cr.trace(lambda x: x - x.mean(0), np.ones((5, 3)))
-        >>> rowwise(kept, kept.inputs[0]), rowwise(mixed, mixed.inputs[0])
+        >>> rowwise(kept, kept.inputs), rowwise(mixed, mixed.inputs)
         ([True, False], None)
     """
     axes: dict[int, int] = {}
+    known = {x.id for x in rows}
     for node in graph.nodes:
-        axes[node.id] = 0 if node is rows else _axis(node, axes)
+        axes[node.id] = 0 if node.id in known else _axis(node, axes)
     found = [axes[y.id] for y in graph.outputs]
     return [axis == 0 for axis in found] if all(axis in (0, FIXED) for axis in found) else None
 

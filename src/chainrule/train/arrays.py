@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,11 @@ def numbers(values: Any, name: str) -> Array:
         DataError: they are not numbers, or some are missing or masked.
         ArgumentError: they are an iterable of batches.
     """
+    if isinstance(values, Mapping):
+        way = "fit, predict and evaluate of a Trainer take them by name, with arrays as values"
+        raise ArgumentError("one array is wanted here", where=name, got=f"a dict of {[*values]}", hint=way)
     refuse_masked(values, name)
-    if not isinstance(values, (list, tuple)) and isinstance(values, Iterable) and not _is_array(values):
+    if not isinstance(values, (list, tuple)) and isinstance(values, Iterable) and not is_array(values):
         raise _batches(name, f"a {type(values).__name__}")
     try:
         array = np.asarray(values)
@@ -39,33 +42,28 @@ def numbers(values: Any, name: str) -> Array:
 
 
 def refuse_several(X: Any, y: Any) -> None:
-    """Refuse a list of batches or of inputs in place of one array of rows.
+    """Refuse a list of inputs in place of one array of rows.
 
     Raises:
         ArgumentError: saying what to do.
     """
-    if isinstance(X, dict):
-        raise _inputs(f"a dict of {len(X)}")
     if not isinstance(X, (list, tuple)) or not X:
         return
-    if all(isinstance(pair, (list, tuple)) and len(pair) == 2 and all(map(_is_array, pair)) for pair in X):
-        raise _batches("X", f"a list of {len(X)} pairs")
-    if y is not None and all(map(_is_array, X)) and len(X) != len(y) and all(len(x) == len(y) for x in X):
-        raise _inputs(f"a list of {len(X)} arrays")
+    if y is not None and all(map(is_array, X)) and len(X) != len(y) and all(len(x) == len(y) for x in X):
+        raise ArgumentError(
+            "several inputs are given by name", where="X", got=f"a list of {len(X)} arrays",
+            hint='write {"image": …, "table": …}: the model\'s forward gets such a dict',
+        )  # fmt: skip
 
 
-def _is_array(values: Any) -> bool:
+def is_array(values: Any) -> bool:
+    """Whether NumPy reads these as an array by themselves: arrays, tensors, data frames."""
     return hasattr(values, "__array__") or hasattr(values, "__array_interface__") or hasattr(values, "__dlpack__")
 
 
 def _batches(name: str, got: str) -> ArgumentError:
-    hint = "put the batches together (np.concatenate), or use chainrule.data.stream for rows larger than memory"
-    return ArgumentError("batches are not taken, but all rows, of which fit makes them", where=name, got=got, hint=hint)
-
-
-def _inputs(got: str) -> ArgumentError:
-    hint = "put their columns side by side (np.concatenate(…, axis=1)) and take them apart in the model's forward"
-    return ArgumentError("several inputs are not taken, but one array", where="X", got=got, hint=hint)
+    hint = "batches are for fit alone, in place of X and y; here put them together (np.concatenate)"
+    return ArgumentError("all rows are wanted here, in one array", where=name, got=got, hint=hint)
 
 
 def _converted(array: Array, name: str, columns: list[Any]) -> Array:

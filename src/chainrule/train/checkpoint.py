@@ -17,8 +17,9 @@ from chainrule.errors import ArgumentError, RunError
 from chainrule.optim.plateau import Plateau
 from chainrule.train import snapshot
 from chainrule.train.history import History
-from chainrule.train.metrics import Function, named
+from chainrule.train.metrics import by_output
 from chainrule.train.serialize import from_recipe, to_recipe
+from chainrule.train.structures import Standardizers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,9 +179,7 @@ def restore_training(
 def _contents(setup: Setup, train_state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a trainer is on disk: the entries of `config.json`, and its tensors by name."""
     recipe = {name: to_recipe(getattr(setup, name)) for name in PARTS}
-    recipe |= {"metrics": [named(metric) for metric in setup.metrics if not isinstance(metric, Function)]} | {
-        name: getattr(setup, name) for name in SETTINGS
-    }
+    recipe |= {"metrics": by_output(setup.metrics)} | {name: getattr(setup, name) for name in SETTINGS}
     config = {
         "format": snapshot.FORMAT,
         "trainer": recipe,
@@ -195,11 +194,7 @@ def _contents(setup: Setup, train_state: TrainState) -> tuple[dict[str, Any], di
     state = train_state.optimizer
     if state is not None:
         tensors |= {f"optimizer.{n}": np.asarray(v) for n, v in _flat(state).items()}
-    if train_state.standardizer is not None:
-        tensors |= {
-            "standardizer.mean": train_state.standardizer.mean,
-            "standardizer.scale": train_state.standardizer.scale,
-        }
+    tensors |= {f"standardizer.{name}": value for name, value in _moments(train_state.standardizer).items()}
     return config, tensors
 
 
@@ -226,8 +221,7 @@ def _restore(
         raise RunError("the parameters are not those of this model", where=str(folder), got=str(error)) from None
     try:
         state = _optimizer_state(setup, _under("optimizer.", tensors), config["frozen"])
-        scaling = _under("standardizer.", tensors)
-        standardizer = Standardizer(scaling["mean"], scaling["scale"]) if scaling else None
+        standardizer = _standardizer(_under("standardizer.", tensors))
         steps, epochs = int(config["steps"]), int(config["epochs"])
         factor, best, waited, resting = config["plateau"]
         plateau = Plateau(factor, math.inf if best is None else best, waited, resting)
@@ -239,6 +233,25 @@ def _restore(
     train_state.optimizer = state if state is not None else train_state.optimizer
     train_state.standardizer = standardizer or train_state.standardizer
     train_state.steps, train_state.epochs, train_state.history, train_state.plateau = steps, epochs, history, plateau
+
+
+def _moments(standardizer: Standardizers) -> dict[str, Any]:
+    """The arrays of a standardiser by name; of several inputs each has its name before."""
+    if standardizer is None:
+        return {}
+    if isinstance(standardizer, dict):
+        each = {name: _moments(one) for name, one in standardizer.items()}
+        return {f"{name}.{key}": value for name, found in each.items() for key, value in found.items()}
+    return {"mean": standardizer.mean, "scale": standardizer.scale}
+
+
+def _standardizer(found: dict[str, Any]) -> Standardizers:
+    if not found:
+        return None
+    if "mean" in found:
+        return Standardizer(found["mean"], found["scale"])
+    inputs = dict.fromkeys(name.rpartition(".")[0] for name in found)
+    return {name: Standardizer(found[f"{name}.mean"], found[f"{name}.scale"]) for name in inputs}
 
 
 def _under(prefix: str, tensors: dict[str, Any]) -> dict[str, Any]:

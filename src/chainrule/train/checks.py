@@ -33,12 +33,32 @@ def features(X: Any, dtype: np.dtype[Any], name: str = "X", first: int | None = 
             where=name,
             expected="(rows, columns)",
             got=array.shape,
-            hint=f"use {name.split()[-1]}.reshape(-1, 1)",
+            hint=f"use {_variable(name)}.reshape(-1, 1)",
         )
     if not len(array):
         raise DataError("there are no rows", where=name)
     _finite(array, name, first)
     return _cast(array, dtype, name)
+
+
+def named_features(X: Any, dtype: np.dtype[Any], name: str) -> np.ndarray[Any, Any]:
+    """One of several inputs: as `features` has it, but whole numbers stay whole numbers, since they may be indices.
+
+    Of more than 16 bits they become int32. They may be (N,), one a row.
+    """
+    array = numbers(X, name)
+    if array.dtype.kind not in "iu":
+        return features(array, dtype, name)
+    if not array.ndim or not len(array):
+        raise DataError("there are no rows", where=name)
+    return _cast(array, named_dtype(array, dtype), name)
+
+
+def named_dtype(X: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype in which a model gets one of several inputs."""
+    if X.dtype.kind not in "iu":
+        return dtype
+    return X.dtype if X.dtype.itemsize <= 2 else np.dtype(np.int32)
 
 
 def targets(
@@ -62,7 +82,7 @@ def targets(
             where=name,
             expected=f"({len(array)},)",
             got=array.shape,
-            hint=f"use {name.split()[-1]}.reshape(-1)",
+            hint=f"use {_variable(name)}.reshape(-1)",
         )
     return _cast(array, np.dtype(np.int32), name)
 
@@ -93,7 +113,7 @@ def labels_fit(y: np.ndarray[Any, Any], classes: int, name: str = "y") -> None:
         hint = (
             "leave out the rows to ignore: a training counts every row"
             if (found == -100).any()
-            else f"map them: np.unique({name.split()[-1]}, return_inverse=True)[1]"
+            else f"map them: np.unique({_variable(name)}, return_inverse=True)[1]"
             if len(found) <= classes
             else f"make the last layer {high + 1} wide"
         )
@@ -216,13 +236,6 @@ def last_batch_too_small(error: SmallBatchError, rows: int, batch: int) -> Small
     )
 
 
-def held_out(X: Any, y: Any, loss: Module, dtype: np.dtype[Any]) -> list[np.ndarray[Any, Any]]:
-    """X and y to validate on."""
-    X, y = features(X, dtype, "validation X"), targets(y, loss, dtype, "validation y")
-    equal_lengths(X, y, "validation X and y")
-    return [X, y]
-
-
 def fraction(share: Any) -> None:
     """Refuse what is not a share of the rows to hold out."""
     if not isinstance(share, float) or not 0 < share < 1:
@@ -241,12 +254,17 @@ def held(rows: int, share: float) -> int:
     return min(max(1, round(rows * share)), rows - 1)
 
 
-def split(X: Any, y: Any, share: float, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def split(rows: int, share: float, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Rows to train on and rows to validate on: a random share of the rows, at least one on each side."""
     fraction(share)
-    out = held(len(X), share)
-    order = np.random.Generator(np.random.Philox(key=[seed, 2**32])).permutation(len(X))
+    out = held(rows, share)
+    order = np.random.Generator(np.random.Philox(key=[seed, 2**32])).permutation(rows)
     return np.sort(order[out:]), np.sort(order[:out])
+
+
+def _variable(name: str) -> str:
+    """What the user calls an array that messages call "validation X"."""
+    return name.removeprefix("validation ")
 
 
 def _cast(array: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str) -> np.ndarray[Any, Any]:

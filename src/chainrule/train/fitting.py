@@ -102,14 +102,16 @@ class Keeper:
     def at_epoch_end(self, loop: Loop) -> bool:
         """Whether to stop after this epoch."""
         stop = bool(self.fitting.callbacks) and self._is_called_off(loop, loop.history.epochs * loop.feed.steps, True)
-        self._checkpoint_if_due(loop)
+        # What cannot be gone on with within an epoch has no other time for a checkpoint.
+        self._checkpoint_if_due(loop, always=not loop.feed.resumable)
         return stop
 
     def within_epoch(self, loop: Loop) -> bool:
         """Whether to stop in the midst of an epoch; a checkpoint is written there too."""
         steps = loop.history.epochs * loop.feed.steps + loop.done
         stop = self.fitting.callbacks.due(steps) and self._is_called_off(loop, steps, False)
-        self._checkpoint_if_due(loop)
+        if loop.feed.resumable:
+            self._checkpoint_if_due(loop)
         return stop
 
     def _is_called_off(self, loop: Loop, steps: int, whole: bool) -> bool:
@@ -143,9 +145,10 @@ class Keeper:
         loop.training, loop.gives = plan.training, plan.gives
         loop.state = loop.backend.put(leaves)
 
-    def _checkpoint_if_due(self, loop: Loop) -> None:
+    def _checkpoint_if_due(self, loop: Loop, always: bool = False) -> None:
         """Write a checkpoint where one is wanted and the last one is old enough, in the midst of an epoch too."""
-        if self.fitting.checkpoint is not None and time.monotonic() - self.written > CHECKPOINT_EVERY:
+        due = always or time.monotonic() - self.written > CHECKPOINT_EVERY
+        if self.fitting.checkpoint is not None and due:
             self.put_back(loop.current(loop.backend.get))
             self._write(loop)
 
@@ -184,7 +187,7 @@ class Keeper:
         history = self.state.history
         if loop.interrupted:
             history.stopped = "interrupted"
-        if self.fitting.checkpoint is not None:
+        if self.fitting.checkpoint is not None and (loop.feed.resumable or not loop.done):
             self._write(loop)
         best = self._best(loop)
         if best.epoch:

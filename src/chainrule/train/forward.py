@@ -16,6 +16,7 @@ from chainrule.graph.random import keyed
 from chainrule.graph.tensor import Tensor, constant, placeholder
 from chainrule.nn.losses import Loss
 from chainrule.nn.module import Module, in_mode
+from chainrule.nn.named_losses import NamedLosses, added
 from chainrule.train import checks
 
 Named = dict[str, Tensor]
@@ -29,7 +30,7 @@ def untouched(*, training: bool) -> Iterator[None]:
 
 
 def output_of(
-    model: Module, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], X: Tensor
+    model: Module, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], X: Any
 ) -> tuple[Any, Named]:
     """What a model gives with these parameters and buffers, and what becomes of the buffers; it stays as it is."""
     stand_in = model.tree_rebuild({**parameters, **buffers})
@@ -39,8 +40,12 @@ def output_of(
     return output, {name: updates.get(b.id, (b, b))[1] for name, b in buffers.items()}
 
 
-def cost_of(loss: Callable[[Any, Any], Any], output: Any, target: Tensor, weight: Tensor | None = None) -> Tensor:
+def cost_of(loss: Callable[[Any, Any], Any], output: Any, target: Any, weight: Tensor | None = None) -> Tensor:
     """The loss of an output, one number; with weights Σ wᵢ·Cᵢ over the rows, divided by their number for a mean."""
+    if isinstance(loss, NamedLosses):
+        # Each term is weighted and checked by itself.
+        terms = loss.terms(output, target)
+        return added(cost_of(term.loss, term.output, term.target, weight) * term.weight for term in terms)
     with setting(trusted=checks.labels_checked(loss)):
         value = F.as_tensor(loss(output, target)) if weight is None else _weighted(loss, output, target, weight)
     if value.size != 1:

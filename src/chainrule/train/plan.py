@@ -118,7 +118,7 @@ class Plans:
             assert train is not None, "a training without its pass"
             summed = getattr(step.loss, "reduction", "mean") == "sum"
             training = Training(train, evaluate, room, feed.rows, tuple(step.metrics), summed, monitor)
-            wrong = mistakes.named(step, arrays[0], arrays[1], min(batch, len(arrays[0])))
+            wrong = mistakes.named(step, arrays[: feed.width], min(batch, len(arrays[0])))
             kept = Plan(key, backend, training, fingerprint, step.notes, wrong)
             self._kept[backend] = kept
         history.trace_seconds += time.perf_counter() - began

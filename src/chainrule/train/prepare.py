@@ -83,8 +83,8 @@ def planned(setup: Setup, backend: str, feed: Feed, fitting: Fitting, history: H
     checks.something_to_train(setup.model)
     schedule, data = setup.schedule, feed.arrays
     bound = None if schedule is None else schedule.bind(fitting.epochs * feed.steps, feed.steps)
-    step = setup.step(backend, bound)
-    room = room_for(len(data[0]), len(data[0]) < feed.rows or fitting.watches)
+    step = setup.step(backend, bound, feed.structures)
+    room = room_for(len(data[0]), not feed.lasting or fitting.watches)
     wanted = wanted_of(setup, feed, fitting)
     return step, setup.plans.get(backend, step, setup.device, feed, fitting.batch_size, room, wanted, history)
 
@@ -126,9 +126,7 @@ def starting_state(setup: Setup, past: TrainState, step: Step, start: int, histo
     if past.optimizer is not None:
         named = dict(setup.model.named_parameters())
         kept = step.carried_on(past.optimizer)
-        if kept is None or any(
-            past.optimized.get(name, named[name]) is not named[name] for name in step.trained
-        ):
+        if kept is None or any(past.optimized.get(name, named[name]) is not named[name] for name in step.trained):
             history.note("the optimizer begins anew: its state is not of the parameters that are trained now")
             kept = None
     return step.state(kept, past.steps, start, past.plateau.factor)

@@ -47,6 +47,9 @@ def _recipe(thing: Any, path: str, seen: dict[int, str]) -> Any:
         return thing
     if isinstance(thing, (tuple, list)):
         return [_recipe(member, path, seen) for member in thing]
+    if isinstance(thing, dict):
+        entries = {key: _recipe(value, path, seen) for key, value in thing.items()}
+        return None if None in entries.values() else {"type": "dict", "entries": entries}
     name = _name_of(type(thing))
     if name is None or isinstance(thing, nn.Lambda):
         return None
@@ -59,7 +62,10 @@ def _recipe(thing: Any, path: str, seen: dict[int, str]) -> Any:
     if isinstance(thing, nn.Module):
         seen[id(thing)] = path
     kind: Any = type(thing)
-    return {"type": name, **{key: _recipe(_argument(thing, key), path, seen) for key in _arguments(kind)}}
+    arguments = {key: _argument(thing, key) for key in _arguments(kind)}
+    found = {key: _recipe(value, path, seen) for key, value in arguments.items()}
+    unknown = any(found[key] is None for key, value in arguments.items() if value is not None)
+    return None if unknown else {"type": name, **found}
 
 
 @functools.cache
@@ -108,6 +114,8 @@ def _described(thing: Any) -> Any:
         return type(thing), thing.shape
     if isinstance(thing, (tuple, list)):
         return tuple(map(_described, thing))
+    if isinstance(thing, dict):
+        return tuple((key, _described(value)) for key, value in thing.items())
     if _name_of(type(thing)) is None or isinstance(thing, nn.Lambda):
         raise _OfOnesOwn
     varying = "lr" if isinstance(thing, optim.Optimizer) else "training"
@@ -140,6 +148,8 @@ def _made(recipe: Any, path: str, known: dict[str, Any]) -> Any:
         return recipe
     kind = _kind_called(str(recipe.get("type")))
     try:
+        if recipe.get("type") == "dict":
+            return {key: _made(value, path, known) for key, value in recipe["entries"].items()}
         if "same_as" in recipe:
             return known[recipe["same_as"]]
         if kind is not None and issubclass(kind, nn.Sequential):

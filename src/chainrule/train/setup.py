@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,24 +10,28 @@ import numpy as np
 from chainrule.errors import ArgumentError, check_choice, check_number
 from chainrule.nn.layers import Lambda
 from chainrule.nn.module import Module
+from chainrule.nn.named_losses import NamedLosses
 from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
 from chainrule.optim.schedules import Schedule as LearningRate
-from chainrule.train import checks
+from chainrule.train import checks, structures
 from chainrule.train import precision as precisions
 from chainrule.train.inference import Inference
-from chainrule.train.metrics import chosen
+from chainrule.train.metrics import Wanted, chosen
 from chainrule.train.plan import Plans
 from chainrule.train.precision import Place
 from chainrule.train.step import Step
+from chainrule.train.structures import SINGLE, Structures
+
+Array = np.ndarray[Any, Any]
 
 
 class Setup:
     """The parts of a training, checked, and what is compiled of them.
 
     Args:
-        model, loss, optimizer, schedule, penalty, clip, metrics, normalize, backend, precision, seed, device: as
-            `Trainer` has them.
+        model, loss, optimizer, schedule, penalty, clip, metrics, normalize, backend, precision, seed, device,
+            loss_weights: as `Trainer` has them.
 
     Attributes:
         plans: the programs that trainings ran last.
@@ -37,20 +41,20 @@ class Setup:
     def __init__(
         self,
         model: Module,
-        loss: Module | Callable[[Any, Any], Any],
+        loss: Module | Callable[[Any, Any], Any] | Mapping[str, Any],
         optimizer: Optimizer,
         schedule: LearningRate | None = None,
         penalty: Penalty | Sequence[Penalty] | None = None,
         clip: Clip | None = None,
-        metrics: Sequence[str | Callable[..., Any]] | None = None,
+        metrics: Wanted | Mapping[str, Wanted] | None = None,
         normalize: str | None = None,
         backend: str = "auto",
         precision: str = "float32",
         seed: int = 0,
         device: str = "auto",
+        loss_weights: Mapping[str, float] | None = None,
     ) -> None:
-        own = callable(loss) and not isinstance(loss, (Module, type))
-        self.loss: Module = Lambda(loss) if own else loss  # type: ignore[assignment]  # checked below
+        self.loss = _loss(loss, loss_weights)
         parts: tuple[tuple[str, Any, type], ...] = (
             ("model", model, Module), ("loss", self.loss, Module), ("optimizer", optimizer, Optimizer),
             ("schedule", schedule or LearningRate(), LearningRate), ("clip", clip or Clip(), Clip),
@@ -89,19 +93,41 @@ class Setup:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, plans=Plans(), inference=Inference())
 
-    def labels_fit(self, X: np.ndarray[Any, Any], labels: dict[str, np.ndarray[Any, Any]]) -> None:
-        """Refuse rows that the model does not take, and labels that are not among a classifier's outputs."""
-        output = self.inference.output(self.step("numpy"), self.place, X)
-        if checks.takes_labels(self.loss):
-            for name, y in labels.items():
-                checks.labels_fit(y, output.shape[-1], name)
+    def labels_fit(self, X: Sequence[Array], targets: Mapping[str, Sequence[Array]], how: Structures = SINGLE) -> None:
+        """Refuse rows that the model does not take, and labels that are not among a classifier's outputs.
 
-    def step(self, backend: str, schedule: LearningRate | None = None, drawn_at: int = 0) -> Step:
+        Args:
+            X: arrays that begin with those of X.
+            targets: by what messages call them, arrays that begin with those of X and y.
+            how: how X and y nest.
+        """
+        check = self.labels_check(X, how)
+        for name, arrays in targets.items():
+            check(name, arrays)
+
+    def labels_check(self, X: Sequence[Array], how: Structures) -> Callable[[str, Sequence[Array]], None]:
+        """What refuses labels that are not among the outputs for such rows: (what messages call y, arrays of X and y).
+
+        Raises:
+            ChainruleError: the model does not take the rows.
+        """
+        output = self.inference.output(self.step("numpy", structures=how), self.place, X[: how.X.size])
+        structures.fit_dtypes(output, X[: how.X.size], how.X, self.dtype)
+        return lambda name, arrays: structures.fit_labels(output, self.loss, name, arrays, how)
+
+    def step(
+        self,
+        backend: str,
+        schedule: LearningRate | None = None,
+        structures: Structures = SINGLE,
+        drawn_at: int = 0,
+    ) -> Step:
         """What a training step on a backend is made of.
 
         Args:
             backend: where.
             schedule: bound to the length of the training.
+            structures: how X and y nest.
             drawn_at: the steps done ever, by which an evaluation draws random numbers.
         """
         # One packed vector spares the interpreter most of its calls; XLA fuses the update of each tensor as it is.
@@ -109,6 +135,7 @@ class Setup:
         return Step(
             self.model, self.loss, self.optimizer, schedule, checks.penalties(self.penalty), self.clip, self.metrics,
             self.seed, self.dtype, packed, precisions.PRECISIONS[self.precision].products, drawn_at,
+            structures,
         )  # fmt: skip
 
     @property
@@ -120,3 +147,13 @@ class Setup:
     def summed(self) -> bool:
         """Whether the loss of a batch is the sum over its rows."""
         return getattr(self.loss, "reduction", "mean") == "sum"
+
+
+def _loss(given: Any, weights: Mapping[str, float] | None) -> Module:
+    """The loss as a module, whatever it is given as."""
+    if isinstance(given, Mapping):
+        return NamedLosses(given, weights)
+    if weights is not None:
+        raise ArgumentError("losses by name are wanted", where="loss_weights", hint="loss={name: …}, one an output")
+    own = callable(given) and not isinstance(given, (Module, type))
+    return Lambda(given) if own else given

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from chainrule.data.standardize import Standardizer
 from chainrule.nn.module import Parameter
 from chainrule.optim.plateau import Plateau
 from chainrule.train.history import History
+from chainrule.train.structures import Standardizers
 
 
 @dataclass
@@ -29,5 +29,5 @@ class TrainState:
     optimizer: Any = None
     optimized: dict[str, Parameter] = field(default_factory=dict)
     plateau: Plateau = field(default_factory=Plateau)
-    standardizer: Standardizer | None = None
+    standardizer: Standardizers = None
     history: History = field(default_factory=History)

@@ -31,10 +31,9 @@ from chainrule.train.forward import Named, cost_of, output_of, spec, untouched
 from chainrule.train.metrics import Function, Metric, named
 from chainrule.train.program import Batches, Record
 from chainrule.train.serialize import described
+from chainrule.train.structures import SINGLE, Structures
 
 State = dict[str, Any]
-DATA = ("X", "y", "weight")
-"""The arrays of a pass."""
 SMALL = 4096
 """Elements of a gradient that is summed up in every step."""
 
@@ -57,6 +56,7 @@ class Step:
     """Everything a training step is made of, and the graphs made of it.
 
     Attributes:
+        structures: how X and y nest.
         layout: the parameters that are trained.
         notes: what the user should know of the graphs that were traced.
         drawn_at: the steps done ever, by which random numbers are drawn.
@@ -74,6 +74,7 @@ class Step:
     packed: bool = True
     products: str | None = None
     drawn_at: int = 0
+    structures: Structures = SINGLE
     layout: Layout = field(init=False)
     notes: list[str] = field(init=False, default_factory=list)
 
@@ -84,7 +85,7 @@ class Step:
     def settings(self) -> tuple[Any, ...]:
         """What graphs depend on besides the model, the loss and what updates them."""
         shapes = tuple((name, x.shape, x.requires_grad) for name, x in self.named)
-        return self.seed, self.dtype, self.packed, self.products, tuple(self.metrics), shapes
+        return self.seed, self.dtype, self.packed, self.products, self.structures, tuple(self.metrics), shapes
 
     @functools.cached_property
     def described(self) -> Any:
@@ -221,12 +222,12 @@ class Step:
         Args:
             kind: which.
             state: as the program gets it; only shapes and dtypes matter.
-            data: X and y, and the weights of the rows where they have any; only shapes and dtypes matter.
+            data: the arrays of X and y, and the weights of the rows where they have any; only shapes and dtypes matter.
             rows: of a batch.
         """
         step = self._train if kind == "training" else self._evaluate
         with untouched(training=kind == "training"):
-            arrays = [spec(array, name) for array, name in zip(data, DATA, strict=False)]
+            arrays = [spec(array, name) for array, name in zip(data, [*self.structures.names, "weight"], strict=False)]
             return voided(self._closed(trace(step, _typed(state), arrays, placeholder((rows,), np.int32, "rows"))))
 
     @functools.cached_property
@@ -309,8 +310,9 @@ class Step:
     ) -> Any:
         # All rows at once are taken as they lie: the order of the terms of a sum does not matter.
         every = rows.shape[0] == data[0].shape[0]
-        some, target, *weight = data if every else [taken(x, rows) for x in data]
-        output, after = output_of(self.model, parameters, buffers, some)
+        some = data if every else [taken(x, rows) for x in data]
+        X, target, weight = self.structures.apart(some)
+        output, after = output_of(self.model, parameters, buffers, X)
         return output, (target, *weight), cost_of(self.loss, output, target, *weight), after
 
     def _rate(self, state: State) -> Tensor:
@@ -356,9 +358,9 @@ class Step:
         output, of_rows, value, _ = self._forward(parameters, state["buffers"], data, rows)
         return self.record(value, output, *of_rows)
 
-    def record(self, value: Tensor, output: Any, target: Tensor, weight: Tensor | None = None) -> Record:
+    def record(self, value: Tensor, output: Any, target: Any, weight: Tensor | None = None) -> Record:
         """What is written down of a batch: the loss, and what it contributes to the metrics, by name."""
-        found = {named(metric): metric.update(output, target, weight) for metric in self.metrics}
+        found = {named(metric): metric.update(*metric.picked(output, target), weight) for metric in self.metrics}
         return {"loss": F.reshape(F.cast(value, self.dtype), (1,)), "metrics": found}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 import warnings
@@ -13,7 +12,6 @@ import numpy as np
 
 from chainrule import backends, tree
 from chainrule.backends.estimate import seconds
-from chainrule.data.standardize import Standardizer
 from chainrule.data.streams import Stream
 from chainrule.errors import ArgumentError, TrainingWarning
 from chainrule.graph.graph import Graph
@@ -22,21 +20,23 @@ from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
 from chainrule.optim.schedules import Schedule as LearningRate
 from chainrule.train import checkpoint as files
-from chainrule.train import checks, memory, mistakes, prepare
+from chainrule.train import checks, memory, mistakes, prepare, structures
 from chainrule.train.callbacks import Callback, Callbacks, EarlyStopping
-from chainrule.train.feeds import streaming
+from chainrule.train.feeds import batches, streaming
 from chainrule.train.feeds.arrays import Weights, foreseen, in_memory
 from chainrule.train.feeds.feed import Feed
 from chainrule.train.fitting import Fitting, Keeper
 from chainrule.train.history import History
 from chainrule.train.loop import Loop, NotFinite, steps_a_call
 from chainrule.train.memory import Estimate
-from chainrule.train.metrics import regresses
+from chainrule.train.metrics import Wanted, regresses
 from chainrule.train.nonfinite import not_finite_error
 from chainrule.train.progress import Bar, Silent
 from chainrule.train.setup import Setup
 from chainrule.train.state import TrainState
+from chainrule.train.structures import Standardizers, Structures
 
+Array = np.ndarray[Any, Any]
 T = TypeVar("T")
 LARGE = 1_000_000
 """Parameters from which on it is worth some milliseconds to give freed memory back."""
@@ -62,6 +62,7 @@ class Trainer(Setup):
     Args:
         model: any Module.
         loss: a loss of `chainrule.nn` with reduction "mean" or "sum", or any function (output, target) → one number.
+            For a model that gives a dict, {output: loss}, whose sum is trained, or a function of two dicts.
         optimizer: of `chainrule.optim`.
         schedule: factor on the learning rate by step; None keeps it.
         penalty: L1, L2, or several: (L1(0.001), L2(0.01)).
@@ -69,8 +70,9 @@ class Trainer(Setup):
         metrics: names and functions of your own. For classifiers "accuracy", "auc", "f1", "precision", "recall",
             "balanced_accuracy", "log_loss", "top5", for regressions "r2", "rmse", "mse", "mae", "mape", as scikit-learn
             defines them (averages over classes are unweighted). A function (output, target) of `Tensor`s gives one
-            number; it gets all rows of an epoch at once. By default ("accuracy",) for a classifier's loss and ("r2",)
-            for a regression's, none for a loss of your own.
+            number; it gets all rows of an epoch at once. Of several outputs {output: these}, then called
+            "kind_accuracy". By default ("accuracy",) for a classifier's loss and ("r2",) for a regression's, none for a
+            loss of your own.
         normalize: "feature" or "channel" standardises X by the mean and deviation of the training rows, also when
             predicting; None leaves X as it is.
         backend: "numpy", "xla", or "auto": NumPy where the whole job is estimated to take less than compiling it.
@@ -81,6 +83,7 @@ class Trainer(Setup):
             (see `chainrule.seed`).
         device: where compiled programs run: "cpu", "gpu", or "auto", JAX's own choice: a GPU where it finds one. It is
             not saved, since the next machine may have another.
+        loss_weights: {output: w} by which losses by name are multiplied; 1 where nothing is said.
 
     Attributes:
         state: where trainings so far have led; what follows is of it.
@@ -107,27 +110,29 @@ class Trainer(Setup):
     def __init__(
         self,
         model: Module,
-        loss: Module | Callable[[Any, Any], Any],
+        loss: Module | Callable[[Any, Any], Any] | Mapping[str, Any],
         optimizer: Optimizer,
         schedule: LearningRate | None = None,
         penalty: Penalty | Sequence[Penalty] | None = None,
         clip: Clip | None = None,
-        metrics: Sequence[str | Callable[..., Any]] | None = None,
+        metrics: Wanted | Mapping[str, Wanted] | None = None,
         normalize: str | None = None,
         backend: str = "auto",
         precision: str = "float32",
         seed: int = 0,
         device: str = "auto",
+        loss_weights: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(
-            model, loss, optimizer, schedule, penalty, clip, metrics, normalize, backend, precision, seed, device
-        )
+            model, loss, optimizer, schedule, penalty, clip, metrics, normalize, backend, precision, seed, device,
+            loss_weights,
+        )  # fmt: skip
         self.state = TrainState()
 
     history = _OfState[History]("history")
     steps = _OfState[int]("steps")
     epochs = _OfState[int]("epochs")
-    standardizer = _OfState[Standardizer | None]("standardizer")
+    standardizer = _OfState[Standardizers]("standardizer")
     optimizer_state = _OfState[Any]("optimizer")
 
     # ---- training
@@ -202,8 +207,8 @@ class Trainer(Setup):
             raise ArgumentError("nothing to resume from", where="resume", hint="give checkpoint=, the folder")
         self.history = History()
         began = time.perf_counter()
-        feed = self._feed(X, y, validation, Weights(sample_weight, class_weight))
-        size = checks.batch_size(batch_size, feed.rows, self.optimizer, self.history.notes)
+        feed = self._feed(X, y, validation, Weights(sample_weight, class_weight), epochs > 1)
+        size, shuffle = _divided(feed, batch_size, shuffle, self.optimizer, self.history.notes)
         fitting = Fitting(epochs, size, shuffle, early, called, checkpoint)
         feed.divide(size)
         self.history.notes += feed.notes
@@ -223,16 +228,22 @@ class Trainer(Setup):
             self.history.seconds += time.perf_counter() - began
         return self.history
 
-    def _feed(self, X: Any, y: Any, validation: Any, weights: Weights) -> Feed:
-        if not isinstance(X, Stream):
+    def _feed(self, X: Any, y: Any, validation: Any, weights: Weights, again: bool) -> Feed:
+        if validation is not None and batches.are_batches(validation):
+            validation = batches.gathered(validation)
+        of_batches = batches.are_batches(X, y)
+        if not isinstance(X, Stream) and not of_batches:
             return in_memory(self, X, y, validation, weights)
         if weights:
-            raise ArgumentError(
-                "rows of a stream cannot be weighted", where="sample_weight or class_weight",
-                hint="train on arrays in memory",
-            )  # fmt: skip
+            hint = "give batches of (X, y, weight)" if of_batches else "train on arrays in memory"
+            what = f"rows of {'batches' if of_batches else 'a stream'} cannot be weighted from outside"
+            raise ArgumentError(what, where="sample_weight or class_weight", hint=hint)
+        if of_batches and y is not None:
+            raise ArgumentError("batches have their own targets", where="y", hint="leave it out: fit(batches)")
+        if of_batches:
+            return batches.feed(self, X, validation, again)
         feed = streaming.feed(self, X, y, validation)
-        self.labels_fit(feed.sample, feed.labels)
+        self.labels_fit([feed.sample], {name: [feed.sample, y] for name, y in feed.labels.items()})
         return feed
 
     def estimate(
@@ -261,11 +272,14 @@ class Trainer(Setup):
         checks.something_to_train(self.model)
         standardizer = self.standardizer
         weights = Weights(sample_weight, class_weight)
-        made = self._feed if isinstance(X, Stream) else functools.partial(foreseen, self)
-        feed = made(X, y, validation, weights)
+        if isinstance(X, Stream) or batches.are_batches(X, y):
+            # Batches that can be had only once would be used up.
+            feed = self._feed(X, y, validation, weights, again=True)
+        else:
+            feed = foreseen(self, X, y, validation, weights)
         try:
-            size = checks.batch_size(batch_size, feed.rows, self.optimizer)
-            fitting = Fitting(epochs, size, "epoch", early, Callbacks.of(callbacks, self), checkpoint)
+            size, shuffle = _divided(feed, batch_size, "epoch", self.optimizer, [])
+            fitting = Fitting(epochs, size, shuffle, early, Callbacks.of(callbacks, self), checkpoint)
             feed.divide(size)
             with self.place.entered():
                 found, state = prepare.prepared(
@@ -314,8 +328,9 @@ class Trainer(Setup):
     def _tell(self, feed: Feed, fitting: Fitting, keeper: Keeper) -> None:
         """Write down what the user should know, and warn of what the theory says cannot go well."""
         wrong = list(keeper.plan.mistakes)
-        if fitting.shuffle == "never" and not regresses(self.loss):
-            wrong += mistakes.in_order(feed.label_order, fitting.batch_size)
+        losses = structures.each_loss(self.loss, feed.structures.y)
+        for loss, order in zip(losses, feed.label_orders if fitting.shuffle == "never" else [], strict=False):
+            wrong += [] if regresses(loss) else mistakes.in_order(order, fitting.batch_size)
         for note in (*keeper.plan.notes, *keeper.notes(feed.steps), *wrong):
             self.history.note(note)
         for mistake in wrong:
@@ -324,9 +339,10 @@ class Trainer(Setup):
 
     def step_graph(self, X: Any, y: Any, batch_size: int = 32) -> Graph:
         """The training step as one graph: (state…, X, y, rows) → (state…, record). What is printed is what runs."""
-        step, dtype = self.step("xla"), self.dtype
-        data = [checks.features(X, dtype), checks.targets(y, self.loss, dtype)]
-        return step.training(step.state(), data, batch_size)
+        inputs, of_X = structures.features(X, self.dtype)
+        wanted, of_y = structures.targets(y, self.loss, self.dtype)
+        step = self.step("xla", structures=Structures(of_X, of_y))
+        return step.training(step.state(), [*inputs, *wanted], batch_size)
 
     # ---- using the model
 
@@ -340,8 +356,8 @@ class Trainer(Setup):
             ShapeError: X has other columns than the model takes.
             DataError: X is not an array of finite numbers.
         """
-        X = self._standardized(checks.features(X, self.dtype))
-        return self.inference.outputs(self.step("numpy"), self.place, X)
+        arrays, structure = self._inputs(X)
+        return self.inference.outputs(self.step("numpy", structures=Structures(structure)), self.place, arrays)
 
     def evaluate(self, X: Any, y: Any) -> dict[str, float]:
         """The loss and the metrics on (X, y), in inference mode: {"loss": …, "accuracy": …}.
@@ -349,13 +365,20 @@ class Trainer(Setup):
         Raises:
             ShapeError, DataError: as `fit`.
         """
-        X, y = self._standardized(checks.features(X, self.dtype)), checks.targets(y, self.loss, self.dtype)
-        checks.equal_lengths(X, y)
-        self.labels_fit(X, {"y": y})
-        return self.inference.scores(self.step("numpy", drawn_at=self.steps), self.place, X, y, self.summed)
+        inputs, of_X = self._inputs(X)
+        wanted, of_y = structures.targets(y, self.loss, self.dtype)
+        for array, name in zip(wanted, structures.labels(of_y, "y"), strict=True):
+            checks.equal_lengths(inputs[0], array, f"{structures.labels(of_X, 'X')[0]} and {name}")
+        how = Structures(of_X, of_y)
+        self.labels_fit(inputs, {"y": [*inputs, *wanted]}, how)
+        return self.inference.scores(
+            self.step("numpy", structures=how, drawn_at=self.steps), self.place, inputs, wanted, self.summed
+        )
 
-    def _standardized(self, X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return X if self.standardizer is None else self.standardizer(X)
+    def _inputs(self, X: Any) -> tuple[list[Array], tree.Structure]:
+        """The arrays of X as the model takes them, and how they nest."""
+        arrays, structure = structures.features(X, self.dtype)
+        return structures.standardized(self.standardizer, arrays, structure), structure
 
     # ---- files
 
@@ -386,3 +409,16 @@ class Trainer(Setup):
         trainer, _ = files.load(path, made, model)
         assert isinstance(trainer, Trainer), "a trainer that is none"
         return trainer
+
+
+def _divided(
+    feed: Feed, batch_size: int | None, shuffle: str, optimizer: Optimizer, notes: list[str]
+) -> tuple[int, str]:
+    """The rows of a step, and how they are shuffled: batches that are given are taken as they come."""
+    if not isinstance(feed, batches.BatchFeed):
+        return checks.batch_size(batch_size, feed.rows, optimizer, notes), shuffle
+    if batch_size is not None:
+        raise ArgumentError("the batches have their own size", where="batch_size", got=batch_size, hint="leave it out")
+    if shuffle == "once":
+        raise ArgumentError("the batches come in their own order", where="shuffle", got=shuffle, hint="leave it out")
+    return checks.batch_size(feed.batch, feed.rows, optimizer, notes), "never"

@@ -10,6 +10,7 @@ import numpy as np
 from chainrule.errors import ArgumentError, DataError
 from chainrule.nn.losses import Loss
 from chainrule.nn.module import Module
+from chainrule.nn.named_losses import NamedLosses
 from chainrule.train.arrays import numbers
 from chainrule.train.metrics import classifies
 
@@ -45,6 +46,11 @@ def of_classes(given: Any, y: Array, loss: Module) -> Array:
         DataError: a class without its weight.
     """
     _can_be_weighted(loss, "class_weight")
+    if isinstance(loss, NamedLosses):
+        raise ArgumentError(
+            "a row of several targets has no one class to be weighted by", where="class_weight",
+            got=[*loss.losses], hint="use sample_weight",
+        )  # fmt: skip
     if not classifies(loss) or (y.ndim != 1 and y.size != len(y)):
         raise ArgumentError(
             "only a row of one class has a class to be weighted by", where="class_weight",
@@ -76,7 +82,8 @@ def scaled(weights: Array, loss: Module, dtype: np.dtype[Any]) -> Array:
 
 
 def _can_be_weighted(loss: Module, name: str) -> None:
-    if not isinstance(loss, Loss):
+    parts = loss.losses.values() if isinstance(loss, NamedLosses) else [loss]
+    if not all(isinstance(part, Loss) for part in parts):
         raise ArgumentError(
             "a loss of your own gives one number for all rows, of which none can be weighted", where=name,
             got=type(loss).__name__, hint="weigh the rows within the loss, or use one of chainrule.nn",

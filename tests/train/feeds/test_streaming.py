@@ -18,7 +18,7 @@ from chainrule import nn, optim
 from chainrule.data.rows import ArrayRows
 from chainrule.data.streams import Stream
 from chainrule.errors import ArgumentError, ChainruleError, DataError, NotFiniteError
-from chainrule.train import look
+from chainrule.train import scan_stream
 from chainrule.train.feeds import streaming
 from chainrule.train.fitting import Fitting
 from small import QUIET, ROWS, classifier, numbers, parameters, regressor, same, table
@@ -387,7 +387,7 @@ def test_a_loss_that_explodes_names_the_step_of_the_epoch_and_not_of_the_chunk()
 def test_a_bad_row_is_named_by_its_place_in_the_file_before_any_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(look, "SIZE", 200)
+    monkeypatch.setattr(scan_stream, "SIZE", 200)
     bad = X.copy()
     bad[37, 2] = np.nan
     np.save(tmp_path / "X.npy", bad)

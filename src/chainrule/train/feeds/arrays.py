@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from chainrule.data.standardize import Standardizer
+from chainrule import tree
 from chainrule.errors import ArgumentError
-from chainrule.train import checks, memory, weights
+from chainrule.nn.named_losses import NamedLosses
+from chainrule.train import checks, memory, structures, weights
 from chainrule.train.arrays import numbers, refuse_several
 from chainrule.train.feeds.feed import InMemory, hollow
 from chainrule.train.inference import forward
+from chainrule.train.structures import Structures, labels
+from chainrule.train.structures import of as structures_of
+from chainrule.tree import LEAF
 
 if TYPE_CHECKING:
     from chainrule.train.trainer import Trainer
@@ -36,51 +41,94 @@ def in_memory(trainer: Trainer, X: Any, y: Any, validation: Any, given_weights: 
         DataError: the arrays hold NaN, differ in length, or labels are not 0…K−1.
         ResourceError: memory is short.
     """
-    refuse_several(X, y)
-    X = numbers(X, "X")
-    if y is None:
-        raise ArgumentError("no targets", where="y", hint="only a chainrule.data.stream has its own")
-    y, dtype = numbers(y, "y"), trainer.dtype
-    memory.check_rows(_making(trainer, X, validation))
-    given = [X, y]
-    arrays = [checks.features(X, dtype), checks.targets(y, trainer.loss, dtype)]
-    checks.equal_lengths(arrays[0], arrays[1])
+    given = _given(X, y)
+    memory.check_rows(_making(trainer, given.X, validation))
+    arrays, structures = checked(given.X, given.y, trainer)
+    rows, width = len(arrays[0]), len(arrays)
     if given_weights.sample is not None:
-        arrays.append(weights.of_rows(given_weights.sample, len(X), trainer.loss))
+        arrays.append(weights.of_rows(given_weights.sample, rows, trainer.loss))
     train, held = arrays, list[Array]()
     if _is_given(validation):
-        given += validation
-        held = checks.held_out(validation[0], validation[1], trainer.loss, dtype)
+        held = checked(validation[0], validation[1], trainer, "validation ", structures)[0]
         if len(validation) == 3:
             held.append(weights.of_rows(validation[2], len(held[0]), trainer.loss, "validation weights"))
     elif validation is not None:
-        parts = checks.split(X, y, validation, trainer.seed)
+        parts = checks.split(rows, validation, trainer.seed)
         # What was converted goes as soon as its rows are taken.
         train, held = ([array[rows] for array in arrays] for rows in parts)
     del arrays
-    if given_weights or len(held) > 2:
-        _weigh(train, held, given_weights, trainer)
-    _standardise(train, held, trainer)
-    trainer.labels_fit(train[0], {"y": train[1]} | ({"validation y": held[1]} if held else {}))
-    arrays = [*train, *held]
-    return InMemory(arrays, [not any(array is one for one in given) for array in arrays], len(train))
+    if given_weights or len(held) > width:
+        _weigh(train, held, given_weights, trainer, width)
+    _standardise(train, held, trainer, structures)
+    trainer.labels_fit(train, {"y": train} | ({"validation y": held} if held else {}), structures)
+    arrays, users = [*train, *held], given.leaves + (_leaves(validation[:2]) if _is_given(validation) else [])
+    own = [not any(array is one for one in users) for array in arrays]
+    return InMemory(arrays, own, len(train), structures=structures)
 
 
-def _weigh(train: list[Array], held: list[Array], given: Weights, trainer: Trainer) -> None:
+class _Given(NamedTuple):
+    """X and y as arrays of numbers, by name or not; nothing else of them is checked."""
+
+    X: Any
+    y: Any
+
+    @property
+    def leaves(self) -> list[Array]:
+        """The arrays."""
+        return _leaves((self.X, self.y))
+
+
+def _leaves(pair: Sequence[Any]) -> list[Any]:
+    return [array for values in pair for array in structures_of(values, "")[0]]
+
+
+def _given(X: Any, y: Any) -> _Given:
+    refuse_several(X, y)
+    if y is None:
+        raise ArgumentError("no targets", where="y", hint="only batches and a chainrule.data.stream have their own")
+    return _Given(_numbers(X, "X"), _numbers(y, "y"))
+
+
+def _numbers(values: Any, name: str) -> Any:
+    arrays, structure = structures_of(values, name)
+    names = labels(structure, name)
+    return tree.unflatten(structure, [numbers(x, at) for x, at in zip(arrays, names, strict=True)])
+
+
+def checked(
+    X: Any, y: Any, trainer: Trainer, before: str = "", like: Structures | None = None
+) -> tuple[list[Array], Structures]:
+    """The arrays of X and y as the program takes them, and how they nest."""
+    dtype, loss = trainer.dtype, trainer.loss
+    inputs, of_X = structures.features(X, dtype, f"{before}X", like and like.X)
+    wanted, of_y = structures.targets(y, loss, dtype, f"{before}y", like and like.y)
+    for name, array in zip(labels(of_y, f"{before}y"), wanted, strict=True):
+        checks.equal_lengths(inputs[0], array, f"{labels(of_X, f'{before}X')[0]} and {name.removeprefix(before)}")
+    return [*inputs, *wanted], Structures(of_X, of_y)
+
+
+def held_out(pair: Sequence[Any], trainer: Trainer, like: Structures) -> list[Array]:
+    """X and y to validate on, standardised where that is wanted."""
+    arrays, _ = checked(pair[0], pair[1], trainer, "validation ", like)
+    return [*structures.standardized(trainer.standardizer, arrays[: like.X.size], like.X), *arrays[like.X.size :]]
+
+
+def _weigh(train: list[Array], held: list[Array], given: Weights, trainer: Trainer, width: int) -> None:
     """Bring the weights of the rows, behind X and y, into the shape that the program takes."""
     if given.classes is not None:
-        of_classes = weights.of_classes(given.classes, train[1], trainer.loss)
-        train[2:] = [of_classes * train[2] if len(train) > 2 else of_classes]
+        of_classes = weights.of_classes(given.classes, train[width - 1], trainer.loss)
+        train[width:] = [of_classes * train[width] if len(train) > width else of_classes]
     for some in (train, held):
-        some[2:] = [weights.scaled(weight, trainer.loss, trainer.dtype) for weight in some[2:]]
+        some[width:] = [weights.scaled(weight, trainer.loss, trainer.dtype) for weight in some[width:]]
 
 
-def _standardise(train: list[Array], held: list[Array], trainer: Trainer) -> None:
+def _standardise(train: list[Array], held: list[Array], trainer: Trainer, how: Structures) -> None:
+    inputs = how.X.size
     if trainer.normalize is not None and trainer.standardizer is None:
-        trainer.standardizer = Standardizer.fit(train[0], trainer.normalize)
+        trainer.standardizer = structures.fitted(train[:inputs], how.X, trainer.normalize)
     for some in (train, held):
-        if trainer.standardizer is not None and some:
-            some[0] = trainer.standardizer(some[0])
+        if some:
+            some[:inputs] = structures.standardized(trainer.standardizer, some[:inputs], how.X)
 
 
 def foreseen(trainer: Trainer, X: Any, y: Any, validation: Any, given_weights: Weights) -> InMemory:
@@ -88,41 +136,60 @@ def foreseen(trainer: Trainer, X: Any, y: Any, validation: Any, given_weights: W
 
     Where y is None it is taken to be what the loss takes: a label a row, or numbers in the shape of the output.
     """
-    refuse_several(X, y)
-    X, dtype = numbers(X, "X"), trainer.dtype
-    y = _like_output(trainer, X) if y is None else numbers(y, "y")
-    given = [X, y]
+    given = _given(X, _like_output(trainer, X) if y is None else y)
+    users = given.leaves
+    train, how = _foreseen(given, trainer)
+    evaluate = list[Array]()
     if _is_given(validation):
-        given += [numbers(x, "validation") for x in validation[:2]]
-    dtypes = [dtype, checks.target_dtype(y, trainer.loss, dtype)] * (len(given) // 2)
-    arrays = [np.asarray(a, d) if a.dtype == d else hollow(a.shape, d) for a, d in zip(given, dtypes, strict=True)]
-    making = _making(trainer, X, validation)
-    if validation is not None and not _is_given(validation):
-        held = checks.held(len(X), validation)
-        arrays = [hollow((rows, *a.shape[1:]), a.dtype) for rows in (len(X) - held, held) for a in arrays]
+        other = _Given(_numbers(validation[0], "validation X"), _numbers(validation[1], "validation y"))
+        users += other.leaves
+        evaluate, _ = _foreseen(other, trainer)
+    elif validation is not None:
+        held = checks.held(len(train[0]), validation)
+        sizes = (len(train[0]) - held, held)
+        train, evaluate = ([hollow((rows, *a.shape[1:]), a.dtype) for a in train] for rows in sizes)
     if _is_standardised(trainer):
-        arrays[::2] = [hollow(array.shape, array.dtype) for array in arrays[::2]]
-    train, evaluate = arrays[:2], arrays[2:]
+        for some in (train, evaluate):
+            some[: how.X.size] = [_standardised(a, how) for a in some[: how.X.size]]
     if given_weights:
-        train = [*train, hollow((len(train[0]),), dtype)]
+        train = [*train, hollow((len(train[0]),), trainer.dtype)]
     if evaluate and (len(validation) == 3 if _is_given(validation) else given_weights.sample is not None):
-        evaluate = [*evaluate, hollow((len(evaluate[0]),), dtype)]
+        evaluate = [*evaluate, hollow((len(evaluate[0]),), trainer.dtype)]
     arrays = [*train, *evaluate]
-    own = [not any(array is one for one in given) for array in arrays]
-    return InMemory(arrays, own, len(train), there=False, making=making)
+    own = [not any(array is one for one in users) for array in arrays]
+    making = _making(trainer, given.X, validation)
+    return InMemory(arrays, own, len(train), there=False, making=making, structures=how)
 
 
-def _making(trainer: Trainer, X: Array, validation: Any) -> int:
-    """The most bytes that making X ready takes meanwhile."""
-    size = X.size * trainer.dtype.itemsize
-    converted = X.dtype != trainer.dtype or not X.flags.c_contiguous
+def _foreseen(given: _Given, trainer: Trainer) -> tuple[list[Array], Structures]:
+    """The arrays as the program will take them, hollow where they will be converted."""
+    X, of_X = structures_of(given.X, "X")
+    y, of_y = structures_of(given.y, "y")
+    wanted = [trainer.dtype if of_X is LEAF else checks.named_dtype(x, trainer.dtype) for x in X]
+    losses = structures.each_loss(trainer.loss, of_y)
+    wanted += [checks.target_dtype(t, loss, trainer.dtype) for t, loss in zip(y, losses, strict=True)]
+    pairs = zip([*X, *y], wanted, strict=True)
+    return [np.asarray(a, d) if a.dtype == d else hollow(a.shape, d) for a, d in pairs], Structures(of_X, of_y)
+
+
+def _standardised(array: Array, how: Structures) -> Array:
+    return array if how.X is not LEAF and array.dtype.kind != "f" else hollow(array.shape, array.dtype)
+
+
+def _making(trainer: Trainer, X: Any, validation: Any) -> int:
+    """The most bytes that making X ready takes meanwhile: the sum over its arrays."""
     divided = validation is not None and not _is_given(validation)
     if divided:
         checks.fraction(validation)
+    return sum(_making_one(trainer, x, 1 - validation if divided else 1, divided) for x in structures_of(X, "X")[0])
+
+
+def _making_one(trainer: Trainer, X: Array, trained: float, divided: bool) -> int:
+    size = X.size * trainer.dtype.itemsize
+    converted = X.dtype != trainer.dtype or not X.flags.c_contiguous
     # Rounding to fewer bits is checked with an array of booleans.
     most = [converted * (size + X.size), divided * (converted + 1) * size]
     if _is_standardised(trainer):
-        trained = 1 - validation if divided else 1
         # NumPy takes the deviation of a copy in float64.
         new = trained * (size if trainer.standardizer is not None else X.size * 8)
         most.append((converted or divided) * size + int(new))
@@ -138,8 +205,18 @@ def _is_given(validation: Any) -> bool:
     return isinstance(validation, (tuple, list)) and len(validation) in (2, 3)
 
 
-def _like_output(trainer: Trainer, X: Array) -> Array:
-    if checks.takes_labels(trainer.loss):
-        return hollow((len(X),), np.dtype(np.int32))
-    output = forward(trainer.step("numpy"), (1, *X.shape[1:])).outputs[0]
-    return hollow((len(X), *output.shape[1:]), trainer.dtype)
+def _like_output(trainer: Trainer, X: Any) -> Any:
+    arrays, structure = structures_of(_numbers(X, "X"), "X")
+    dtypes = [trainer.dtype if structure is LEAF else checks.named_dtype(x, trainer.dtype) for x in arrays]
+    like = tuple(((1, *x.shape[1:]), dtype) for x, dtype in zip(arrays, dtypes, strict=True))
+    graph = forward(trainer.step("numpy", structures=Structures(structure)), like)
+    output, rows = tree.unflatten(graph.gives.plain(), list(graph.outputs)), len(arrays[0])
+
+    def target(loss: Any, output: Any) -> Array:
+        if checks.takes_labels(loss):
+            return hollow((rows,), np.dtype(np.int32))
+        return hollow((rows, *tree.flatten(output)[0][0].shape[1:]), trainer.dtype)
+
+    if not isinstance(trainer.loss, NamedLosses):
+        return target(trainer.loss, output)
+    return {name: target(loss, output[name]) for name, loss in trainer.loss.losses.items()}

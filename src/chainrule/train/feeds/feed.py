@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from chainrule.train.label_order import LabelOrder
+from chainrule.train.structures import SINGLE, Structures
 
 if TYPE_CHECKING:
     from chainrule.train.fitting import Fitting
@@ -71,21 +72,29 @@ class Feed(Protocol):
     Attributes:
         arrays: X and y to train on, and X and y to validate on where that is wanted, in the shapes and dtypes that the
             program takes; after each y the weights of its rows, where they have any.
+        structures: how X and y nest, of which the arrays are the leaves.
         width: how many of these are to train on.
         steps: steps an epoch, once the batch is known.
+        resumable: whether an epoch can be gone on with in its midst, its steps being the same another time.
     """
 
     arrays: list[np.ndarray[Any, Any]]
+    structures: Structures
     width: int
     steps: int
+    resumable: bool
+
+    @property
+    def lasting(self) -> bool:
+        """Whether what is loaded serves every epoch, so that the program may run several in a call."""
 
     @property
     def rows(self) -> int:
         """Rows that an epoch trains on."""
 
     @property
-    def label_order(self) -> LabelOrder:
-        """How the targets that are trained on follow each other where nothing shuffles them."""
+    def label_orders(self) -> list[LabelOrder]:
+        """How the targets that are trained on follow each other where nothing shuffles them, those of each y."""
 
     @property
     def notes(self) -> list[str]:
@@ -120,6 +129,8 @@ class InMemory:
         width: how many of them are to train on.
         there: whether those have been made.
         making: the most bytes that making them takes meanwhile.
+        structures: how X and y nest.
+        lasting, resumable: all rows are there all the time.
     """
 
     arrays: list[np.ndarray[Any, Any]]
@@ -127,6 +138,9 @@ class InMemory:
     width: int = 2
     there: bool = True
     making: int = 0
+    structures: Structures = SINGLE
+    lasting: bool = field(default=True, init=False)
+    resumable: bool = field(default=True, init=False)
     steps: int = field(default=0, init=False)
     notes: list[str] = field(default_factory=list, init=False)
     _load: Load = field(init=False)
@@ -137,11 +151,13 @@ class InMemory:
         return len(self.arrays[0])
 
     @property
-    def label_order(self) -> LabelOrder:
-        """How the targets that are trained on follow each other where nothing shuffles them."""
-        order = LabelOrder()
-        order.add(self.arrays[1])
-        return order
+    def label_orders(self) -> list[LabelOrder]:
+        """How the targets that are trained on follow each other where nothing shuffles them, those of each y."""
+        first, last = self.structures.X.size, len(self.structures.names)
+        orders = [LabelOrder() for _ in range(first, last)]
+        for order, y in zip(orders, self.arrays[first:last], strict=True):
+            order.add(y)
+        return orders
 
     @property
     def layout(self) -> dict[str, Any]:

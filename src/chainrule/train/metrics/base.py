@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from chainrule.errors import ArgumentError
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor
 from chainrule.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
@@ -31,6 +32,7 @@ class Metric:
     Attributes:
         scores: what a classifier's outputs are: a "probability" or a "logit" a row, or "logits" or "log-probabilities"
             of all classes; "" for other losses.
+        output: which of several outputs it is of; None for the only one, or all.
     """
 
     name: ClassVar[str]
@@ -38,6 +40,17 @@ class Metric:
     of_classes: ClassVar[bool] = True
 
     scores: str = ""
+    output: str | None = None
+
+    def picked(self, output: Any, target: Any) -> tuple[Any, Any]:
+        """The output and the target that it is of."""
+        if self.output is None:
+            return output, target
+        for what, given in (("outputs of the model", output), ("targets", target)):
+            if not isinstance(given, dict) or self.output not in given:
+                got = list(given) if isinstance(given, dict) else type(given).__name__
+                raise ArgumentError(f"not among the {what}", where="metrics", expected=repr(self.output), got=got)
+        return output[self.output], target[self.output]
 
     def update(self, output: Any, target: Tensor, weight: Tensor | None) -> Contributions:
         """What a batch contributes; every tensor has a leading axis, along which batches are laid end to end."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from chainrule.errors import ArgumentError, check_choice
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor
-from chainrule.nn.losses import HuberLoss, L1Loss, MSELoss
+from chainrule.nn.losses import HuberLoss, L1Loss, Loss, MSELoss
 from chainrule.nn.module import Module
+from chainrule.nn.named_losses import NamedLosses
 from chainrule.train.metrics.base import SCORES, Metric
 from chainrule.train.metrics.classes import (
     AUC,
@@ -70,7 +71,8 @@ _TAKEN = ("loss", "lr", "epoch")
 
 def named(metric: Metric) -> str:
     """What a metric is called in the history."""
-    return metric.label if isinstance(metric, Function) else metric.name
+    name = metric.label if isinstance(metric, Function) else metric.name
+    return name if metric.output is None else f"{metric.output}_{name}"
 
 
 def classifies(loss: Module) -> bool:
@@ -89,13 +91,24 @@ def _usual(loss: Module) -> tuple[str, ...]:
     return ("r2",) if regresses(loss) else ()
 
 
-def chosen(metrics: Sequence[str | Callable[..., Any]] | None, loss: Module) -> list[Metric]:
-    """The metrics asked for; by default accuracy for a classifier, R² for a regression, none for other losses."""
-    wanted = _usual(loss) if metrics is None else metrics
-    if isinstance(wanted, str) or callable(wanted):
-        got = repr(wanted) if isinstance(wanted, str) else getattr(wanted, "__name__", "a function")
-        raise ArgumentError("a list of metrics is wanted", where="metrics", got=got, hint=f"write ({got},)")
-    found = [_metric(one, loss) for one in wanted]
+Wanted = Sequence[str | Callable[..., Any]]
+"""Metrics of one output: names, and functions of one's own."""
+
+
+def chosen(metrics: Wanted | Mapping[str, Wanted] | None, loss: Module) -> list[Metric]:
+    """The metrics asked for; by default accuracy for a classifier, R² for a regression, none for other losses.
+
+    Of several outputs they are by output; functions of one's own may be of all outputs.
+    """
+    if metrics is None and isinstance(loss, NamedLosses):
+        metrics = {name: _usual(part) for name, part in loss.losses.items()}
+    if isinstance(metrics, Mapping):
+        found = [metric for name, wanted in metrics.items() for metric in _listed(wanted, _loss_of(name, loss), name)]
+    else:
+        if metrics is not None and isinstance(loss, NamedLosses) and not all(map(callable, metrics)):
+            hint = f"write {{{next(iter(loss.losses))!r}: {metrics!r}}}"
+            raise ArgumentError("metrics by output are wanted", where="metrics", got=metrics, hint=hint)
+        found = _listed(_usual(loss) if metrics is None else metrics, loss)
     names = [named(metric) for metric in found]
     for name in names:
         if names.count(name) > 1 or name in _TAKEN or name.startswith("val_"):
@@ -108,10 +121,39 @@ def chosen(metrics: Sequence[str | Callable[..., Any]] | None, loss: Module) -> 
     return found
 
 
-def _metric(wanted: Any, loss: Module) -> Metric:
+def by_output(metrics: Sequence[Metric]) -> list[str] | dict[str, list[str]]:
+    """The names of metrics as `chosen` takes them; functions of one's own have none to be found by."""
+    found: dict[str | None, list[str]] = {}
+    for metric in metrics:
+        own = isinstance(metric, Function)
+        found.setdefault(metric.output, []).extend([] if own else [metric.name])
+    return found.get(None, []) if None in found or not found else {str(name): names for name, names in found.items()}
+
+
+def _loss_of(output: str, loss: Module) -> Module:
+    """The loss of an output; one of the user's own is of all of them."""
+    if isinstance(loss, NamedLosses):
+        check_choice("metrics", output, tuple(loss.losses))
+        return loss.losses[output]
+    if isinstance(loss, Loss):
+        raise ArgumentError(
+            "metrics by output want losses by output", where="metrics", got=type(loss).__name__,
+            hint=f"loss={{{output!r}: {type(loss).__name__}(), …}}",
+        )  # fmt: skip
+    return loss
+
+
+def _listed(wanted: Any, loss: Module, output: str | None = None) -> list[Metric]:
+    if isinstance(wanted, str) or callable(wanted):
+        got = repr(wanted) if isinstance(wanted, str) else getattr(wanted, "__name__", "a function")
+        raise ArgumentError("a list of metrics is wanted", where="metrics", got=got, hint=f"write ({got},)")
+    return [_metric(one, loss, output) for one in wanted]
+
+
+def _metric(wanted: Any, loss: Module, output: str | None) -> Metric:
     scores = next((what for kind, what in SCORES.items() if isinstance(loss, kind)), "")
     if callable(wanted) and not isinstance(wanted, type):
-        return Function(scores, wanted, getattr(wanted, "__name__", type(wanted).__name__))
+        return Function(scores, output, wanted, getattr(wanted, "__name__", type(wanted).__name__))
     check_choice("metrics", wanted, NAMES)
     kind = _KINDS[wanted]
     if kind.of_classes and (regresses(loss) or (not scores and kind is not Accuracy)):
@@ -126,4 +168,4 @@ def _metric(wanted: Any, loss: Module) -> Metric:
             got=type(loss).__name__,
             hint="use accuracy, auc or log_loss",
         )
-    return kind(scores)
+    return kind(scores, output)

@@ -178,7 +178,7 @@ class CompileGroup:
         config, split = self.trials[0]
         trainer, step = self.plan.step(config, self.shape)
         y, batch = self.plan.rows.y, self.shape.batch
-        wrong = mistakes.named(step, self.plan.rows.X[0], y, batch)
+        wrong = mistakes.named(step, [self.plan.rows.X[0], y], batch)
         if self.plan.shuffle == "never" and not regresses(trainer.loss):
             order = LabelOrder()
             order.add(y[self.plan.rows.splits[split][0]])

@@ -210,7 +210,7 @@ class Sweep:
             X, y = _joined(X, held, "validation X"), _joined(y, wanted, "validation y")
             splits = [(every, np.arange(len(every), len(X)))]
         elif validation is not None:
-            splits = [checks.split(X, y, validation, SPLIT_SEED)]
+            splits = [checks.split(len(X), validation, SPLIT_SEED)]
         how = self.settings["normalize"]
         if how is None:
             return Rows([X], y, splits, [None] * len(splits))
