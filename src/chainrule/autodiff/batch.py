@@ -1,4 +1,4 @@
-"""Give a computation a leading batch axis: one pass over many examples in place of a loop.
+"""Give a computation a leading batch axis: one pass over many examples instead of a loop.
 
 An elementwise operation and one over axes need no row: their kind says how they are made when operands have a new axis
 0. For any other a row says it. A row gets the operands (all of them batched, unless it is listed under "some"), the
@@ -172,7 +172,7 @@ def _layer_norm(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) ->
 
 
 def _scan(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
-    """Every carry gets the new axis in front; a sequence gets it behind the steps, so that it is still cut by steps."""
+    """Carries get the new axis first; sequences get it after that of the steps, so they are still cut into steps."""
     body, count = node.attrs["body"], node.attrs["carries"]
     last = count + node.attrs["sequences"]
     wide = [flag or position < count for position, flag in enumerate(flags)]
@@ -188,7 +188,7 @@ def _scan(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tenso
 
 
 def _loop(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
-    """Examples that have stopped keep their carry while the others go on: whether each still does is one more carry."""
+    """Examples that have stopped keep their carry while the others continue; one more carry says which still run."""
     *operands, start, stop = xs
     if any(flags[len(operands) :]):
         hint = "loop over the examples"
@@ -238,7 +238,7 @@ def _project(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Te
 
 
 def _project_loop(node: Tensor, loop: Tensor) -> Tensor:
-    """One of the results of a batched loop, which has as one more carry in front what each example's ok was."""
+    """One of the results of a batched loop, whose first carry is each example's ok."""
     carries, place = loop.attrs["carries"], node.attrs["part"] + 1
     if place == len(loop.attrs["body"].outputs) - 1:
         return apply("get_item", loop, part=0)

@@ -1,9 +1,9 @@
 """Regions: parts of a computation whose insides the gradient computes again instead of keeping them.
 
 When the reversal comes to a region, it makes copies of the nodes inside, and the derivative rules read those. What the
-region was given is wrapped in `after(x, g)`, which is x once the adjoint g is known: so the copies are no equals of
-the originals, and nothing can compute them before the backward pass has come so far. The originals are then used in the
-forward pass only, and go. What is used outside a region is kept as it is. Chen, Xu, Zhang and Guestrin (2016),
+region was given is wrapped in `depends_on(x, g)`, which is x once the adjoint g is known: so the copies differ from
+the originals, and nothing can compute them before the backward pass gets there. The originals are then used in the
+forward pass only, and are freed. What is used outside a region is kept as it is. Chen, Xu, Zhang and Guestrin (2016),
 "Training deep nets with sublinear memory cost".
 """
 

@@ -84,7 +84,7 @@ class _Walk:
                 self._hand_back(node, g)
 
     def _goes_on(self, node: Tensor) -> bool:
-        """Whether something else that derivatives are taken by lies behind a node."""
+        """Whether a node depends on something else that we differentiate with respect to."""
         return any(x.id in self.reached for x in node.inputs)
 
     def _hand_back(self, node: Tensor, g: Any) -> None:

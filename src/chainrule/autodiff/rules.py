@@ -1,4 +1,4 @@
-"""The table of derivative rules: one row an operation, formula above rule.
+"""The table of derivative rules: one row per operation, formula above rule.
 
 A row gives, for each operand, the *adjoint* ∂C/∂operand from g = ∂C/∂result. Rules emit nodes, never arrays; so
 gradients of gradients, printing and fusion follow. Only the adjoints that are needed are made. A row is in one of four

@@ -1,4 +1,4 @@
-"""The rule of `scan`: a recurrence is turned round into a recurrence that runs the other way.
+"""The rule of `scan`: the gradient of a recurrence is a recurrence that runs backwards.
 
 With cₜ₊₁, yₜ = B(cₜ, xₜ, k) for t = 0 … T−1, the adjoints obey (c̄ₜ, x̄ₜ, k̄ₜ) = (c̄ₜ₊₁, ȳₜ)·∂B/∂(c, x, k) at
 (cₜ, xₜ, k), and k̄ = Σ k̄ₜ: backpropagation through time (Werbos 1990). The body of the reversed recurrence is the

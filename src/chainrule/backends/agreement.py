@@ -68,7 +68,7 @@ PLAIN = Reading()
 def disagreement(
     graph: Graph, values: Sequence[Any], found: Sequence[Any], reading: Reading = PLAIN
 ) -> Disagreement | None:
-    """The first output of a graph that a compiled program gave wrongly; None where all are right but for rounding.
+    """The first output of a graph that a compiled program gave wrongly; None where all are right up to rounding.
 
     Args:
         graph: what the program was made of.
@@ -151,7 +151,7 @@ def _numbered(
 
 
 def _allowed(expected: Array, before: Array | None, apart: bool, roundings: float) -> Array:
-    """By how much each element may be off at first sight."""
+    """How far off each element may be in the first, quick comparison."""
     if expected.dtype.kind != "f":
         return np.zeros(expected.shape)
     info = np.finfo(expected.dtype)

@@ -69,7 +69,7 @@ def _within(found: Disagreement, compiled: Callable[[Graph, Sequence[Any]], list
 
 
 def _first(found: Disagreement, wrong: Callable[[Tensor], Disagreement | None]) -> Disagreement:
-    """Back through operands that are wrong themselves: bisection may have jumped over them."""
+    """Walk back through operands that are wrong themselves, which bisection may have skipped."""
     while True:
         earlier = next(filter(None, map(wrong, _inner(found.node.inputs))), None)
         if earlier is None:

@@ -1,4 +1,4 @@
-"""`cr.compile`: a function → one program a structure of its arguments; and the programs behind `Graph.run`."""
+"""`cr.compile`: a function → one program per structure of its arguments; and the programs behind `Graph.run`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a backend is asked to run in loops, and what it says of that."""
+"""What a backend is asked to run in loops, and what it reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Reading(NamedTuple):
         states: how many leading outputs are new values of inputs: what is compared is their change, since a wrong one
             would be hidden beneath the weights.
         first: the input that the first of them is the new value of.
-        records: the outputs, by position, that hold numbers which have nothing to do with each other.
+        records: the outputs, by position, that hold unrelated numbers.
         left_out: those that are not compared.
     """
 
@@ -79,7 +79,7 @@ class LoopProgram(Protocol):
 
     @property
     def extra(self) -> int:
-        """The bytes of memory that a call takes at its height besides its arguments, once the program is made."""
+        """The peak bytes of memory that a call takes besides its arguments, once the program is made."""
 
     @property
     def unchecked(self) -> str | None:

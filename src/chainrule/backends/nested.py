@@ -1,6 +1,6 @@
-"""The interpreter's loops: operations whose body is a graph, which a program of whatever kind runs.
+"""The interpreter's loops: operations whose body is a graph, which some program runs.
 
-Their kernels take a list of operands and use it up, so that the first carry of a long training is let go of.
+Their kernels empty the list of operands that they are given, so that the first carry of a long training is freed.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def loop(attrs: dict[str, Any], program: Program) -> Nested:
 
 
 def drained(*lists: list[Any]) -> Iterator[Any]:
-    """All elements, each of which its list lets go of."""
+    """All elements, each removed from its list as it is taken."""
     for some in lists:
         some.reverse()
         while some:

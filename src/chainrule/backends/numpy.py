@@ -82,7 +82,7 @@ def _of_dtype(value: Any, dtype: Any) -> Any:
 
 
 class _Contexts(threading.local):
-    """Each thread's contexts, free to be entered, in which NumPy says nothing of overflow and the like.
+    """Each thread's unused contexts in which NumPy does not warn of overflow and the like.
 
     To enter one takes a tenth of the time of `np.errstate`, which is that of an operation on a small array. There is
     more than one only where an operation is interrupted by another: by a handler of signals.
@@ -224,12 +224,12 @@ def get(arrays: Sequence[Any]) -> list[Any]:
 
 
 def view(arrays: Sequence[Any]) -> list[Any]:
-    """Arrays to read, not copied where that can be spared, which no program may use up any more."""
+    """Arrays to read, copied only where necessary, which no program may consume any more."""
     return list(arrays)
 
 
 def hold(arrays: Sequence[Any]) -> list[Any]:
-    """Arrays that programs only read, where the programs run; not copied where that can be spared."""
+    """Arrays that programs only read, where the programs run; copied only where necessary."""
     return list(arrays)
 
 
@@ -244,7 +244,7 @@ def device_memory() -> tuple[int, int] | None:
 
 
 def lacking(precision: str) -> str | None:
-    """What would be needed for a precision that is not to be had here; None where it is."""
+    """What a precision would need that is missing here; None where nothing is."""
     return TF32_NEEDS if precision == "tf32" else None
 
 

@@ -1,4 +1,4 @@
-"""What the compiler makes is checked: when, at what price, and what becomes of a program that is wrong."""
+"""Checking what the compiler makes: when, at what cost, and what happens to a wrong program."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def stream(
     folder: str | os.PathLike[str] | None = None,
     seed: int = 0,
 ) -> Stream:
-    """Rows to train on that stay in their file, in place of X and y; see `Stream` for how they are shuffled.
+    """Rows to train on that stay in their file, instead of X and y; see `Stream` for how they are shuffled.
 
     A table is learnt in one pass and written as rows of numbers, 4 bytes each, to a temporary file in a second one;
     arrays are read where they are. Nothing needs memory that grows with the number of rows.

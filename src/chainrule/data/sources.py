@@ -51,7 +51,7 @@ class Source:
 
 
 def from_arrays(X: Any, y: Any = None, name: str = "arrays", target: str = "y") -> Source:
-    """A source of two arrays: `X` with one row an example (flattened if it has more axes), `y` with one value a row.
+    """A source of two arrays: `X` with one row per example (flattened if it has more axes), `y` with one value per row.
 
     Example:
         >>> from_arrays(np.zeros((5, 8, 8)), np.arange(5)).array.shape

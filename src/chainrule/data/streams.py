@@ -26,7 +26,7 @@ _HOLD = 2**33
 
 
 class Stream:
-    """Rows to train on that stay in their file; give it to `Trainer.fit` in place of X and y.
+    """Rows to train on that stay in their file; give it to `Trainer.fit` instead of X and y.
 
     `fit` trains on one chunk while the next is read. A chunk is put together from blocks of consecutive rows (256 KB
     each, fewer where a chunk would have less than 64 of them) from random places of the file, drawn anew each epoch;

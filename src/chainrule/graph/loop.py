@@ -56,8 +56,8 @@ def loop(
     Returns:
         The last carry, the results stacked with a leading axis of T, and whether no okₜ was false.
 
-    A loop that may stop has no derivative here (`DerivativeError`); `scan` has one. `jax.lax.while_loop` is the like
-    without results of steps.
+    A loop that may stop has no derivative here (`DerivativeError`); `scan` has one. `jax.lax.while_loop` is similar
+    but records no results of the steps.
 
     Raises:
         ArgumentError: no length, bounds or a truth value that are not one number each, or a carry that changes its

@@ -63,7 +63,7 @@ class Mode:
         calls: a log of module calls, where one is kept.
         updates: the new values of buffers by the buffer's id, where they are gathered.
         trusted: whether labels are known to lie within their classes, none of them ignored.
-        quiet: whether NumPy has been told already to say nothing of overflow and the like.
+        quiet: whether NumPy's warnings of overflow and the like are already off.
         guards: where a function is traced, the arrays whose values have shaped its graph.
     """
 

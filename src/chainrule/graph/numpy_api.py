@@ -131,7 +131,7 @@ def _plain(x: Any) -> Any:
 
 
 def _values(name: str, x: Any) -> Any:
-    """The arguments with the values of tensors in place of the tensors, where nothing is lost by that."""
+    """The arguments with tensors replaced by their values, where nothing is lost by that."""
     if isinstance(x, Tensor):
         if x.has_history:
             own = f"cr.{name}" if name in F.__all__ else "a function of chainrule's"

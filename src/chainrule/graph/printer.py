@@ -1,4 +1,4 @@
-"""A graph as text: one line a node, with its number, operation, type, formula, operands and place."""
+"""A graph as text: one line per node, with its number, operation, type, formula, operands and place."""
 
 from __future__ import annotations
 

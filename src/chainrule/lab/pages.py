@@ -1,4 +1,4 @@
-"""The pages of the labs: one a lab, and one that lists them."""
+"""The pages of the labs: one per lab, and one that lists them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Matrices of a step's state, held turned round: a small product then reads all its operands as they lie in memory.
+"""Matrices of a step's state, held transposed: a small product then reads all its operands as they lie in memory.
 
 A layer is X·Wᵀ, its weights' gradient (∂C/∂Y)ᵀ·X. With Wᵀ in the state these are X·(Wᵀ) and Xᵀ·∂C/∂Y, which as sums of
-rank-one updates go along rows of Wᵀ, of ∂C/∂Y and of the result. Held as W, two matrices would be turned in each step.
+rank-one updates go along rows of Wᵀ, of ∂C/∂Y and of the result. Held as W, each step would transpose two.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NARROW = 16
 
 
 def to_turn(graph: Graph, states: int) -> frozenset[int]:
-    """The places of the state's matrices that had better be turned: weights, and what goes with them in the update."""
+    """The places of the state's matrices to hold transposed: weights, and what goes with them in the update."""
     chosen = {x.id for x in graph.inputs[:states]} & {
         node.inputs[1].id
         for node in graph.nodes
@@ -40,7 +40,7 @@ def to_turn(graph: Graph, states: int) -> frozenset[int]:
 
 
 def turned(graph: Graph, places: frozenset[int], states: int) -> Graph:
-    """The graph with the inputs at these places, and the outputs at those that are state, turned round.
+    """The graph with the inputs at these places, and the outputs at those that are state, transposed.
 
     Args:
         graph: any graph.
@@ -61,7 +61,7 @@ def turned(graph: Graph, places: frozenset[int], states: int) -> Graph:
 
 
 def transposed_state(graph: Graph, holds: Callable[[Graph], bool]) -> Graph:
-    """The graph with its loops holding transposed what is read faster so; what goes in and out stays as it is.
+    """The graph, its loops holding transposed what is faster to read that way; its inputs and outputs stay as they are.
 
     Args:
         graph: any graph.
@@ -105,7 +105,7 @@ def _is_layer(node: Tensor) -> bool:
 
 
 def _wanted(graph: Graph, outputs: list[Tensor]) -> set[int]:
-    """The nodes that are needed turned round, these outputs among them."""
+    """The nodes whose transposes are needed, these outputs among them."""
     wanted = {y.id for y in outputs}
     for node in reversed(graph.nodes):
         if node.id in wanted and OPS[node.op].elementwise:
@@ -118,7 +118,7 @@ def _wanted(graph: Graph, outputs: list[Tensor]) -> set[int]:
 def _loop(
     node: Tensor, known: dict[int, Tensor], across: dict[int, Tensor], holds: Callable[[Graph], bool]
 ) -> tuple[Tensor, frozenset[int]]:
-    """A loop over what there is turned round, or that is to be held so; and which of its operands are."""
+    """A loop over what is already transposed or is to be held so, and which of its operands are."""
     body, count = node.attrs["body"], node.attrs["carries"]
     cut = range(count, count + node.attrs["sequences"])
     operands = list(enumerate(node.inputs[: len(body.inputs)]))
@@ -134,7 +134,7 @@ def _loop(
 
 
 def _across(node: Tensor, known: dict[int, Tensor], across: dict[int, Tensor]) -> Tensor:
-    """A matrix turned round: made so where that costs nothing, else by turning what there is."""
+    """A matrix transposed: computed so where that costs nothing, else by transposing what there is."""
     if node.op == "constant" and uniform(node) is not None:
         assert node.value is not None, "a constant without its value"
         return Tensor("constant", (), {}, node.shape[::-1], node.dtype, node.value.T)

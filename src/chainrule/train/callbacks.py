@@ -49,7 +49,7 @@ class Callback:
         """Called after each epoch and its evaluation; True ends the training."""
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """Called once when the training is over, by whatever way but an error."""
+        """Called once when the training is over, unless an error ended it."""
 
 
 class _Function(Callback):
@@ -112,7 +112,7 @@ class Callbacks:
 
     @property
     def cadence(self) -> int | None:
-        """The steps after which the program returns to Python; None for as it comes."""
+        """The steps after which the program returns to Python; None where no callback asks for it."""
         return math.gcd(*(callback.every or 0 for callback in self._steps)) if self._steps else None
 
     def __bool__(self) -> bool:

@@ -145,7 +145,7 @@ def save_training(path: str | os.PathLike[str], setup: Setup, train_state: Train
 def restore_training(
     path: str | os.PathLike[str], setup: Setup, train_state: TrainState, epochs: int, layout: dict[str, Any]
 ) -> Position:
-    """Put a checkpoint into a trainer that shall do so many epochs in all; gives where the training stands.
+    """Restore a trainer that is to do so many epochs in all from a checkpoint; gives where the training stands.
 
     Raises:
         RunError: there is no checkpoint, or it is not one of this trainer.

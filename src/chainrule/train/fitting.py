@@ -107,7 +107,7 @@ class Keeper:
         return stop
 
     def within_epoch(self, loop: Loop) -> bool:
-        """Whether to stop in the midst of an epoch; a checkpoint is written there too."""
+        """Whether to stop within an epoch; checkpoints are written there too."""
         steps = loop.history.epochs * loop.feed.steps + loop.done
         stop = self.fitting.callbacks.due(steps) and self._is_called_off(loop, steps, False)
         if loop.feed.resumable:
@@ -146,7 +146,7 @@ class Keeper:
         loop.state = loop.backend.put(leaves)
 
     def _checkpoint_if_due(self, loop: Loop, always: bool = False) -> None:
-        """Write a checkpoint where one is wanted and the last one is old enough, in the midst of an epoch too."""
+        """Write a checkpoint where one is wanted and the last one is old enough, within an epoch too."""
         due = always or time.monotonic() - self.written > CHECKPOINT_EVERY
         if self.fitting.checkpoint is not None and due:
             self.put_back(loop.current(loop.backend.get))

@@ -59,7 +59,7 @@ class Loop:
             over several epochs a call.
         within_epoch: called after each other call of the program; returns whether to stop.
         records: what the steps done in the epoch under way have recorded, a call's each, laid end to end.
-        cadence: steps after which the program returns, counted from the first of all; None for as it comes.
+        cadence: steps after which the program returns, counted from the first of all; None where none is set.
     """
 
     program: LoopProgram

@@ -40,7 +40,7 @@ class Estimate:
         optimizer: the optimizer's state.
         data: rows that are converted, split, standardised or put where the program runs; the order of the rows.
         kept: copies of the state for early stopping, callbacks and checkpoints that stay.
-        temporaries: what a step, or the end of an epoch, holds at its height besides these: activations, gradients, the
+        temporaries: what a step, or the end of an epoch, holds at its peak besides these: activations, gradients, the
             new state; what is made for callbacks and checkpoints.
         preparing: what the rows take at most while they are made ready, before the program runs.
 
@@ -72,7 +72,7 @@ class Estimate:
 
     @property
     def peak(self) -> int:
-        """The most memory there will be in use while the training runs."""
+        """The most memory in use while the training runs."""
         return self.before + self.training
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
 """Mistakes that the theory names, told from the graph of a step before the first one is made.
 
 Only what is certain is said: an output is traced back through what leaves its numbers as they are to the operation that
-made them, whatever module or function that stands in. What cannot be told gives no word.
+made them, whatever module or function that stands in. What cannot be told is passed over.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def named(step: Step, arrays: Sequence[Any], batch: int) -> list[str]:
     Args:
         step: of a training.
         arrays: X and y, and perhaps weights; only shapes and dtypes matter.
-        batch: rows a step.
+        batch: rows per step.
     """
     rows = [placeholder((batch, *x.shape[1:]), x.dtype) for x in arrays]
     X, target, _ = step.structures.apart(rows)

@@ -1,8 +1,8 @@
-"""What a training is watched by, inside the program: early stopping with the best state, and a schedule that observes.
+"""What watches a training inside its program: early stopping with the best state, and schedules that observe the loss.
 
 After each whole epoch one value is looked at (the validation loss, say). Where it is better than any before, the
 parameters and buffers are kept; where it has not been for `patience` epochs, the training ends; and a schedule like
-`ReduceOnPlateau` makes of it what the learning rate is multiplied by. All of this is state of the program, so that it
+`ReduceOnPlateau` derives from it the factor on the learning rate. All of this is state of the program, so that it
 goes on from call to call, into a checkpoint and out of it.
 """
 
@@ -46,7 +46,7 @@ class Monitor:
 
     @property
     def key(self) -> Any:
-        """What a program of it depends on."""
+        """What a program that contains it depends on."""
         schedule = self.schedule and (type(self.schedule), repr(self.schedule))
         return self.value, self.sign, self.keeps, schedule, self.factor, self.latest
 

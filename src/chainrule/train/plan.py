@@ -1,4 +1,4 @@
-"""What a training runs: its phases on one backend, and the program made of them."""
+"""What a training runs: its passes over rows on one backend, and the program made of them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ KEPT = ("parameters", "frozen", "buffers")
 
 @dataclass
 class Plan:
-    """The phases of a training on a backend, and their program once there is one.
+    """The passes of a training on a backend, and their program once there is one.
 
     Attributes:
-        key: what the phases depend on, as far as it is plain data or ours.
+        key: what the passes depend on, as far as it is plain data or ours.
         fingerprint: what the graphs were as traced, where a part is the user's own and only tracing can tell.
         notes: what the user should know of them.
         mistakes: what is wrong with them, by the theory.
@@ -84,8 +84,8 @@ class Plans:
             step: what a step is made of.
             device: where on it.
             feed: the rows; only shapes and dtypes matter.
-            batch: rows a step.
-            room: epochs a call.
+            batch: rows per step.
+            room: epochs per call.
             wanted: what the training is watched by.
             history: where the time is written down.
         """
@@ -158,7 +158,7 @@ class Prepared(NamedTuple):
         name: of the backend.
         backend: itself.
         step: what a step is made of.
-        plan: the phases.
+        plan: the passes.
         program: made of them.
     """
 
@@ -170,7 +170,7 @@ class Prepared(NamedTuple):
 
 
 def drawn(step: Step, feed: Feed, batch: int) -> tuple[Drawn, Drawn | None]:
-    """The phases as traced: training on the first arrays in batches, evaluating the others, if any, in blocks."""
+    """The passes as traced: training on the first arrays in batches, evaluating the others, if any, in blocks."""
     state, arrays, width = step.state(), feed.arrays, feed.width
     train = step.drawn("training", state, arrays[:width], batch, tuple(range(width)))
     if len(arrays) == width:

@@ -28,7 +28,7 @@ from chainrule.train.metrics import Metric, named
 from chainrule.train.monitor import Monitor
 
 LOOKS = 3
-"""Interpreted steps that a check takes, about: one, and where roundings matter one or two with these redrawn."""
+"""How many interpreted steps a check takes, about: one, and where rounding matters one or two more."""
 INDEX = np.dtype(np.int32)
 
 
@@ -40,7 +40,7 @@ class Batches:
         step: takes (state…, data…, rows) and gives (state…, record…): the loss, what the batch contributes to the
             metrics and, where it trains, a number that is finite as long as the gradient is.
         last: the same for the last, smaller batch; None where the batches come out even.
-        batch: rows a step.
+        batch: rows per step.
         rows: rows in all.
         data: which of the program's data arrays this pass reads.
         states: how many leading inputs and outputs of `step` are state; 0 outputs where the pass only reads it.
@@ -151,7 +151,7 @@ class Pass(NamedTuple):
 
 
 class Span(NamedTuple):
-    """What one call of a training's program shall do: epochs [first, last), in each the batches [start, stop)."""
+    """What one call of a training's program is to do: epochs [first, last), in each the batches [start, stop)."""
 
     first: Any
     last: Any

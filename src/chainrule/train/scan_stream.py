@@ -1,4 +1,4 @@
-"""A look through a stream before it is trained on, so that what is wrong with a row is said before any step is made."""
+"""One pass through a stream before it is trained on, so that a bad row is reported before the first step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Modules, losses, optimizers and the like as plain data, and back: what a run folder holds in place of pickles.
+"""Modules, losses, optimizers and the like as plain data, and back: what a run folder holds instead of pickles.
 
 A recipe is {"type": name, argument: value, …}: the arguments of the constructor, which chainrule's own classes keep as
 attributes of the same names. A description, `described`, is what else they compute by: what a program is kept by.

@@ -62,7 +62,7 @@ class Metric:
 
     @property
     def binary(self) -> bool:
-        """Whether there is one score a row (or a label), above half of which it is of class 1."""
+        """Whether there is one score per row (or label), above half of which it is of class 1."""
         return self.scores in ("probability", "logit")
 
     def hits(self, output: Tensor, target: Tensor) -> Tensor:

@@ -111,7 +111,7 @@ class Grouping:
         }
 
     def _some(self, configs: Sequence[int]) -> list[int]:
-        """Combinations among which every value is that the grid has for these."""
+        """Combinations that together have every value that the grid has for these."""
         seen: set[Any] = set()
         some: list[int] = []
         for config in configs:

@@ -28,7 +28,7 @@ class Rows:
 
     Attributes:
         X: as each split standardises it, or once where nothing is standardised.
-        y: one target a row.
+        y: one target per row.
         splits: the rows to train on, and those to evaluate on.
         standardizers: what each split learnt from its rows to train on.
     """
@@ -47,7 +47,7 @@ class Plan:
         configs: the combinations.
         trainer: makes the trainer of a combination, anew at each call.
         optimizers: one for each combination.
-        batch_size: rows a step, or None for what suits the optimizer.
+        batch_size: rows per step, or None for what suits the optimizer.
         patience: epochs without a better judgement.
     """
 

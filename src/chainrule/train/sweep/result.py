@@ -110,7 +110,7 @@ class SweepResult:
     # ---- the ranking
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dict a combination, best first.
+        """One dict per combination, best first.
 
         Its hyperparameters; "score", the mean over its folds; "deviation", their standard deviation; "scores", one a
         fold. A combination of which a trial diverged or was interrupted has the score NaN, and comes last.

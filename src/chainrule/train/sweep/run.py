@@ -83,7 +83,7 @@ class _GroupRun:
 
     @property
     def waits(self) -> bool:
-        """Whether there are trials to begin with; before the program is compiled, in one call only."""
+        """Whether there are trials left to start; until the program is compiled, only one call is made."""
         return self.next < len(self.group.trials) and (self.compiled or not self.next)
 
 

@@ -139,7 +139,7 @@ class Sweep:
             validation: None, the fraction of rows to hold out (the same for all trials: those that a `Trainer` of
                 seed 0 holds out), or (X, y).
             folds: train each combination so many times, each time evaluated on another part of the rows (classes dealt
-                out evenly); in place of `validation`.
+                out evenly); instead of `validation`.
             progress: whether to show a bar on standard error.
 
         Returns:
