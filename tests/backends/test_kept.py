@@ -164,8 +164,10 @@ def test_a_file_that_others_can_write_to_is_not_read(folder, change, monkeypatch
     made()
     [entry] = entries(folder)
     change(entry)
-    monkeypatch.setattr(pickle, "loads", None)
+    loaded = []
+    monkeypatch.setattr(pickle, "loads", loaded.append)
     assert made().cached is False
+    assert loaded == []
 
 
 def test_a_program_is_made_once():
