@@ -164,8 +164,10 @@ def test_a_file_that_others_can_write_to_is_not_read(folder, change, monkeypatch
     made()
     [entry] = entries(folder)
     change(entry)
-    monkeypatch.setattr(pickle, "loads", None)
+    loaded = []
+    monkeypatch.setattr(pickle, "loads", loaded.append)
     assert made().cached is False
+    assert loaded == []
 
 
 def test_a_program_is_made_once():
@@ -353,9 +355,9 @@ sweep = cr.Sweep(
     lambda: cr.nn.Sequential(cr.nn.Linear(4, 3)), cr.nn.CrossEntropyLoss(), lambda lr: cr.optim.SGD(lr),
     {"lr": [0.01, 0.1]}, backend="xla",
 )
-members = sweep.fit(X, y, epochs=2, batch_size=16, progress=False).members
+trials = sweep.fit(X, y, epochs=2, batch_size=16, progress=False).trials
 f = cr.compile(lambda x: cr.tanh(x) @ x.T, backend="xla")
-print(history.verify_seconds > 0, members[0].history.loss, history.loss, history.val_loss)
+print(history.verify_seconds > 0, trials[0].history.loss, history.loss, history.val_loss)
 print(trainer.predict(X[:2]).tolist(), trainer.evaluate(X, y), f(X[:3]).numpy().tolist())
 """
 
