@@ -110,6 +110,30 @@ def test_a_list_of_samples_is_an_array_of_rows() -> None:
     cr.Trainer(model, nn.CrossEntropyLoss(), optim.SGD(0.1), backend="numpy").fit(images, list(Y), epochs=1, **QUIET)
 
 
+class Tensor:
+    """What a tensor of another library looks like: DLPack alone."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+
+    def __dlpack__(self, **how: Any) -> Any:
+        if self._array.dtype == object:
+            raise BufferError("of a type of its own")
+        return self._array.__dlpack__(**how)
+
+    def __dlpack_device__(self) -> Any:
+        return self._array.__dlpack_device__()
+
+
+def test_a_tensor_of_another_library_is_read_by_dlpack() -> None:
+    lent, plain = classifier(), classifier()
+    lent.fit(Tensor(X), Tensor(Y), epochs=1, **QUIET)
+    plain.fit(X, Y, epochs=1, **QUIET)
+    assert same(lent, plain)
+    with pytest.raises(DataError, match=r"X: NumPy cannot read it.*of a type of its own"):
+        classifier().fit(Tensor(X.astype(object)), Y, epochs=1, **QUIET)
+
+
 def test_rows_of_different_lengths_are_refused() -> None:
     with pytest.raises(DataError, match="rows of different lengths"):
         classifier().fit([[1.0, 2.0], [1.0]], [0, 1], **QUIET)

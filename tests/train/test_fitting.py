@@ -221,3 +221,14 @@ def test_regressions_stop_early_too() -> None:
     history = trainer.fit(Xt, t, epochs=200, validation=held, early_stopping=2, **QUIET)
     assert trainer.evaluate(*held)["loss"] == pytest.approx(min(history.val_loss), rel=1e-5)
     assert len(history.step_loss) == history.epochs * -(-ROWS // 32)
+
+
+def test_a_value_that_is_never_a_number_is_said_to_be_none() -> None:
+    def nothing(output: Any, target: Any) -> Any:
+        return cr.log(-cr.sum(output * output) - 1.0)
+
+    nothing.greater_is_better = True  # type: ignore[attr-defined]
+    trainer, held = overfitting(metrics=(nothing,))
+    history = trainer.fit(X, Y, epochs=9, validation=held, early_stopping=2, monitor="val_nothing", **QUIET)
+    assert (history.stopped, history.epochs, history.best_epoch) == ("early stopping", 2, None)
+    assert any("val_nothing was not a number in any epoch" in note for note in history.notes)

@@ -28,9 +28,13 @@ def numbers(values: Any, name: str) -> Array:
     if not isinstance(values, (list, tuple)) and isinstance(values, Iterable) and not is_array(values):
         raise _batches(name, f"a {type(values).__name__}")
     try:
-        array = np.asarray(values)
+        own = hasattr(values, "__array__") or not hasattr(values, "__dlpack__")
+        array = np.asarray(values) if own else np.from_dlpack(values)
     except ValueError:
         raise DataError("rows of different lengths", where=name, expected="an array of numbers") from None
+    except (TypeError, RuntimeError, BufferError) as error:
+        # A tensor on a device, one that wants a gradient, one of a type that NumPy has not.
+        raise DataError("NumPy cannot read it", where=name, expected="an array of numbers", got=str(error)) from error
     if array.dtype == object:
         array = _converted(array, name, list(getattr(values, "columns", ())))
     if array.dtype.kind not in "biuf":

@@ -11,7 +11,7 @@ from chainrule.backends.estimate import choose
 from chainrule.errors import ArgumentError
 from chainrule.train import checks, precision
 from chainrule.train.feeds.feed import room_for
-from chainrule.train.metrics import Function, named
+from chainrule.train.metrics import is_better_greater, named
 from chainrule.train.plan import Plan, Prepared, Wanted
 from chainrule.train.step import State, Step
 
@@ -108,12 +108,14 @@ def wanted_of(setup: Setup, feed: Feed, fitting: Fitting) -> Wanted:
             got=repr(early.monitor), hint=hint,
         )  # fmt: skip
     metric = found.get(early.monitor)
-    if isinstance(metric, Function) and early.mode is None:
+    greater = False if metric is None else is_better_greater(metric)
+    if greater is None and early.mode is None:
         raise ArgumentError(
             "which way is better?", where="monitor", got=repr(early.monitor),
-            hint='say so: early_stopping=cr.EarlyStopping(5, monitor=…, mode="max")',
+            hint='say so: early_stopping=cr.EarlyStopping(5, monitor=…, mode="max"), or f.greater_is_better = True',
         )  # fmt: skip
-    greater = early.mode == "max" if early.mode is not None else metric is not None and metric.greater_is_better
+    if early.mode is not None:
+        greater = early.mode == "max"
     return Wanted(early.monitor, -1 if greater else 1, True)
 
 

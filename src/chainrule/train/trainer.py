@@ -22,8 +22,9 @@ from chainrule.optim.schedules import Schedule as LearningRate
 from chainrule.train import checkpoint as files
 from chainrule.train import checks, memory, mistakes, prepare, structures
 from chainrule.train.callbacks import Callback, Callbacks, EarlyStopping
-from chainrule.train.feeds import batches, streaming
-from chainrule.train.feeds.arrays import Weights, foreseen, in_memory
+from chainrule.train.feeds.arrays import Weights, foreseen
+from chainrule.train.feeds.batches import are_batches
+from chainrule.train.feeds.choice import divided, feed_of
 from chainrule.train.feeds.feed import Feed
 from chainrule.train.fitting import Fitting, Keeper
 from chainrule.train.history import History
@@ -161,15 +162,19 @@ class Trainer(Setup):
         Parameters whose `requires_grad` is False stay as they are; buffers (running statistics) move all the same.
 
         Args:
-            X: (N, …) numbers, no NaN; or a `chainrule.data.stream`, which brings its own targets, for data larger than
-                memory.
-            y: (N,) class indices 0…K−1 for CrossEntropyLoss and NLLLoss, else numbers of the output's shape.
+            X: (N, …) numbers, no NaN; or {name: array}, where the model's forward takes such a dict: whole numbers in
+                it stay whole (indices, say), of at most 32 bits. A `chainrule.data.stream`, for data larger than
+                memory, and batches (X, y) or (X, y, weight) bring their own targets. Batches are a list, a loader
+                (PyTorch's `DataLoader`), or a function that gives an iterator; all are of one size, but the last may be
+                smaller. They are gone through once to be checked, then once an epoch, and trained on as they come.
+            y: (N,) class indices 0…K−1 for CrossEntropyLoss and NLLLoss, else numbers of the output's shape; or
+                {name: array} where the loss is by name.
             epochs: passes over the rows, at least 1.
             batch_size: rows a step, at least 1; 32 by default, or all with an optimizer that needs all (`LBFGS`).
-                Larger than N uses all rows and says so. The last batch of an epoch may be smaller; it is trained on
-                exactly, as a mean over its own rows.
-            validation: None, the fraction of rows to hold out, (X, y), or (X, y, weights). Of a stream at most 100,000
-                rows, or one chunk, are held out.
+                Batches have their own. Larger than N uses all rows and says so. The last batch of an epoch may be
+                smaller; it is trained on exactly, as a mean over its own rows.
+            validation: None, the fraction of rows to hold out, (X, y), (X, y, weights), or batches of them. Of a
+                stream at most 100,000 rows, or one chunk, are held out; of batches none.
             shuffle: the order of the rows is drawn anew each "epoch", "once", or "never".
             early_stopping: stop after so many epochs without a better value of `monitor`, and keep the best parameters;
                 or an `EarlyStopping`, which says more. It runs within the program.
@@ -179,7 +184,8 @@ class Trainer(Setup):
                 weights, the learning rate, `requires_grad`, attributes; all but the first two may take a new program.
             checkpoint: a folder to keep the whole state in, about every ten seconds and at the end, within epochs too.
                 Where it cannot be written the training goes on, with a warning and a note in the history.
-            resume: go on from the checkpoint, bit for bit as if the training had never been broken off.
+            resume: go on from the checkpoint, bit for bit as if the training had never been broken off. Of batches a
+                checkpoint is written after each epoch, and it goes on with what the loader gives next.
             sample_weight: (N,) how much each row counts, at least 0: as if it occurred so often. For a mean loss they
                 are scaled to a mean of 1. Rows that are held out keep theirs; validation=(X, y, weights) has its own.
             class_weight: "balanced" (each class counts as much as any other), or {class: weight}, times the rows' own;
@@ -207,8 +213,8 @@ class Trainer(Setup):
             raise ArgumentError("nothing to resume from", where="resume", hint="give checkpoint=, the folder")
         self.history = History()
         began = time.perf_counter()
-        feed = self._feed(X, y, validation, Weights(sample_weight, class_weight), epochs > 1)
-        size, shuffle = _divided(feed, batch_size, shuffle, self.optimizer, self.history.notes)
+        feed = feed_of(self, X, y, validation, Weights(sample_weight, class_weight), epochs > 1)
+        size, shuffle = divided(feed, batch_size, shuffle, self.optimizer, self.history.notes)
         fitting = Fitting(epochs, size, shuffle, early, called, checkpoint)
         feed.divide(size)
         self.history.notes += feed.notes
@@ -227,24 +233,6 @@ class Trainer(Setup):
                 backends.release()
             self.history.seconds += time.perf_counter() - began
         return self.history
-
-    def _feed(self, X: Any, y: Any, validation: Any, weights: Weights, again: bool) -> Feed:
-        if validation is not None and batches.are_batches(validation):
-            validation = batches.gathered(validation)
-        of_batches = batches.are_batches(X, y)
-        if not isinstance(X, Stream) and not of_batches:
-            return in_memory(self, X, y, validation, weights)
-        if weights:
-            hint = "give batches of (X, y, weight)" if of_batches else "train on arrays in memory"
-            what = f"rows of {'batches' if of_batches else 'a stream'} cannot be weighted from outside"
-            raise ArgumentError(what, where="sample_weight or class_weight", hint=hint)
-        if of_batches and y is not None:
-            raise ArgumentError("batches have their own targets", where="y", hint="leave it out: fit(batches)")
-        if of_batches:
-            return batches.feed(self, X, validation, again)
-        feed = streaming.feed(self, X, y, validation)
-        self.labels_fit([feed.sample], {name: [feed.sample, y] for name, y in feed.labels.items()})
-        return feed
 
     def estimate(
         self,
@@ -272,13 +260,13 @@ class Trainer(Setup):
         checks.something_to_train(self.model)
         standardizer = self.standardizer
         weights = Weights(sample_weight, class_weight)
-        if isinstance(X, Stream) or batches.are_batches(X, y):
+        if isinstance(X, Stream) or are_batches(X, y):
             # Batches that can be had only once would be used up.
-            feed = self._feed(X, y, validation, weights, again=True)
+            feed = feed_of(self, X, y, validation, weights, again=True)
         else:
             feed = foreseen(self, X, y, validation, weights)
         try:
-            size, shuffle = _divided(feed, batch_size, "epoch", self.optimizer, [])
+            size, shuffle = divided(feed, batch_size, "epoch", self.optimizer, [])
             fitting = Fitting(epochs, size, shuffle, early, Callbacks.of(callbacks, self), checkpoint)
             feed.divide(size)
             with self.place.entered():
@@ -349,8 +337,9 @@ class Trainer(Setup):
     def predict(self, X: Any) -> Any:
         """The model's outputs in inference mode for every row of X: (N, …) in the trainer's precision.
 
-        Where the model gives a tuple, a list or a dict, so does this, of arrays. Any number of rows is given to the
-        model in pieces; one that mixes rows, as x − x.mean(0) does, gets them all at once.
+        X is an array, or a dict of them as `fit` takes it. Where the model gives a tuple, a list or a dict, so does
+        this, of arrays. Any number of rows is given to the model in pieces; one that mixes rows, as x − x.mean(0) does,
+        gets them all at once.
 
         Raises:
             ShapeError: X has other columns than the model takes.
@@ -409,16 +398,3 @@ class Trainer(Setup):
         trainer, _ = files.load(path, made, model)
         assert isinstance(trainer, Trainer), "a trainer that is none"
         return trainer
-
-
-def _divided(
-    feed: Feed, batch_size: int | None, shuffle: str, optimizer: Optimizer, notes: list[str]
-) -> tuple[int, str]:
-    """The rows of a step, and how they are shuffled: batches that are given are taken as they come."""
-    if not isinstance(feed, batches.BatchFeed):
-        return checks.batch_size(batch_size, feed.rows, optimizer, notes), shuffle
-    if batch_size is not None:
-        raise ArgumentError("the batches have their own size", where="batch_size", got=batch_size, hint="leave it out")
-    if shuffle == "once":
-        raise ArgumentError("the batches come in their own order", where="shuffle", got=shuffle, hint="leave it out")
-    return checks.batch_size(feed.batch, feed.rows, optimizer, notes), "never"

@@ -139,3 +139,20 @@ def test_members_whose_steps_take_all_rows_are_bit_for_bit_what_a_trainer_makes_
         trainer, _ = alone(swept, trial, "numpy", epochs=3, batch_size=64)
         for name, weight in trainer.model.state_dict().items():
             np.testing.assert_array_equal(trial.weights[name], weight)
+
+
+def test_a_metric_ranks_the_greater_first_where_that_is_better_and_asks_where_it_is_not_known() -> None:
+    def spread(output: Any, target: Any) -> Any:
+        return cr.mean(abs(output))
+
+    sweep = cr.Sweep(network, nn.CrossEntropyLoss(), optim.Adam, {"lr": [1e-6, 0.05]}, metrics=("auc", spread))
+    result = sweep.fit(*table(), epochs=5, validation=0.4, **QUIET)
+    assert result.scored_by == "val_auc"
+    assert result.best["lr"] == 0.05
+    assert result.best_score == max(trial.score("val_auc") for trial in result.trials)
+    result.scored_by = "val_spread"
+    with pytest.raises(ArgumentError, match=r"scored_by: which way is better\?.*greater_is_better"):
+        _ = result.best
+    spread.greater_is_better = False  # type: ignore[attr-defined]
+    other = cr.Sweep(network, nn.CrossEntropyLoss(), optim.Adam, {"lr": [1e-6, 0.05]}, metrics=(spread,))
+    assert other.fit(*table(), epochs=5, validation=0.4, **QUIET).best["lr"] == 1e-6

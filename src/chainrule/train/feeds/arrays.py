@@ -43,13 +43,13 @@ def in_memory(trainer: Trainer, X: Any, y: Any, validation: Any, given_weights: 
     """
     given = _given(X, y)
     memory.check_rows(_making(trainer, given.X, validation))
-    arrays, structures = checked(given.X, given.y, trainer)
+    arrays, how = checked(given.X, given.y, trainer)
     rows, width = len(arrays[0]), len(arrays)
     if given_weights.sample is not None:
         arrays.append(weights.of_rows(given_weights.sample, rows, trainer.loss))
     train, held = arrays, list[Array]()
     if _is_given(validation):
-        held = checked(validation[0], validation[1], trainer, "validation ", structures)[0]
+        held = checked(validation[0], validation[1], trainer, "validation ", how)[0]
         if len(validation) == 3:
             held.append(weights.of_rows(validation[2], len(held[0]), trainer.loss, "validation weights"))
     elif validation is not None:
@@ -59,11 +59,11 @@ def in_memory(trainer: Trainer, X: Any, y: Any, validation: Any, given_weights: 
     del arrays
     if given_weights or len(held) > width:
         _weigh(train, held, given_weights, trainer, width)
-    _standardise(train, held, trainer, structures)
-    trainer.labels_fit(train, {"y": train} | ({"validation y": held} if held else {}), structures)
+    _standardise(train, held, trainer, how)
+    trainer.labels_fit(train, {"y": train} | ({"validation y": held} if held else {}), how)
     arrays, users = [*train, *held], given.leaves + (_leaves(validation[:2]) if _is_given(validation) else [])
     own = [not any(array is one for one in users) for array in arrays]
-    return InMemory(arrays, own, len(train), structures=structures)
+    return InMemory(arrays, own, len(train), structures=how)
 
 
 class _Given(NamedTuple):

@@ -121,6 +121,16 @@ def chosen(metrics: Wanted | Mapping[str, Wanted] | None, loss: Module) -> list[
     return found
 
 
+def is_better_greater(metric: Metric) -> bool | None:
+    """Whether more of a metric is better; None where nobody has said it of a function of one's own.
+
+    A function says so itself, by an attribute `greater_is_better`.
+    """
+    if isinstance(metric, Function):
+        return getattr(metric.function, "greater_is_better", None)
+    return metric.greater_is_better
+
+
 def by_output(metrics: Sequence[Metric]) -> list[str] | dict[str, list[str]]:
     """The names of metrics as `chosen` takes them; functions of one's own have none to be found by."""
     found: dict[str | None, list[str]] = {}

@@ -91,7 +91,7 @@ class Plan:
     def check_labels(self, trainer: Trainer, config: int) -> None:
         """Refuse rows that the model does not take, and labels that are not among its outputs."""
         try:
-            trainer.labels_fit([self.rows.X[0]], {"y": [self.rows.y]})
+            trainer.labels_fit([self.rows.X[0]], {"y": [self.rows.X[0], self.rows.y]})
         except ChainruleError as error:
             raise named(error, self.configs[config]) from None
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 SHOWN = 10
 """Combinations that the text of a result shows."""
-MORE_IS_BETTER = ("accuracy", "r2")
 LOSSES = ("loss", "val_loss")
 RESERVED = ("score", "deviation", "scores")
 """What a row says beside the hyperparameters."""
@@ -80,8 +79,9 @@ class SweepResult:
     """What a sweep found: `print` it for the best combinations, `frame()` for all of them.
 
     Attributes:
-        scored_by: what the combinations are ranked by: the first metric on the rows held out, or "val_loss" without
-            metrics (on the training rows where none are held out). It may be set to another name.
+        scored_by: what the combinations are ranked by: the first metric on the rows held out of which it is known which
+            way is better (a function of your own says so by its attribute `greater_is_better`), else "val_loss"; on
+            the training rows where none are held out. It may be set to another name.
         seconds: how long it took, tracing and compiling included.
     """
 
@@ -91,18 +91,23 @@ class SweepResult:
         trials: Sequence[Sequence[Trial]],
         standardizers: Sequence[Standardizer | None],
         fitted: Mapping[str, Any],
+        greater: Mapping[str, bool | None],
         seconds: float,
     ) -> None:
-        self._made, self._members, self._standardizers, self._fitted = made, trials, standardizers, fitted
-        self.seconds = seconds
+        self._made, self._trials, self._standardizers, self._fitted = made, trials, standardizers, fitted
+        self._greater, self.seconds = greater, seconds
         names = self._names()
         held = [name for name in names if name.startswith("val_")] or names
-        self.scored_by = next((name for name in held if name not in LOSSES), held[0] if held else "loss")
+        clear = [name for name in held if name not in LOSSES and self._greater_is_better(name) is not None]
+        self.scored_by = next(iter(clear), held[0] if held else "loss")
+
+    def _greater_is_better(self, name: str) -> bool | None:
+        return False if name in LOSSES else self._greater.get(name.removeprefix("val_"))
 
     @property
     def trials(self) -> list[Trial]:
         """One for each combination and fold, the folds of a combination together."""
-        return list(itertools.chain.from_iterable(self._members))
+        return list(itertools.chain.from_iterable(self._trials))
 
     def _names(self) -> list[str]:
         return list(dict.fromkeys(n for trial in self.trials for n, values in trial.values().items() if values))
@@ -123,8 +128,14 @@ class SweepResult:
     def _ranked(self) -> list[tuple[Sequence[Trial], list[float]]]:
         if names := self._names():
             check_choice("scored_by", self.scored_by, names)
-        sign = -1.0 if self.scored_by.removeprefix("val_") in MORE_IS_BETTER else 1.0
-        found = [(folds, [trial.score(self.scored_by) for trial in folds]) for folds in self._members]
+        greater = self._greater_is_better(self.scored_by)
+        if greater is None:
+            raise ArgumentError(
+                "which way is better?", where="scored_by", got=repr(self.scored_by),
+                hint="say so: f.greater_is_better = True, or False, of the function before it is given as a metric",
+            )  # fmt: skip
+        sign = -1.0 if greater else 1.0
+        found = [(folds, [trial.score(self.scored_by) for trial in folds]) for folds in self._trials]
         return sorted(found, key=lambda pair: float(np.nan_to_num(sign * np.mean(pair[1]), nan=np.inf)))
 
     def frame(self) -> polars.DataFrame:
@@ -151,7 +162,7 @@ class SweepResult:
     def __repr__(self) -> str:
         rows = self.rows()
         names = list(dict.fromkeys(name for row in rows for name in row if name not in RESERVED))
-        several = len(self._members[0]) > 1
+        several = len(self._trials[0]) > 1
         table = [[*names, self.scored_by]] + [
             [*(as_text(row.get(name, "")) for name in names), _spread(row, several)] for row in rows[:SHOWN]
         ]
@@ -159,7 +170,7 @@ class SweepResult:
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
         ]
-        folds = f" × {len(self._members[0])} folds" if several else ""
+        folds = f" × {len(self._trials[0])} folds" if several else ""
         lines.insert(0, f"{len(rows)} combinations{folds} in {self.seconds:.1f} s, best first:")
         return "\n".join(lines + ([f"… and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []))
 

@@ -18,7 +18,7 @@ from chainrule.nn.losses import CrossEntropyLoss, Loss, NLLLoss
 from chainrule.nn.module import Module
 from chainrule.optim.base import Optimizer
 from chainrule.train import checks
-from chainrule.train.metrics import classifies
+from chainrule.train.metrics import classifies, is_better_greater
 from chainrule.train.metrics import named as named_metric
 from chainrule.train.sweep import grid as grids
 from chainrule.train.sweep.layout import GraphKey, Plan, Rows, described, named
@@ -164,7 +164,8 @@ class Sweep:
         trials = [[Trial(config, split) for split in range(len(rows.splits))] for config in self.configs]
         Sweeping(plan, trials).run(progress)
         fitted = {"epochs": epochs, "batch_size": batch_size, "shuffle": shuffle}
-        return SweepResult(self.trainer, trials, rows.standardizers, fitted, time.perf_counter() - began)
+        greater = {named_metric(metric): is_better_greater(metric) for metric in first.metrics}
+        return SweepResult(self.trainer, trials, rows.standardizers, fitted, greater, time.perf_counter() - began)
 
     def _checked(self) -> tuple[Trainer, list[Optimizer]]:
         """The first trainer, and all optimizers; each combination is looked at before any is trained."""
@@ -174,8 +175,8 @@ class Sweep:
             checks.something_to_train(trainer.model)
             if trainer.schedule is not None and trainer.schedule.observes:
                 raise ArgumentError(
-                    f"{type(trainer.schedule).__name__} watches the losses from outside of the program, which trains "
-                    "many trials at once", where="schedule", hint="use one that is a function of the step, as Cosine",
+                    f"{type(trainer.schedule).__name__} observes the losses, which a sweep's trials do not do yet",
+                    where="schedule", hint="use one that is a function of the step, as Cosine",
                 )  # fmt: skip
             if _task(trainer) != _task(first):
                 raise ArgumentError(
