@@ -89,6 +89,8 @@ def test_what_a_program_takes_and_how_it_is_compiled_count(folder, monkeypatch):
         assert not made().cached
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_min_max=true")
     assert not made().cached
+    monkeypatch.setattr(jax.lib, "__version__", "another")
+    assert not made().cached
 
 
 def test_constants_count_inside_loops_too(folder):

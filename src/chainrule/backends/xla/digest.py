@@ -48,11 +48,10 @@ def is_ours(graph: Graph) -> bool:
 
 def _surroundings() -> Any:
     import jax
-    import jaxlib
 
     here = device()
     settings = [(name, getattr(jax.config, name, None)) for name in sorted(jax.config.values)]
-    versions = jax.__version__, jaxlib.__version__, here.client.platform_version
+    versions = jax.__version__, jax.lib.__version__, here.client.platform_version
     return versions, here.platform, here.device_kind, here.id, os.environ.get("XLA_FLAGS"), settings
 
 
