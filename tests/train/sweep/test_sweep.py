@@ -75,7 +75,7 @@ def test_mistakes_of_the_theory_are_named_once_before_the_first_step():
         fit([{"width": 4, "last": nn.Softmax()}, {"width": 4, "last": None}])
     assert len(caught) == 1
     order = np.argsort(Y, kind="stable")
-    with pytest.warns(TrainingWarning, match='^the labels are sorted and shuffle="never"') as caught:
+    with pytest.warns(TrainingWarning, match="^the labels are sorted and nothing shuffles them") as caught:
         fit({"width": [4, 6]}, order, shuffle="never", batch_size=8)
     assert len(caught) == 1
     with warnings.catch_warnings():
