@@ -73,13 +73,13 @@ def test_rows_that_are_said_to_be_kept_apart_do_not_know_each_other(name):
 
 def test_one_kernel_holds_every_operation_that_is_said_to_fit():
     graphs = [cr.trace(f, X) for f in EVERY]
-    fitting = [f for f, graph in zip(EVERY, graphs, strict=True) if is_small(graph)]
+    config = [f for f, graph in zip(EVERY, graphs, strict=True) if is_small(graph)]
     held = {node.op for graph in graphs if is_small(graph) for node in graph.nodes}
     # Parts of loops only, and what a training's own steps draw.
     assert {op for op in OPS if is_fusible(op)} - held == {"get_item", "random_uniform", "random_normal"}
 
     def body(x, _):
-        sums = [cr.sum(cr.where(cr.isfinite(y), y, 0.0)) for y in (f(x).astype("float64") for f in fitting)]
+        sums = [cr.sum(cr.where(cr.isfinite(y), y, 0.0)) for y in (f(x).astype("float64") for f in config)]
         return x * 1.01, cr.stack(sums), True
 
     graph = cr.trace(lambda x: cr.loop(body, x, length=2).records, X)

@@ -12,10 +12,10 @@ import chainrule as cr
 from chainrule import nn, optim
 from chainrule.train import loop as loop_module
 from chainrule.train import trainer as trainer_module
-from chainrule.train.fitting import Fitting
 from chainrule.train.loop import Loop
 from chainrule.train.metrics import chosen
 from chainrule.train.program import summary
+from chainrule.train.session import FitConfig
 from small import QUIET, classifier, parameters, same, table
 
 BACKENDS = ["numpy", "xla"]
@@ -74,8 +74,8 @@ def test_epochs_are_gathered_into_calls_up_to_the_schedules_room(monkeypatch: py
 
 def test_an_order_is_drawn_once_however_many_calls_its_epoch_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
-    order = Fitting.order
-    monkeypatch.setattr(Fitting, "order", lambda *asked: (drawn.append(asked[3]), order(*asked))[1])
+    order = FitConfig.order
+    monkeypatch.setattr(FitConfig, "order", lambda *asked: (drawn.append(asked[3]), order(*asked))[1])
     return_every(1e-9, monkeypatch)
     _, spans = trained("numpy", epochs=3)
     assert len(spans) > 6

@@ -13,7 +13,7 @@ from chainrule.nn.module import Module
 from chainrule.nn.normalization import SmallBatchError
 from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
-from chainrule.train.arrays import numbers
+from chainrule.train.as_numbers import numbers
 from chainrule.train.callbacks import EarlyStopping
 from chainrule.train.metrics import classifies, regresses
 
@@ -225,8 +225,8 @@ def batch_size(given: int | None, rows: int, optimizer: Optimizer, notes: list[s
 
 def last_batch_too_small(error: SmallBatchError, rows: int, batch: int) -> SmallBatchError:
     """The error for a training whose last batch is too small, with the nearest batch size that leaves no such one."""
-    fitting = [size for size in range(2, 2 * batch) if rows % size != 1]
-    nearest = min(fitting, key=lambda size: (abs(size - batch), -size), default=None)
+    config = [size for size in range(2, 2 * batch) if rows % size != 1]
+    nearest = min(config, key=lambda size: (abs(size - batch), -size), default=None)
     return SmallBatchError(
         error.what,
         where=error.where,

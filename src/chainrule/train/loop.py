@@ -15,8 +15,8 @@ import numpy as np
 
 from chainrule import tree
 from chainrule.backends.loop import LoopProgram
-from chainrule.train.feeds.feed import Feed, Load
 from chainrule.train.history import History
+from chainrule.train.loaders.base import Chunk, DataLoader
 from chainrule.train.program import Record, Span, Training, summary
 from chainrule.train.progress import Progress
 
@@ -52,7 +52,7 @@ class Loop:
     Attributes:
         gives: what the program gives besides the new state.
         structure: of the state of the training and of what watches it.
-        feed: gives the rows, part by part.
+        loader: gives the rows, part by part.
         data: the arrays of the part that was trained on last.
         rate: (step, factor of a schedule that observes) → learning rate.
         at_epoch_end: called after each whole epoch with the loop; returns whether to stop. None lets the program run
@@ -68,7 +68,7 @@ class Loop:
     gives: tree.Structure
     structure: tree.Structure
     state: list[Any]
-    feed: Feed
+    loader: DataLoader
     rate: Callable[[int, float], float]
     history: History
     progress: Progress
@@ -97,14 +97,14 @@ class Loop:
 
     def run(self, first: int, last: int) -> None:
         """Train the epochs [first, last)."""
-        steps = self.feed.steps
+        steps = self.loader.steps
         epoch, step = first, self.done
         with interruptible(self):
             while epoch < last and not self.interrupted and not self._out_of_patience():
-                load = self.feed.load(epoch, step)
-                span = self._span(epoch, last, step, load)
-                epoch += self._call(epoch, last, span, load)
-                step = (span.stop + load.shift) % steps
+                chunk = self.loader.chunk(epoch, step)
+                span = self._span(epoch, last, step, chunk)
+                epoch += self._call(epoch, last, span, chunk)
+                step = (span.stop + chunk.shift) % steps
                 self.progress.update(self.history.epochs + step / steps, self.history)
                 if step:
                     if self.within_epoch(self):
@@ -124,24 +124,24 @@ class Loop:
                 self.history.note(f"early stopping: {name} was not a number in any epoch, so none was the best")
         return out
 
-    def _span(self, epoch: int, last: int, step: int, load: Load) -> Span:
+    def _span(self, epoch: int, last: int, step: int, chunk: Chunk) -> Span:
         """What to do in the next call: whole epochs where they are short, else a part of one."""
-        steps, budget = self.feed.steps, max(1, int(self.steps_a_call))
+        steps, budget = self.loader.steps, max(1, int(self.steps_a_call))
         if self.cadence is not None:
             budget = min(budget, self.cadence - (epoch * steps + step) % self.cadence)
-        if step or min(budget, load.stop) < steps:
-            return Span(0, 1, step - load.shift, min(load.stop, step + budget) - load.shift)
+        if step or min(budget, chunk.stop) < steps:
+            return Span(0, 1, step - chunk.shift, min(chunk.stop, step + budget) - chunk.shift)
         several = min(budget // steps, self.training.epochs, last - epoch)
         return Span(0, 1 if self.at_epoch_end is not None else several, 0, steps)
 
-    def _call(self, epoch: int, last: int, span: Span, load: Load) -> int:
+    def _call(self, epoch: int, last: int, span: Span, chunk: Chunk) -> int:
         """Run the program once; gives the number of epochs that are whole now."""
         orders = np.zeros((self.training.epochs, self.training.train.rows), np.int32)
         # A step that takes all rows takes no order.
-        for i in range(span.last if self.feed.steps > 1 else 0):
-            orders[i] = load.order(epoch + i)
+        for i in range(span.last if self.loader.steps > 1 else 0):
+            orders[i] = chunk.order(epoch + i)
         before = time.perf_counter()
-        self.data = load.data
+        self.data = chunk.data
         # The program uses the state up: should it be broken off, there is none.
         leaves = len(self.state)
         state, self.state = self.state, []
@@ -150,16 +150,16 @@ class Loop:
         reached, values, records = tree.unflatten(self.gives, outcome.outputs[leaves:])
         if outcome.check is not None:
             self.history.checked(outcome.check)
-        if load.stop - load.first == self.feed.steps > 1:
+        if chunk.stop - chunk.first == self.loader.steps > 1:
             # A compiled program may still be running; the next call's orders are drawn meanwhile.
             for later in range(epoch + span.last, min(epoch + 2 * span.last, last)):
-                load.order(later)
+                chunk.order(later)
         ran = int(np.isfinite(np.asarray(reached)).sum())
         seconds = time.perf_counter() - before
         self._pace(seconds, max(ran, 1) * (span.stop - span.start))
         records = tree.map(np.asarray, records)
         values = {name: np.asarray(value)[:ran] for name, value in values.items()}
-        return self._note(epoch, span, load.shift, orders, ran, values, records)
+        return self._note(epoch, span, chunk.shift, orders, ran, values, records)
 
     def _pace(self, seconds: float, steps: int) -> None:
         """Aim the next call at `RETURN_EVERY`, at most eightfold the last, since a short one tells little."""
@@ -187,20 +187,20 @@ class Loop:
 
     def _whole(self, values: dict[str, Any], records: list[Record], span: Span, fine: int) -> dict[str, Any] | None:
         """The values of the epochs that are whole now, or None; what a part records is held till the rest is there."""
-        if span.stop - span.start == self.feed.steps:
+        if span.stop - span.start == self.loader.steps:
             return {name: value[:fine] for name, value in values.items()}
         self.records += [_of_span(records, i, span.start, span.stop) for i in range(fine)]
         if not fine or span.stop < self.training.train.steps:
             return None
         record, self.records = joined(self.records), []
-        training, rows = self.training, self.feed.rows
+        training, rows = self.training, self.loader.rows
         sizes = np.minimum(training.train.batch, rows - training.train.batch * np.arange(len(record["loss"])))
         found = summary(record, sizes, training.metrics, training.summed)
         return values | {name: np.reshape(value.numpy(), 1) for name, value in found.items()}
 
     def _write(self, epoch: int, values: dict[str, Any]) -> None:
         columns = {name: value.tolist() for name, value in values.items()}
-        losses, steps = columns.pop("loss"), self.feed.steps
+        losses, steps = columns.pop("loss"), self.loader.steps
         factors = columns.pop("factor", [1.0] * len(losses))
         rates = [self.rate((epoch + i + 1) * steps - 1, factor) for i, factor in enumerate(factors)]
         self.history.add(losses, columns, rates, columns.pop("val_loss", []))

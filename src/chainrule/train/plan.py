@@ -19,7 +19,7 @@ from chainrule.train.program import Training
 from chainrule.train.step import Drawn, Step
 
 if TYPE_CHECKING:
-    from chainrule.train.feeds.feed import Feed
+    from chainrule.train.loaders.base import DataLoader
 
 KEPT = ("parameters", "frozen", "buffers")
 """The parts of a state that are kept of the best epoch: the model."""
@@ -73,7 +73,15 @@ class Plans:
     _kept: dict[str, Plan] = field(default_factory=dict)
 
     def get(
-        self, backend: str, step: Step, device: str, feed: Feed, batch: int, room: int, wanted: Wanted, history: History
+        self,
+        backend: str,
+        step: Step,
+        device: str,
+        loader: DataLoader,
+        batch: int,
+        room: int,
+        wanted: Wanted,
+        history: History,
     ) -> Plan:
         """What to run; the last plan again where nothing that it depends on has changed.
 
@@ -83,21 +91,21 @@ class Plans:
             backend: where.
             step: what a step is made of.
             device: where on it.
-            feed: the rows; only shapes and dtypes matter.
+            loader: the rows; only shapes and dtypes matter.
             batch: rows per step.
             room: epochs per call.
             wanted: what the training is watched by.
             history: where the time is written down.
         """
-        arrays, monitor = feed.arrays, monitored(step, wanted)
+        arrays, monitor = loader.arrays, monitored(step, wanted)
         shapes = tuple((a.shape, a.dtype) for a in arrays)
         key = (
             device,
             batch,
             room,
             shapes,
-            feed.width,
-            feed.rows,
+            loader.width,
+            loader.rows,
             monitor and monitor.key,
             *step.settings,
             step.described,
@@ -108,7 +116,7 @@ class Plans:
         if kept is not None and step.described is not None:
             return kept
         began = time.perf_counter()
-        phases = drawn(step, feed, batch)
+        phases = drawn(step, loader, batch)
         own = [
             graph for phase in phases if phase for graph in phase[:2] if graph is not None and step.described is None
         ]
@@ -117,8 +125,8 @@ class Plans:
             train, evaluate = (phase and step.batches(phase) for phase in phases)
             assert train is not None, "a training without its pass"
             summed = getattr(step.loss, "reduction", "mean") == "sum"
-            training = Training(train, evaluate, room, feed.rows, tuple(step.metrics), summed, monitor)
-            wrong = mistakes.named(step, arrays[: feed.width], min(batch, len(arrays[0])))
+            training = Training(train, evaluate, room, loader.rows, tuple(step.metrics), summed, monitor)
+            wrong = mistakes.named(step, arrays[: loader.width], min(batch, len(arrays[0])))
             kept = Plan(key, backend, training, fingerprint, step.notes, wrong)
             self._kept[backend] = kept
         history.trace_seconds += time.perf_counter() - began
@@ -169,9 +177,9 @@ class Prepared(NamedTuple):
     program: LoopProgram
 
 
-def drawn(step: Step, feed: Feed, batch: int) -> tuple[Drawn, Drawn | None]:
+def drawn(step: Step, loader: DataLoader, batch: int) -> tuple[Drawn, Drawn | None]:
     """The passes as traced: training on the first arrays in batches, evaluating the others, if any, in blocks."""
-    state, arrays, width = step.state(), feed.arrays, feed.width
+    state, arrays, width = step.state(), loader.arrays, loader.width
     train = step.drawn("training", state, arrays[:width], batch, tuple(range(width)))
     if len(arrays) == width:
         return train, None

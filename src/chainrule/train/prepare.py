@@ -10,16 +10,16 @@ from chainrule import backends, tree
 from chainrule.backends.estimate import choose
 from chainrule.errors import ArgumentError
 from chainrule.train import checks, precision
-from chainrule.train.feeds.feed import room_for
+from chainrule.train.loaders.base import room_for
 from chainrule.train.metrics import is_better_greater, named
 from chainrule.train.plan import Plan, Prepared, Wanted
 from chainrule.train.step import State, Step
 
 if TYPE_CHECKING:
     from chainrule.train.checkpoint import Best, Position
-    from chainrule.train.feeds.feed import Feed
-    from chainrule.train.fitting import Fitting
     from chainrule.train.history import History
+    from chainrule.train.loaders.base import DataLoader
+    from chainrule.train.session import FitConfig
     from chainrule.train.setup import Setup
     from chainrule.train.state import TrainState
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 def prepared(
     setup: Setup,
     past: TrainState,
-    feed: Feed,
-    fitting: Fitting,
+    loader: DataLoader,
+    config: FitConfig,
     history: History,
     start: int,
     position: Position,
@@ -36,32 +36,32 @@ def prepared(
     """What runs a training that began at the step `start`, and the state to begin with: its own, and the monitor's.
 
     Args:
-        setup, past, feed, fitting, history: of the training.
+        setup, past, loader, config, history: of the training.
         start: the step at which it began.
         position: where it stands.
     """
-    name = _chosen(setup, feed, fitting, history)
+    name = _chosen(setup, loader, config, history)
     precision.check_precision(setup.precision, name)
-    step, plan = planned(setup, name, feed, fitting, history)
-    state = starting_state(setup, past, step, start - schedule_offset(setup, past, feed.steps), history)
-    watch = watched(past, step, plan, state, fitting, position.best)
+    step, plan = planned(setup, name, loader, config, history)
+    state = starting_state(setup, past, step, start - schedule_offset(setup, past, loader.steps), history)
+    watch = watched(past, step, plan, state, config, position.best)
     if watch is not None and position.record:
         losses = np.asarray(position.record[0], np.float64)
-        batch, rows = plan.training.train.batch, feed.rows
+        batch, rows = plan.training.train.batch, loader.rows
         sizes = np.minimum(batch, rows - batch * np.arange(len(losses)))
         watch["epoch_loss"] = losses.sum() if plan.training.summed else losses @ sizes / rows
-    return Prepared(name, backends.get(name), step, plan, plan.program(history, feed.arrays)), (state, watch)
+    return Prepared(name, backends.get(name), step, plan, plan.program(history, loader.arrays)), (state, watch)
 
 
-def watched(past: TrainState, step: Step, plan: Plan, state: State, fitting: Fitting, best: Best) -> Any:
+def watched(past: TrainState, step: Step, plan: Plan, state: State, config: FitConfig, best: Best) -> Any:
     """The monitor's state to begin with, or to go on with; None where nothing is watched.
 
     Args:
-        past, step, plan, fitting: of the training.
+        past, step, plan, config: of the training.
         state: that it begins with.
         best: the best epoch so far.
     """
-    monitor, early = plan.training.monitor, fitting.early_stopping
+    monitor, early = plan.training.monitor, config.early_stopping
     if monitor is None:
         return None
     patience, min_delta = (None, 0.0) if early is None else (early.patience, early.min_delta)
@@ -78,25 +78,25 @@ def watched(past: TrainState, step: Step, plan: Plan, state: State, fitting: Fit
     return found
 
 
-def planned(setup: Setup, backend: str, feed: Feed, fitting: Fitting, history: History) -> tuple[Step, Plan]:
+def planned(setup: Setup, backend: str, loader: DataLoader, config: FitConfig, history: History) -> tuple[Step, Plan]:
     """What a step is made of, and what to run, as things stand."""
     checks.something_to_train(setup.model)
-    schedule, data = setup.schedule, feed.arrays
-    bound = None if schedule is None else schedule.bind(fitting.epochs * feed.steps, feed.steps)
-    step = setup.step(backend, bound, feed.structures)
-    room = room_for(len(data[0]), not feed.lasting or fitting.watches)
-    wanted = wanted_of(setup, feed, fitting)
-    return step, setup.plans.get(backend, step, setup.device, feed, fitting.batch_size, room, wanted, history)
+    schedule, data = setup.schedule, loader.arrays
+    bound = None if schedule is None else schedule.bind(config.epochs * loader.steps, loader.steps)
+    step = setup.step(backend, bound, loader.structures)
+    room = room_for(len(data[0]), not loader.lasting or config.watches)
+    wanted = wanted_of(setup, loader, config)
+    return step, setup.plans.get(backend, step, setup.device, loader, config.batch_size, room, wanted, history)
 
 
-def wanted_of(setup: Setup, feed: Feed, fitting: Fitting) -> Wanted:
+def wanted_of(setup: Setup, loader: DataLoader, config: FitConfig) -> Wanted:
     """What a training is watched by.
 
     Raises:
         ArgumentError: the value to watch is none that the program computes, or which way is better is not known.
     """
-    early = fitting.early_stopping
-    evaluates = len(feed.arrays) > feed.width
+    early = config.early_stopping
+    evaluates = len(loader.arrays) > loader.width
     if early is None:
         return Wanted("val_loss" if evaluates else "loss", 1, False)
     found = {f"val_{named(metric)}": metric for metric in setup.metrics} if evaluates else {}
@@ -140,8 +140,8 @@ def schedule_offset(setup: Setup, past: TrainState, steps_per_epoch: int) -> int
     return (past.epochs - past.history.epochs) * steps_per_epoch if goes_on else 0
 
 
-def _chosen(setup: Setup, feed: Feed, fitting: Fitting, history: History) -> str:
+def _chosen(setup: Setup, loader: DataLoader, config: FitConfig, history: History) -> str:
     if setup.place.settled:
         return setup.place.settled
-    epochs = fitting.epochs * max(1, round(feed.rows / len(feed.arrays[0])))
-    return choose(*planned(setup, "numpy", feed, fitting, history)[1].runs(epochs))
+    epochs = config.epochs * max(1, round(loader.rows / len(loader.arrays[0])))
+    return choose(*planned(setup, "numpy", loader, config, history)[1].runs(epochs))

@@ -20,19 +20,20 @@ from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
 from chainrule.optim.schedules import Schedule as LearningRate
 from chainrule.train import checkpoint as files
-from chainrule.train import checks, memory, mistakes, prepare, structures
+from chainrule.train import checks, mistakes, prepare, structures
+from chainrule.train import estimate as memory
 from chainrule.train.callbacks import Callback, Callbacks, EarlyStopping
-from chainrule.train.feeds.arrays import Weights, foreseen
-from chainrule.train.feeds.batches import are_batches
-from chainrule.train.feeds.choice import divided, feed_of
-from chainrule.train.feeds.feed import Feed
-from chainrule.train.fitting import Fitting, Keeper
+from chainrule.train.estimate import Estimate
 from chainrule.train.history import History
+from chainrule.train.loaders.base import DataLoader
+from chainrule.train.loaders.choice import divided, loader_of
+from chainrule.train.loaders.given_batches import are_batches
+from chainrule.train.loaders.in_memory import Weights, foreseen
 from chainrule.train.loop import Loop, NotFinite, steps_a_call
-from chainrule.train.memory import Estimate
 from chainrule.train.metrics import Wanted, regresses
 from chainrule.train.nonfinite import not_finite_error
 from chainrule.train.progress import Bar, Silent
+from chainrule.train.session import FitConfig, FitSession
 from chainrule.train.setup import Setup
 from chainrule.train.state import TrainState
 from chainrule.train.structures import Standardizers, Structures
@@ -213,22 +214,22 @@ class Trainer(Setup):
             raise ArgumentError("nothing to resume from", where="resume", hint="give checkpoint=, the folder")
         self.history = History()
         began = time.perf_counter()
-        feed = feed_of(self, X, y, validation, Weights(sample_weight, class_weight), epochs > 1)
-        size, shuffle = divided(feed, batch_size, shuffle, self.optimizer, self.history.notes)
-        fitting = Fitting(epochs, size, shuffle, early, called, checkpoint)
-        feed.divide(size)
-        self.history.notes += feed.notes
+        loader = loader_of(self, self.state, X, y, validation, Weights(sample_weight, class_weight), epochs > 1)
+        size, shuffle = divided(loader, batch_size, shuffle, self.optimizer, self.history.notes)
+        config = FitConfig(epochs, size, shuffle, early, called, checkpoint)
+        loader.set_batch_size(size)
+        self.history.notes += loader.notes
         if checkpoint is not None:
             files.check_place(checkpoint)
-        layout = {} if checkpoint is None else fitting.layout(feed.rows, self.seed) | feed.layout
+        layout = {} if checkpoint is None else config.layout(loader.rows, self.seed) | loader.layout
         position = files.Position(layout=layout)
         if resume and checkpoint is not None:
             position = files.restore_training(checkpoint, self, self.state, epochs, position.layout)
         try:
             with self.place.entered():
-                self._run(feed, fitting, position, progress)
+                self._run(loader, config, position, progress)
         finally:
-            feed.close()
+            loader.close()
             if sum(p.size for p in self.model.parameters()) > LARGE:
                 backends.release()
             self.history.seconds += time.perf_counter() - began
@@ -262,64 +263,64 @@ class Trainer(Setup):
         weights = Weights(sample_weight, class_weight)
         if isinstance(X, Stream) or are_batches(X, y):
             # Batches that can be had only once would be used up.
-            feed = feed_of(self, X, y, validation, weights, again=True)
+            loader = loader_of(self, self.state, X, y, validation, weights, again=True)
         else:
-            feed = foreseen(self, X, y, validation, weights)
+            loader = foreseen(self, self.state, X, y, validation, weights)
         try:
-            size, shuffle = divided(feed, batch_size, "epoch", self.optimizer, [])
-            fitting = Fitting(epochs, size, shuffle, early, Callbacks.of(callbacks, self), checkpoint)
-            feed.divide(size)
+            size, shuffle = divided(loader, batch_size, "epoch", self.optimizer, [])
+            config = FitConfig(epochs, size, shuffle, early, Callbacks.of(callbacks, self), checkpoint)
+            loader.set_batch_size(size)
             with self.place.entered():
                 found, state = prepare.prepared(
-                    self, self.state, feed, fitting, History(), self.steps, files.Position()
+                    self, self.state, loader, config, History(), self.steps, files.Position()
                 )
-                return memory.stated(found, state, feed, fitting, self.optimizer_state)
+                return memory.stated(found, state, loader, config, self.optimizer_state)
         finally:
-            feed.close()
+            loader.close()
             self.standardizer = standardizer
 
-    def _run(self, feed: Feed, fitting: Fitting, position: files.Position, progress: bool) -> None:
+    def _run(self, loader: DataLoader, config: FitConfig, position: files.Position, progress: bool) -> None:
         history = self.history
         first = history.epochs
         begun = self.epochs - first
-        start = self.steps - first * feed.steps - (len(position.record[0]) if position.record else 0)
-        fitting.callbacks.begin()
-        prepared, state = prepare.prepared(self, self.state, feed, fitting, history, start, position)
+        start = self.steps - first * loader.steps - (len(position.record[0]) if position.record else 0)
+        config.callbacks.begin()
+        prepared, state = prepare.prepared(self, self.state, loader, config, history, start, position)
         name, backend, step, plan, program = prepared
-        estimate = memory.stated(prepared, state, feed, fitting, self.optimizer_state)
-        memory.check(estimate, feed.room(backend).there, backend.device_memory())
+        estimate = memory.stated(prepared, state, loader, config, self.optimizer_state)
+        memory.check(estimate, loader.room(backend).there, backend.device_memory())
         history.backend, history.memory = name, estimate.peak
         leaves, structure = tree.flatten(state)
-        offset = prepare.schedule_offset(self, self.state, feed.steps)
-        keeper = Keeper(fitting, self, self.state, step, plan, begun, start, offset, position)
-        self._tell(feed, fitting, keeper)
+        offset = prepare.schedule_offset(self, self.state, loader.steps)
+        session = FitSession(config, self, self.state, step, plan, begun, start, offset, position)
+        self._tell(loader, config, session)
         # From here on the state lives where the program runs; large networks must not have it twice.
         del state
         self.optimizer_state = None
-        feed.begin(fitting, self.seed, begun, backend)
+        loader.begin(config, self.seed, begun, backend)
         records = [plan.training.train.named(position.record)] if position.record else []
         loop = Loop(
-            program, backend, plan.training, plan.gives, structure, backend.put(leaves), feed, keeper.rate, history,
-            Bar(fitting.epochs, history.notes) if progress else Silent(),
-            keeper.at_epoch_end if fitting.watches else None, keeper.within_epoch,
-            steps_a_call(seconds(plan.training.train.graph, name)), records, fitting.callbacks.cadence,
+            program, backend, plan.training, plan.gives, structure, backend.put(leaves), loader, session.rate, history,
+            Bar(config.epochs, history.notes) if progress else Silent(),
+            session.at_epoch_end if config.watches else None, session.within_epoch,
+            steps_a_call(seconds(plan.training.train.graph, name)), records, config.callbacks.cadence,
         )  # fmt: skip
         try:
-            loop.run(first, fitting.epochs)
+            loop.run(first, config.epochs)
         except NotFinite as stop:
-            raise not_finite_error(stop, loop, keeper.step, feed.steps) from None
+            raise not_finite_error(stop, loop, session.step, loader.steps) from None
         finally:
             loop.progress.close()
-            keeper.finish(loop)
-        fitting.callbacks.end()
+            session.finish(loop)
+        config.callbacks.end()
 
-    def _tell(self, feed: Feed, fitting: Fitting, keeper: Keeper) -> None:
+    def _tell(self, loader: DataLoader, config: FitConfig, session: FitSession) -> None:
         """Write down what the user should know, and warn of what the theory says cannot go well."""
-        wrong = list(keeper.plan.mistakes)
-        losses = structures.each_loss(self.loss, feed.structures.y)
-        for loss, order in zip(losses, feed.label_orders if fitting.shuffle == "never" else [], strict=False):
-            wrong += [] if regresses(loss) else mistakes.in_order(order, fitting.batch_size)
-        for note in (*keeper.plan.notes, *keeper.notes(feed.steps), *wrong):
+        wrong = list(session.plan.mistakes)
+        losses = structures.each_loss(self.loss, loader.structures.y)
+        for loss, order in zip(losses, loader.label_orders if config.shuffle == "never" else [], strict=False):
+            wrong += [] if regresses(loss) else mistakes.in_order(order, config.batch_size)
+        for note in (*session.plan.notes, *session.notes(loader.steps), *wrong):
             self.history.note(note)
         for mistake in wrong:
             # Behind us are three methods of ours.

@@ -11,7 +11,7 @@ from chainrule.errors import ArgumentError, DataError
 from chainrule.nn.losses import Loss
 from chainrule.nn.module import Module
 from chainrule.nn.named_losses import NamedLosses
-from chainrule.train.arrays import numbers
+from chainrule.train.as_numbers import numbers
 from chainrule.train.metrics import classifies
 
 Array = np.ndarray[Any, Any]

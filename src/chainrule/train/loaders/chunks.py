@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import DataError
-from chainrule.train.feeds.feed import Load, Room, hollow, room_for
-from chainrule.train.fitting import Fitting
+from chainrule.train.loaders.base import Chunk, Room, room_for, shape_only
+from chainrule.train.session import FitConfig
 from chainrule.train.structures import Structures
 
 Array = np.ndarray[Any, Any]
@@ -43,7 +43,7 @@ class Chunked:
         self.arrays: list[Array] = []
         self._pool: ThreadPoolExecutor | None = None
         self._room: list[list[Array]] = []
-        self._now: tuple[tuple[int, int], Load] | None = None
+        self._now: tuple[tuple[int, int], Chunk] | None = None
         self._next: Reading | None = None
 
     @property
@@ -67,7 +67,7 @@ class Chunked:
         """Which part to make ready while this one is trained on."""
         raise NotImplementedError
 
-    def divide(self, batch: int) -> None:
+    def set_batch_size(self, batch: int) -> None:
         """Take steps of so many rows."""
         chunk = self.chunk_rows(batch)
         # What fits into the room of two chunks is better held as one, and read once.
@@ -77,7 +77,7 @@ class Chunked:
         self.parts = -(-self.steps // self._part_steps)
         self._part_rows = self._part_steps * batch
         size = self.rows if self.parts == 1 else self._part_rows + (self.rows % batch or batch)
-        self.arrays = [hollow((size, *like.shape[1:]), like.dtype) for like in self._samples] + self._held
+        self.arrays = [shape_only((size, *like.shape[1:]), like.dtype) for like in self._samples] + self._held
 
     @property
     def _row_bytes(self) -> int:
@@ -98,12 +98,12 @@ class Chunked:
         taken = self._chunk_bytes + there + backend.held_bytes(self._held)
         return Room(taken, taken, there)
 
-    def begin(self, fitting: Fitting, seed: int, begun: int, backend: ModuleType) -> None:
+    def begin(self, config: FitConfig, seed: int, begun: int, backend: ModuleType) -> None:
         """Make room for the chunks."""
-        self._fitting, self._seed, self._begun, self._backend = fitting, seed, begun, backend
+        self._fitting, self._seed, self._begun, self._backend = config, seed, begun, backend
         self._room = [[_aligned(array) for array in self.arrays[: self.width]] for _ in range(self._chunks)]
         self._validation = backend.hold(self._held)
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="chainrule-feed")
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="chainrule-loader")
 
     def close(self) -> None:
         """Wait for the reader, and let go of the chunks."""
@@ -111,7 +111,7 @@ class Chunked:
             self._pool.shutdown(cancel_futures=True)
         self._pool, self._room, self._now, self._next = None, [], None, None
 
-    def load(self, epoch: int, step: int) -> Load:
+    def chunk(self, epoch: int, step: int) -> Chunk:
         """The chunk with a step, once it is there; the one behind it is begun with."""
         part = min(step // self._part_steps, self.parts - 1)
         if self._now is None or (not self.lasting and self._now[0] != (epoch, part)):
@@ -130,7 +130,7 @@ class Chunked:
             hint = error.hint or "what was learnt is kept; a training with a checkpoint can be resumed"
             raise DataError(error.what, where=error.where, expected=error.expected, got=error.got, hint=hint) from error
 
-    def _made(self, part: int, data: list[Any]) -> Load:
+    def _made(self, part: int, data: list[Any]) -> Chunk:
         first, last = part * self._part_steps, part + 1 == self.parts
         stop = self.steps if last else first + self._part_steps
         rows, room = self._rows_of(part), len(self.arrays[0])
@@ -144,7 +144,7 @@ class Chunked:
             return places
 
         steps = self._part_steps + (self.parts > 1)
-        return Load([*data, *self._validation], order, first, stop, self.steps - steps if last else first)
+        return Chunk([*data, *self._validation], order, first, stop, self.steps - steps if last else first)
 
     def _rows_of(self, part: int) -> int:
         return min(self._part_rows, self.rows - part * self._part_rows)

@@ -15,7 +15,7 @@ from chainrule.train.label_order import LabelOrder
 from chainrule.train.structures import SINGLE, Structures
 
 if TYPE_CHECKING:
-    from chainrule.train.fitting import Fitting
+    from chainrule.train.session import FitConfig
 
 
 EPOCHS, ORDERS = 256, 2**18
@@ -29,12 +29,12 @@ def room_for(rows: int, one_by_one: bool) -> int:
     return 1 if one_by_one else max(1, min(EPOCHS, ORDERS // rows))
 
 
-def hollow(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+def shape_only(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     """An array of this shape, of one number's size."""
     return np.broadcast_to(np.zeros((), dtype), shape)
 
 
-class Load(NamedTuple):
+class Chunk(NamedTuple):
     """The steps [first, stop) of an epoch, ready to run.
 
     Attributes:
@@ -66,7 +66,7 @@ class Room(NamedTuple):
     there: int
 
 
-class Feed(Protocol):
+class DataLoader(Protocol):
     """The rows of a training.
 
     Attributes:
@@ -104,16 +104,16 @@ class Feed(Protocol):
     def layout(self) -> dict[str, Any]:
         """What tells the rows and their order from others, besides the arguments of `fit`: as plain values."""
 
-    def divide(self, batch: int) -> None:
+    def set_batch_size(self, batch: int) -> None:
         """Take steps of so many rows."""
 
     def room(self, backend: ModuleType) -> Room:
         """The memory that rows take."""
 
-    def begin(self, fitting: Fitting, seed: int, begun: int, backend: ModuleType) -> None:
+    def begin(self, config: FitConfig, seed: int, begun: int, backend: ModuleType) -> None:
         """Get ready for a training whose epochs count from `begun`."""
 
-    def load(self, epoch: int, step: int) -> Load:
+    def chunk(self, epoch: int, step: int) -> Chunk:
         """The part of an epoch that holds a step."""
 
     def close(self) -> None:
@@ -143,7 +143,7 @@ class InMemory:
     resumable: bool = field(default=True, init=False)
     steps: int = field(default=0, init=False)
     notes: list[str] = field(default_factory=list, init=False)
-    _load: Load = field(init=False)
+    _load: Chunk = field(init=False)
 
     @property
     def rows(self) -> int:
@@ -170,7 +170,7 @@ class InMemory:
             )
         return {"chunk_rows": "all rows", "X, y": f"checksum {checksum:08x}"}
 
-    def divide(self, batch: int) -> None:
+    def set_batch_size(self, batch: int) -> None:
         """Take steps of so many rows."""
         self.steps = -(-self.rows // batch)
 
@@ -181,18 +181,18 @@ class InMemory:
         stay = [copy or own * a.nbytes for a, own, copy in zip(self.arrays, self.own, copies, strict=True)]
         return Room(sum(stay), max(self.making, made + sum(copies)), made if self.there else 0)
 
-    def begin(self, fitting: Fitting, seed: int, begun: int, backend: ModuleType) -> None:
+    def begin(self, config: FitConfig, seed: int, begun: int, backend: ModuleType) -> None:
         """Put the arrays where the programs run; of those that were made for the training, nothing else is kept."""
 
         @functools.lru_cache(2 * room_for(self.rows, one_by_one=False))
         def order(epoch: int) -> Any:
             """The order of the rows, drawn once for all the calls that an epoch takes, and kept for the next call."""
-            return fitting.order(self.rows, seed, begun + epoch)
+            return config.order(self.rows, seed, begun + epoch)
 
         self.arrays = backend.hold(self.arrays)
-        self._load = Load(self.arrays, order, 0, self.steps, 0)
+        self._load = Chunk(self.arrays, order, 0, self.steps, 0)
 
-    def load(self, epoch: int, step: int) -> Load:
+    def chunk(self, epoch: int, step: int) -> Chunk:
         """The whole epoch."""
         return self._load
 

@@ -30,7 +30,7 @@ CHECKPOINT_EVERY = 10.0
 
 
 @dataclass(frozen=True)
-class Fitting:
+class FitConfig:
     """The arguments of a `fit`."""
 
     epochs: int
@@ -57,7 +57,7 @@ class Fitting:
 
 
 @dataclass
-class Keeper:
+class FitSession:
     """Puts states back into the model, calls the user's callbacks and writes checkpoints.
 
     Attributes:
@@ -68,7 +68,7 @@ class Keeper:
         position: where the training stands.
     """
 
-    fitting: Fitting
+    config: FitConfig
     setup: Setup
     state: TrainState
     step: Step
@@ -95,28 +95,28 @@ class Keeper:
             return []
         if schedule.spans_fit and self.begun:
             return [f"the schedule begins anew: {schedule!r} spans each fit, its length being left out"]
-        rates = [self.rate(step) for step in (0, self.fitting.epochs * steps - 1)]
+        rates = [self.rate(step) for step in (0, self.config.epochs * steps - 1)]
         ended = f"{schedule!r} is at its end: the learning rate is 0 in all of this training; give it more steps"
         return [] if any(rates) else [ended]
 
     def at_epoch_end(self, loop: Loop) -> bool:
         """Whether to stop after this epoch."""
-        stop = bool(self.fitting.callbacks) and self._is_called_off(loop, loop.history.epochs * loop.feed.steps, True)
+        stop = bool(self.config.callbacks) and self._is_called_off(loop, loop.history.epochs * loop.loader.steps, True)
         # What cannot be gone on with within an epoch has no other time for a checkpoint.
-        self._checkpoint_if_due(loop, always=not loop.feed.resumable)
+        self._checkpoint_if_due(loop, always=not loop.loader.resumable)
         return stop
 
     def within_epoch(self, loop: Loop) -> bool:
         """Whether to stop within an epoch; checkpoints are written there too."""
-        steps = loop.history.epochs * loop.feed.steps + loop.done
-        stop = self.fitting.callbacks.due(steps) and self._is_called_off(loop, steps, False)
-        if loop.feed.resumable:
+        steps = loop.history.epochs * loop.loader.steps + loop.done
+        stop = self.config.callbacks.due(steps) and self._is_called_off(loop, steps, False)
+        if loop.loader.resumable:
             self._checkpoint_if_due(loop)
         return stop
 
     def _is_called_off(self, loop: Loop, steps: int, whole: bool) -> bool:
         """Whether a callback wants the training to stop; what callbacks change counts from here on."""
-        callbacks = self.fitting.callbacks
+        callbacks = self.config.callbacks
         before = loop.current(loop.backend.get)
         self.put_back(before)
         stop = callbacks.step(steps) if callbacks.due(steps) else False
@@ -129,37 +129,37 @@ class Keeper:
     def follow(self, loop: Loop, before: dict[str, Any]) -> None:
         """Go on with other weights, another rate or another program, where callbacks have changed them."""
         history = self.state.history
-        step, plan = prepare.planned(self.setup, history.backend, loop.feed, self.fitting, history)
+        step, plan = prepare.planned(self.setup, history.backend, loop.loader, self.config, history)
         now = dict(self.setup.model.named_parameters()) | dict(self.setup.model.named_buffers())
         same = plan is self.plan and all(np.array_equal(before[name], x.read()) for name, x in now.items())
         if same and self.setup.optimizer.lr == self.lr:
             return
         state = prepare.starting_state(self.setup, self.state, step, self.start - self.offset, history)
         best, before_epoch = self._best(loop), loop.watch
-        watch = prepare.watched(self.state, step, plan, state, self.fitting, best)
+        watch = prepare.watched(self.state, step, plan, state, self.config, best)
         if watch is not None and before_epoch is not None:
             watch["epoch_loss"] = np.asarray(before_epoch["epoch_loss"])
         self.step, self.plan, self.lr = step, plan, self.setup.optimizer.lr
         leaves, loop.structure = tree.flatten((state, watch))
-        loop.program = plan.program(history, loop.feed.arrays)
+        loop.program = plan.program(history, loop.loader.arrays)
         loop.training, loop.gives = plan.training, plan.gives
         loop.state = loop.backend.put(leaves)
 
     def _checkpoint_if_due(self, loop: Loop, always: bool = False) -> None:
         """Write a checkpoint where one is wanted and the last one is old enough, within an epoch too."""
         due = always or time.monotonic() - self.written > CHECKPOINT_EVERY
-        if self.fitting.checkpoint is not None and due:
+        if self.config.checkpoint is not None and due:
             self.put_back(loop.current(loop.backend.get))
             self._write(loop)
 
     def _best(self, loop: Loop) -> files.Best:
         """The best epoch so far, where early stopping looks for one."""
         watch, monitor = loop.watch, loop.training.monitor
-        if self.fitting.early_stopping is None or watch is None or monitor is None or not np.isfinite(watch["best"]):
+        if self.config.early_stopping is None or watch is None or monitor is None or not np.isfinite(watch["best"]):
             return files.Best()
         epoch = self.state.history.epochs - int(watch["waited"])
         kept = self.step.tensors(self.step.kept_state(list(map(np.asarray, watch["kept"]))))
-        return files.Best(float(watch["best"]) * monitor.sign, epoch, self.fitting.early_stopping.monitor, kept)
+        return files.Best(float(watch["best"]) * monitor.sign, epoch, self.config.early_stopping.monitor, kept)
 
     def _tensors(self, state: dict[str, Any]) -> dict[str, Any]:
         return self.step.tensors(state)
@@ -187,7 +187,7 @@ class Keeper:
         history = self.state.history
         if loop.interrupted:
             history.stopped = "interrupted"
-        if self.fitting.checkpoint is not None and (loop.feed.resumable or not loop.done):
+        if self.config.checkpoint is not None and (loop.loader.resumable or not loop.done):
             self._write(loop)
         best = self._best(loop)
         if best.epoch:
@@ -195,14 +195,14 @@ class Keeper:
             self.setup.model.load_state_dict(best.parameters)
 
     def _write(self, loop: Loop) -> None:
-        assert self.fitting.checkpoint is not None, "no place to write to"
-        if self.state.steps != self.start + self.state.history.epochs * loop.feed.steps + loop.done:
+        assert self.config.checkpoint is not None, "no place to write to"
+        if self.state.steps != self.start + self.state.history.epochs * loop.loader.steps + loop.done:
             # A second Ctrl-C came between a call and the noting of its records; the checkpoint before is whole.
             return
         self.position.record = tree.flatten(joined(loop.records))[0] if loop.done else []
         self.position.best = self._best(loop)
         try:
-            files.save_training(self.fitting.checkpoint, self.setup, self.state, self.position)
+            files.save_training(self.config.checkpoint, self.setup, self.state, self.position)
         except RunError as error:
             # A full disk must not end a training that can still be saved elsewhere.
             note = f"the checkpoint was not written: {error}"

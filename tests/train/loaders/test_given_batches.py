@@ -11,7 +11,7 @@ import pytest
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import ArgumentError, ChainruleError, DataError, TrainingWarning
-from chainrule.train.feeds import batches
+from chainrule.train.loaders import given_batches as batches
 from small import CLASSES, QUIET, ROWS, classifier, network, parameters, regressor, same, table
 
 BACKENDS = ["numpy", "xla"]

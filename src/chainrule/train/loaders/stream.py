@@ -13,13 +13,14 @@ from chainrule.data.standardize import Standardizer
 from chainrule.data.streams import CHUNK, Stream
 from chainrule.errors import ArgumentError, DataError
 from chainrule.train import checks
-from chainrule.train.feeds.arrays import held_out
-from chainrule.train.feeds.chunks import Chunked
+from chainrule.train.loaders.chunks import Chunked
+from chainrule.train.loaders.in_memory import held_out
 from chainrule.train.scan_stream import Look, bits
 from chainrule.train.structures import SINGLE
 
 if TYPE_CHECKING:
-    from chainrule.train.trainer import Trainer
+    from chainrule.train.setup import Setup
+    from chainrule.train.state import TrainState
 
 Array = np.ndarray[Any, Any]
 BLOCK = 2**18
@@ -31,7 +32,7 @@ _BLOCKS = 2**20
 """In place of the number of a part, where the order is that of the blocks."""
 
 
-def feed(trainer: Trainer, stream: Stream, y: Any, validation: Any) -> StreamFeed:
+def loader(setup: Setup, state: TrainState, stream: Stream, y: Any, validation: Any) -> StreamLoader:
     """The rows of a stream, after a look through all of them.
 
     Raises:
@@ -40,28 +41,28 @@ def feed(trainer: Trainer, stream: Stream, y: Any, validation: Any) -> StreamFee
     """
     if y is not None:
         raise ArgumentError("the stream has its own targets", where="y", hint="leave it out: fit(stream, epochs=…)")
-    dtype, held, noted = trainer.dtype, validation, []
+    dtype, held, noted = setup.dtype, validation, []
     if validation is not None and not (isinstance(validation, (tuple, list)) and len(validation) == 2):
         checks.fraction(validation)
         if validation * stream.rows > stream.most_held:
             noted = [
                 f"validation: {stream.most_held:,} rows instead of {validation:.0%}, since they are held in memory"
             ]
-        stream, [held] = stream.hold_out((validation,), trainer.seed)
+        stream, [held] = stream.hold_out((validation,), setup.seed)
         if held is None:
             raise DataError("too few rows to hold some out", where="validation", got=f"{validation:g} of {stream.rows}")
-    look = Look(stream, dtype, trainer.loss, trainer.normalize if trainer.standardizer is None else None)
+    look = Look(stream, dtype, setup.loss, setup.normalize if state.standardizer is None else None)
     if look.moments is not None:
-        trainer.standardizer = Standardizer.of(look.moments)
-    if isinstance(trainer.standardizer, dict):
+        state.standardizer = Standardizer.of(look.moments)
+    if isinstance(state.standardizer, dict):
         raise ArgumentError(
             "several inputs by name were trained on", where="X", got="a stream", hint="make a new Trainer"
         )
-    arrays = [] if held is None else held_out(held, trainer, SINGLE)
-    return StreamFeed(stream, look, trainer.standardizer, arrays, noted)
+    arrays = [] if held is None else held_out(held, setup, state, SINGLE)
+    return StreamLoader(stream, look, state.standardizer, arrays, noted)
 
 
-class StreamFeed(Chunked):
+class StreamLoader(Chunked):
     """The rows of a stream, a chunk at a time, with the next one under way.
 
     Attributes:
@@ -91,9 +92,9 @@ class StreamFeed(Chunked):
             )
         return chunk
 
-    def divide(self, batch: int) -> None:
+    def set_batch_size(self, batch: int) -> None:
         """Take steps of so many rows."""
-        super().divide(batch)
+        super().set_batch_size(batch)
         self._block = max(1, min(BLOCK // self._row_bytes, self._part_rows // PLACES))
 
     def following(self, epoch: int, part: int) -> tuple[int, int] | None:

@@ -19,8 +19,8 @@ from chainrule.data.rows import ArrayRows
 from chainrule.data.streams import Stream
 from chainrule.errors import ArgumentError, ChainruleError, DataError, NotFiniteError
 from chainrule.train import scan_stream
-from chainrule.train.feeds import streaming
-from chainrule.train.fitting import Fitting
+from chainrule.train.loaders import stream
+from chainrule.train.session import FitConfig
 from small import QUIET, ROWS, classifier, numbers, parameters, regressor, same, table
 
 BACKENDS = ["numpy", "xla"]
@@ -112,24 +112,26 @@ def test_images_in_bytes_are_standardised_by_channel_as_in_memory() -> None:
 # ---- the order of the rows
 
 
-def feed_of(rows: int, chunk: int, batch: int, shuffle: str = "epoch", seed: int = 0) -> streaming.StreamFeed:
-    """A feed whose rows say their number."""
+def loader_of(rows: int, chunk: int, batch: int, shuffle: str = "epoch", seed: int = 0) -> stream.StreamLoader:
+    """A loader whose rows say their number."""
     X = np.arange(rows, dtype=np.float32).reshape(-1, 1)
     trainer = cr.Trainer(nn.Linear(1, 1), nn.MSELoss(), optim.SGD(0.1), backend="numpy", seed=seed)
-    feed = streaming.feed(trainer, Stream(ArrayRows(X, "X"), ArrayRows(X, "y"), "rows", chunk), None, None)
-    feed.divide(batch)
-    feed.begin(Fitting(9, batch, shuffle, None, (), None), seed, 0, cr.backends.get("numpy"))
-    return feed
+    loader = stream.loader(
+        trainer, trainer.state, Stream(ArrayRows(X, "X"), ArrayRows(X, "y"), "rows", chunk), None, None
+    )
+    loader.set_batch_size(batch)
+    loader.begin(FitConfig(9, batch, shuffle, None, (), None), seed, 0, cr.backends.get("numpy"))
+    return loader
 
 
-def epoch_of(feed: streaming.StreamFeed, epoch: int, batch: int) -> list[np.ndarray[Any, Any]]:
+def epoch_of(loader: stream.StreamLoader, epoch: int, batch: int) -> list[np.ndarray[Any, Any]]:
     """The rows of each chunk of an epoch, in the order in which they are trained on, as a program would read them."""
-    chunks, step, program_steps = [], 0, -(-len(feed.arrays[0]) // batch)
-    while step < feed.steps:
-        load = feed.load(epoch, step)
+    chunks, step, program_steps = [], 0, -(-len(loader.arrays[0]) // batch)
+    while step < loader.steps:
+        load = loader.chunk(epoch, step)
         assert load.first == step
         # The program knows the end of an epoch by the last of its steps, so no other chunk may run it.
-        assert (load.stop - load.shift == program_steps) == (load.stop == feed.steps)
+        assert (load.stop - load.shift == program_steps) == (load.stop == loader.steps)
         low, high = (load.first - load.shift) * batch, (load.stop - load.shift) * batch
         chunks.append(load.data[0][load.order(epoch)[low:high], 0])
         step = load.stop
@@ -142,9 +144,9 @@ def epoch_of(feed: streaming.StreamFeed, epoch: int, batch: int) -> list[np.ndar
 )
 @pytest.mark.parametrize("shuffle", ["epoch", "once", "never"])
 def test_every_row_is_trained_on_once_an_epoch(rows: int, chunk: int, batch: int, shuffle: str) -> None:
-    feed = feed_of(rows, chunk, batch, shuffle)
-    epochs = [np.concatenate(epoch_of(feed, epoch, batch)) for epoch in range(3)]
-    feed.close()
+    loader = loader_of(rows, chunk, batch, shuffle)
+    epochs = [np.concatenate(epoch_of(loader, epoch, batch)) for epoch in range(3)]
+    loader.close()
     for order in epochs:
         assert np.array_equal(np.sort(order), np.arange(rows))
     same_order = [np.array_equal(epochs[0], order) for order in epochs[1:]]
@@ -153,9 +155,9 @@ def test_every_row_is_trained_on_once_an_epoch(rows: int, chunk: int, batch: int
 
 
 def test_a_chunk_comes_from_all_over_the_file_and_is_shuffled() -> None:
-    feed = feed_of(100_000, 10_000, 100)
-    chunks = epoch_of(feed, 0, 100)
-    feed.close()
+    loader = loader_of(100_000, 10_000, 100)
+    chunks = epoch_of(loader, 0, 100)
+    loader.close()
     for chunk in chunks:
         places = np.histogram(chunk, bins=10, range=(0, 100_000))[0]
         assert places.min() > 300
@@ -167,9 +169,9 @@ def test_a_chunk_comes_from_all_over_the_file_and_is_shuffled() -> None:
 
 @pytest.mark.parametrize("shuffle", ["epoch", "once", "never"])
 def test_each_epoch_draws_anew_which_blocks_make_up_a_chunk(shuffle: str) -> None:
-    feed = feed_of(10_000, 1000, 100, shuffle)
-    firsts = [{int(row) for row in epoch_of(feed, epoch, 100)[0]} for epoch in range(3)]
-    feed.close()
+    loader = loader_of(10_000, 1000, 100, shuffle)
+    firsts = [{int(row) for row in epoch_of(loader, epoch, 100)[0]} for epoch in range(3)]
+    loader.close()
     # Not only are the rows of a chunk in another order: they are others. One in ten would meet again by chance.
     shared = [len(first & second) / 1000 for first, second in itertools.combinations(firsts, 2)]
     assert all(share < 0.3 for share in shared) if shuffle == "epoch" else shared == [1.0] * 3
@@ -178,9 +180,9 @@ def test_each_epoch_draws_anew_which_blocks_make_up_a_chunk(shuffle: str) -> Non
 def test_the_order_follows_from_the_seed() -> None:
     orders = []
     for seed in (1, 1, 2):
-        feed = feed_of(1000, 128, 32, seed=seed)
-        orders.append(np.concatenate(epoch_of(feed, 0, 32)))
-        feed.close()
+        loader = loader_of(1000, 128, 32, seed=seed)
+        orders.append(np.concatenate(epoch_of(loader, 0, 32)))
+        loader.close()
     assert np.array_equal(orders[0], orders[1])
     assert not np.array_equal(orders[0], orders[2])
 
@@ -197,13 +199,13 @@ def test_the_next_chunk_is_read_while_one_is_trained_on() -> None:
                 second.set()
 
     trainer = classifier()
-    feed = streaming.feed(trainer, Stream(Watched(X, "X"), ArrayRows(Y, "y"), "rows", 32), None, None)
-    feed.divide(16)
-    feed.begin(Fitting(1, 16, "never", None, (), None), 0, 0, cr.backends.get("numpy"))
-    first = feed.load(0, 0).data[0]
+    loader = stream.loader(trainer, trainer.state, Stream(Watched(X, "X"), ArrayRows(Y, "y"), "rows", 32), None, None)
+    loader.set_batch_size(16)
+    loader.begin(FitConfig(1, 16, "never", None, (), None), 0, 0, cr.backends.get("numpy"))
+    first = loader.chunk(0, 0).data[0]
     assert second.wait(500)
     assert np.array_equal(first[:32], X[:32])
-    feed.close()
+    loader.close()
 
 
 # ---- validation, stopping, going on
@@ -213,13 +215,13 @@ def test_a_share_of_the_rows_is_held_out_and_never_trained_on() -> None:
     X = np.arange(400, dtype=np.float32).reshape(-1, 1)
 
     trainer = cr.Trainer(nn.Linear(1, 1), nn.MSELoss(), optim.SGD(0.01), backend="numpy")
-    feed = streaming.feed(trainer, Stream(ArrayRows(X, "X"), ArrayRows(X, "y"), "rows", 64), None, 0.25)
-    feed.divide(16)
-    feed.begin(Fitting(1, 16, "epoch", None, (), None), 0, 0, cr.backends.get("numpy"))
-    seen, held = np.concatenate(epoch_of(feed, 0, 16)), feed.arrays[2]
-    feed.close()
+    loader = stream.loader(trainer, trainer.state, Stream(ArrayRows(X, "X"), ArrayRows(X, "y"), "rows", 64), None, 0.25)
+    loader.set_batch_size(16)
+    loader.begin(FitConfig(1, 16, "epoch", None, (), None), 0, 0, cr.backends.get("numpy"))
+    seen, held = np.concatenate(epoch_of(loader, 0, 16)), loader.arrays[2]
+    loader.close()
     assert 30 < len(held) < 100
-    assert feed.rows + len(held) == 400
+    assert loader.rows + len(held) == 400
     rows = np.concatenate([seen, held[:, 0]])
     assert np.array_equal(np.sort(rows), np.arange(400))
 
@@ -301,7 +303,7 @@ def test_a_file_that_ends_in_the_midst_of_a_training_is_named_and_what_was_learn
 @pytest.mark.parametrize("what", ["label", "feature"])
 def test_rows_that_change_after_they_were_looked_through_are_refused(what: str, chunk: int) -> None:
     features, labels = X.copy(), Y.copy()
-    look_through = streaming.Look
+    look_through = stream.Look
 
     def change(*given: Any) -> Any:
         found = look_through(*given)
@@ -312,7 +314,7 @@ def test_rows_that_change_after_they_were_looked_through_are_refused(what: str, 
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streaming, "Look", change)
+        patch.setattr(stream, "Look", change)
         feed_given = cr.data.stream(features, labels, chunk_rows=chunk)
         said = "a label that was not there before: the rows have changed: got 7" if what == "label" else "epoch 1"
         with pytest.raises(DataError, match=said):

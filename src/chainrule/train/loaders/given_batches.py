@@ -17,15 +17,16 @@ from chainrule.data.standardize import Moments, Standardizer
 from chainrule.data.streams import CHUNK
 from chainrule.errors import ArgumentError, ChainruleError, DataError
 from chainrule.train import structures, weights
-from chainrule.train.arrays import is_array
-from chainrule.train.feeds.arrays import checked, held_out
-from chainrule.train.feeds.chunks import Chunked
+from chainrule.train.as_numbers import is_array
 from chainrule.train.label_order import LabelOrder
+from chainrule.train.loaders.chunks import Chunked
+from chainrule.train.loaders.in_memory import checked, held_out
 from chainrule.train.structures import Structures
 from chainrule.tree import LEAF
 
 if TYPE_CHECKING:
-    from chainrule.train.trainer import Trainer
+    from chainrule.train.setup import Setup
+    from chainrule.train.state import TrainState
 
 Array = np.ndarray[Any, Any]
 Check = Callable[[Sequence[Array]], None]
@@ -99,11 +100,11 @@ def _parts(batch: Any, where: str) -> tuple[Any, ...]:
     raise DataError("not a batch", where=where, expected="(X, y) or (X, y, weight)", got=got)
 
 
-def feed(trainer: Trainer, given: Any, validation: Any, again: bool) -> BatchFeed:
+def loader(setup: Setup, state: TrainState, given: Any, validation: Any, again: bool) -> BatchLoader:
     """The batches, after a look through all of them.
 
     Args:
-        trainer: what is trained.
+        setup, state: of the trainer.
         given: the batches.
         validation: None, (X, y), or (X, y, weights).
         again: whether they are needed more than once.
@@ -117,19 +118,19 @@ def feed(trainer: Trainer, given: Any, validation: Any, again: bool) -> BatchFee
         raise ArgumentError(
             "of batches none can be held out", where="validation", expected="(X, y), or batches", got=validation
         )
-    look = Look(source, trainer)
-    if trainer.normalize is not None and trainer.standardizer is None:
-        trainer.standardizer = look.standardizer
-    held = [] if validation is None else held_out(validation, trainer, look.structures)
+    look = Look(source, setup, state)
+    if setup.normalize is not None and state.standardizer is None:
+        state.standardizer = look.standardizer
+    held = [] if validation is None else held_out(validation, setup, state, look.structures)
     if validation is not None and len(validation) == 3:
-        weight = weights.of_rows(validation[2], len(held[0]), trainer.loss, "validation weights")
-        held.append(weights.scaled(weight, trainer.loss, trainer.dtype))
-    check = trainer.labels_check(look.samples, look.structures)
+        weight = weights.of_rows(validation[2], len(held[0]), setup.loss, "validation weights")
+        held.append(weights.scaled(weight, setup.loss, setup.dtype))
+    check = setup.labels_check(look.samples, look.structures)
     check("y", look.least)
     check("y", look.most)
     if held:
         check("validation y", held)
-    return BatchFeed(source, look, trainer, held, lambda arrays: check("y", arrays))
+    return BatchLoader(source, look, setup, state, held, lambda arrays: check("y", arrays))
 
 
 class Look:
@@ -145,7 +146,7 @@ class Look:
         mean_weight: of the rows; 1 where they have none.
     """
 
-    def __init__(self, source: Source, trainer: Trainer) -> None:
+    def __init__(self, source: Source, setup: Setup, state: TrainState) -> None:
         self.rows = self.batch = count = 0
         self._size, self._total = 0, 0.0
         self.structures, self.label_orders = Structures(), list[LabelOrder]()
@@ -155,22 +156,22 @@ class Look:
             where = f"batch {count - 1}"
             if count > 1 and self._size != self.batch:
                 raise _uneven(f"batch {count - 2}", self.batch, self._size)
-            arrays = read(batch, trainer, where, self if self.samples else None)
+            arrays = read(batch, setup, state, where, self if self.samples else None)
             if not self.samples:
-                self._begin(batch, arrays, trainer)
+                self._begin(batch, arrays, setup, state)
             self._add(arrays, where)
         if not count:
             raise DataError("there are no batches", where="X")
         self.mean_weight = self._total / self.rows if self.weighted else 1.0
 
-    def _begin(self, batch: Any, arrays: list[Array], trainer: Trainer) -> None:
+    def _begin(self, batch: Any, arrays: list[Array], setup: Setup, state: TrainState) -> None:
         self.structures = Structures(*(structures.of(values, "")[1] for values in batch[:2]))
         self.weighted = len(arrays) > len(self.structures.names)
         self.batch, self.samples = len(arrays[0]), [array[:1].copy() for array in arrays]
         self.least, self.most = list(self.samples), list(self.samples)
         self.label_orders = [LabelOrder() for _ in range(self.structures.y.size)]
         inputs = arrays[: self.structures.X.size]
-        per, known = trainer.normalize, trainer.standardizer
+        per, known = setup.normalize, state.standardizer
         wanted = per is not None and known is None
         floating = [self.structures.X is LEAF or x.dtype.kind == "f" for x in inputs]
         self._moments = [Moments(str(per)) if wanted and is_float else None for is_float in floating]
@@ -208,7 +209,7 @@ def _uneven(where: str, batch: int, got: int) -> DataError:
     )  # fmt: skip
 
 
-def read(batch: Any, trainer: Trainer, where: str, like: Look | None) -> list[Array]:
+def read(batch: Any, setup: Setup, state: TrainState, where: str, like: Look | None) -> list[Array]:
     """The arrays of a batch as the program takes them, but not standardised: X, y, and the weights as they are given.
 
     Raises:
@@ -216,9 +217,9 @@ def read(batch: Any, trainer: Trainer, where: str, like: Look | None) -> list[Ar
     """
     X, y, *weight = _parts(batch, where)
     try:
-        arrays, _ = checked(X, y, trainer, like=like.structures if like is not None else None)
+        arrays, _ = checked(X, y, setup, state, like=like.structures if like is not None else None)
         if weight:
-            arrays.append(weights.of_rows(weight[0], len(arrays[0]), trainer.loss, "weight"))
+            arrays.append(weights.of_rows(weight[0], len(arrays[0]), setup.loss, "weight"))
     except ChainruleError as error:
         place = where if error.where is None else f"{where}, {error.where}"
         raise type(error)(error.what, where=place, expected=error.expected, got=error.got, hint=error.hint) from error
@@ -232,7 +233,7 @@ def read(batch: Any, trainer: Trainer, where: str, like: Look | None) -> list[Ar
     return arrays
 
 
-class BatchFeed(Chunked):
+class BatchLoader(Chunked):
     """Batches as they come, a chunk of several at a time, with the next one under way within an epoch.
 
     Attributes:
@@ -243,13 +244,16 @@ class BatchFeed(Chunked):
 
     resumable, lasting = False, False
 
-    def __init__(self, source: Source, look: Look, trainer: Trainer, held: list[Array], check: Check) -> None:
+    def __init__(
+        self, source: Source, look: Look, setup: Setup, state: TrainState, held: list[Array], check: Check
+    ) -> None:
         samples = look.samples
         if look.weighted:
-            samples = [*samples[:-1], samples[-1].astype(trainer.dtype)]
+            samples = [*samples[:-1], samples[-1].astype(setup.dtype)]
         super().__init__(samples, look.rows, held, look.structures)
         self.batch, self.label_orders = look.batch, look.label_orders
-        self._source, self._look, self._trainer, self._check = source, look, trainer, check
+        self._source, self._look, self._check = source, look, check
+        self._setup, self._state = setup, state
         self._batches: Iterator[Any] = iter(())
         self._reads = (0, 0)
 
@@ -311,10 +315,10 @@ class BatchFeed(Chunked):
             hint = "give what can be gone through again and again: a list, a loader, or a function that makes them"
             what = "fewer batches than in the pass before"
             raise DataError(what, where=where, expected=self.steps, hint=hint) from None
-        arrays = read(batch, self._trainer, where, self._look)
+        arrays = read(batch, self._setup, self._state, where, self._look)
         self._check(arrays)
         inputs = self.structures.X.size
-        arrays[:inputs] = structures.standardized(self._trainer.standardizer, arrays[:inputs], self.structures.X)
-        if self._look.weighted and not self._trainer.summed:
+        arrays[:inputs] = structures.standardized(self._state.standardizer, arrays[:inputs], self.structures.X)
+        if self._look.weighted and not self._setup.summed:
             arrays[-1] = arrays[-1] / self._look.mean_weight
         return arrays

@@ -10,9 +10,9 @@ from chainrule.data import memory
 from chainrule.errors import ResourceError
 
 if TYPE_CHECKING:
-    from chainrule.train.feeds.feed import Feed
-    from chainrule.train.fitting import Fitting
+    from chainrule.train.loaders.base import DataLoader
     from chainrule.train.plan import Prepared
+    from chainrule.train.session import FitConfig
 
 PARTS = ("parameters", "optimizer", "data", "kept", "temporaries")
 HINTS = {
@@ -80,21 +80,21 @@ class Estimate:
         return f"{memory.worded(self.peak)} at the peak: {memory.worded(self.before)} before the training, {said}"
 
 
-def stated(prepared: Prepared, state: Any, feed: Feed, fitting: Fitting, former: Any) -> Estimate:
+def stated(prepared: Prepared, state: Any, loader: DataLoader, config: FitConfig, former: Any) -> Estimate:
     """The estimate for a training whose program is made.
 
     Args:
         prepared: what is to run.
         state: that it begins with, its own and the monitor's, not yet where the program runs.
-        feed: the rows.
-        fitting: the arguments of `fit`.
+        loader: the rows.
+        config: the arguments of `fit`.
         former: the optimizer's state of an earlier training, which goes when this one begins; None where there is none.
     """
     step, training, backend = prepared.step, prepared.plan.training, prepared.backend
     state, watch = state
     optimizer, best = _bytes(state["optimizer"]), _bytes(watch)
     parameters = sum(_bytes(state[name]) for name in ("parameters", "frozen", "buffers"))
-    room, device = feed.room(backend), backend.device_memory()
+    room, device = loader.room(backend), backend.device_memory()
     # A packed state is one more copy of what it was made of; it goes when the program gets its own.
     replaced = 0 if former is None else _bytes(former)
     going = replaced + step.packed * (_bytes(state["parameters"]) + replaced)
@@ -103,7 +103,7 @@ def stated(prepared: Prepared, state: Any, feed: Feed, fitting: Fitting, former:
         backends.release()
     before = resources.resident_memory() - room.there - going if device is None else device[0]
     orders = 4 * training.epochs * training.train.rows * (1 if prepared.name == "numpy" else 2)
-    kept, copies = _copies(fitting, parameters, optimizer, best, step.packed) if device is None else (best, 0)
+    kept, copies = _copies(config, parameters, optimizer, best, step.packed) if device is None else (best, 0)
     return Estimate(
         backend=prepared.name,
         before=max(before, 0),
@@ -120,13 +120,13 @@ def _bytes(nest: Any) -> int:
     return sum(leaf.nbytes for leaf in tree.flatten(nest)[0])
 
 
-def _copies(fitting: Fitting, parameters: int, optimizer: int, best: int, packed: bool) -> tuple[int, int]:
+def _copies(config: FitConfig, parameters: int, optimizer: int, best: int, packed: bool) -> tuple[int, int]:
     """The copies of a state that stay while there is something to do after every epoch, and the most on the way."""
-    shown = optimizer if fitting.callbacks or fitting.checkpoint is not None else 0
+    shown = optimizer if config.callbacks or config.checkpoint is not None else 0
     state = parameters + optimizer
     # Out of a packed state, each tensor is one more copy.
     on_the_way = [best and state + packed * parameters, shown and state + packed * state]
-    if fitting.checkpoint is not None:
+    if config.checkpoint is not None:
         # The file is put together in memory, from copies of its tensors.
         on_the_way.append(parameters + 2 * (state + best))
     return best + shown, max(on_the_way)
