@@ -178,7 +178,7 @@ class Step:
         """The trained parameters of a state as arrays by path."""
         if not self.packed:
             return dict(parameters)
-        return {name: t.numpy() for name, t in self.layout.unpack(parameters).items()}
+        return self.layout.arrays(parameters)
 
     def named_optimizer(self, optimizer: State) -> State:
         """The optimizer's state with its tensors by path."""
