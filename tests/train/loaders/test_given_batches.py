@@ -123,6 +123,7 @@ def test_a_third_member_is_the_weights() -> None:
         X, Y, epochs=2, batch_size=SIZE, shuffle="never", sample_weight=WEIGHT, validation=(*HELD, np.ones(30)), **QUIET
     )
     np.testing.assert_allclose(parameters(loaded), parameters(plain), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(loaded.history.loss, plain.history.loss, rtol=1e-6)
     np.testing.assert_allclose(loaded.history.metrics["val_accuracy"], plain.history.metrics["val_accuracy"])
 
 
@@ -195,6 +196,7 @@ def test_a_checkpoint_is_never_of_the_midst_of_an_epoch(tmp_path: Path) -> None:
     whole, broken, resumed = classifier(), classifier(), classifier()
     whole.fit(cut(X, Y), epochs=3, **QUIET)
     broken.fit(cut(X, Y), epochs=3, callbacks=[Midway()], checkpoint=tmp_path / "c", **QUIET)
+    assert (broken.steps, cr.Trainer.load(tmp_path / "c").steps) == (10, 7)
     resumed.fit(cut(X, Y), epochs=3, checkpoint=tmp_path / "c", resume=True, **QUIET)
     assert same(whole, resumed)
 
