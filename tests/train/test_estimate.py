@@ -94,7 +94,7 @@ def test_rows_and_copies_are_counted(settings, arguments, as_double, tmp_path, m
     trainer = wide(**settings)
     estimate = trainer.estimate(rows, LABELS, epochs=1, batch_size=500, **arguments)
     held = held_by(trainer, rows, LABELS, batch_size=500, **arguments)
-    assert estimate.training - SCRATCH == pytest.approx(held, rel=0.1)
+    assert estimate.training - SCRATCH == pytest.approx(held, rel=0.15)
 
 
 def test_rows_that_are_made_ready_count_where_they_take_most():

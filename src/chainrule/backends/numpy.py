@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.backends.kernels import KERNELS, Kernel
-from chainrule.backends.live import live_bytes
+from chainrule.backends.live import live_bytes, nbytes
 from chainrule.backends.loop import Looping, LoopProgram, Outcome
 from chainrule.backends.nested import NESTED, Nested, Program, drained
 from chainrule.backends.numpy_kernels import OWN
@@ -185,22 +185,24 @@ def _stretched_by_numpy(graph: Graph) -> set[int]:
 
 def compile_loops(looping: Looping) -> LoopProgram:
     """A graph of loops, interpreted; the same meaning as the compiled one."""
-    return _Interpreted(looping.graph)
+    return _Interpreted(looping)
 
 
 class _Interpreted:
     unchecked = None
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph, self._program = graph, compile_graph(graph)
+    def __init__(self, looping: Looping) -> None:
+        self._graph, self._states = looping.graph, looping.states
+        self._program = compile_graph(looping.graph)
 
     def make(self) -> None:
         """Nothing: the steps are interpreted."""
 
     @functools.cached_property
     def extra(self) -> int:
-        """The bytes of the values that are alive at once."""
-        return SCRATCH + live_bytes(self._graph, _stretched_by_numpy(self._graph))
+        """The bytes of the values that are alive at once, besides the state that is used up: a loop goes on with it."""
+        used_up = sum(map(nbytes, self._graph.inputs[: self._states]))
+        return SCRATCH + max(0, live_bytes(self._graph, _stretched_by_numpy(self._graph)) - used_up)
 
     def __call__(self, state: list[Any], rest: Sequence[Any]) -> Outcome:
         """Run it."""

@@ -125,7 +125,7 @@ def _copies(config: FitConfig, parameters: int, optimizer: int, best: int, packe
     shown = optimizer if config.callbacks or config.checkpoint is not None else 0
     state = parameters + optimizer
     # Out of a packed state, each tensor is one more copy.
-    on_the_way = [best and state + packed * parameters, shown and state + packed * state]
+    on_the_way = [packed * state, best and packed * (state + parameters), shown and state + packed * state]
     if config.checkpoint is not None:
         # The file is put together in memory, from copies of its tensors.
         on_the_way.append(parameters + 2 * (state + best))
