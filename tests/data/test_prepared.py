@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import chainrule as cr
-from chainrule.data import Preprocessor, Source, Target, load, ready, tallies, target_tally
+from chainrule.data import Preprocessor, Source, Target, load, partial_fit, partial_target, prepared
 from chainrule.data import batches as batches_module
 from chainrule.data.standardize import Moments
 from chainrule.errors import ChainruleError, DataError, RunError
@@ -88,7 +88,7 @@ def test_nothing_is_learnt_from_rows_that_are_held_out(tmp_path, small):
     frame = table()
     frame.write_parquet(tmp_path / "t.parquet")
     stream = cr.data.stream(tmp_path / "t.parquet", "whole", "regress", validation=0.2, test=0.3, seed=4)
-    lots = ready.SplitSampler((0.2, 0.3), ROWS, ROWS, seed=4).draw(ROWS)
+    lots = prepared.SplitSampler((0.2, 0.3), ROWS, ROWS, seed=4).draw(ROWS)
     train = np.flatnonzero(lots == 2)
     source = load(str(tmp_path / "t.parquet"))
     whole = Preprocessor.fit(source, "whole", "regress", train)
@@ -171,7 +171,7 @@ def test_a_folder_without_room_is_named_before_anything_is_written(tmp_path, mon
     with pytest.raises(RunError, match=r"no room for the rows made ready .*; name another folder: .*TMPDIR"):
         cr.data.stream(tmp_path / "t.parquet", "label", folder=tmp_path / "none")
     full = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(ready.shutil, "disk_usage", lambda folder: full)
+    monkeypatch.setattr(prepared.shutil, "disk_usage", lambda folder: full)
     with pytest.raises(RunError, match=r"they take \S+ kB, and 1 kB are free"):
         cr.data.stream(tmp_path / "t.parquet", "label", folder=tmp_path)
 
@@ -188,18 +188,18 @@ def test_the_fingerprint_tells_the_rows_of_tables_apart(tmp_path):
 
 def test_folders_for_temporary_files_follow_the_usual_order(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    assert ready.scratch(None) == tmp_path
-    assert str(ready.scratch("elsewhere")) == "elsewhere"
+    assert prepared.scratch(None) == tmp_path
+    assert str(prepared.scratch("elsewhere")) == "elsewhere"
     monkeypatch.delenv("TMPDIR")
-    assert ready.scratch(None).is_dir()
+    assert prepared.scratch(None).is_dir()
 
 
-# ---- the tallies themselves
+# ---- what is learnt batch by batch
 
 
 def test_a_sample_keeps_to_its_size_and_its_median_is_near():
     values = np.random.default_rng(0).normal(size=50_000)
-    sample = tallies.Sample(1000)
+    sample = partial_fit.Sample(1000)
     for part in np.array_split(values, 77):
         sample.add(part)
     assert 500 <= len(sample.values) <= 1000
@@ -219,7 +219,7 @@ def test_moments_of_blocks_are_those_of_all_rows(scale):
 
 
 def test_more_texts_than_are_counted_are_free_text_and_no_classes(tmp_path, monkeypatch):
-    for module in (tallies, target_tally):
+    for module in (partial_fit, partial_target):
         monkeypatch.setattr(module, "MOST_LEVELS", 30)
     frame = table().with_columns(number=pl.col("number").cast(pl.String) + "x")
     frame.write_parquet(tmp_path / "t.parquet")
