@@ -115,7 +115,7 @@ def measured(position: int, rounds: int) -> dict[str, Any]:
     case = CASES[position]
     made, X, y = trainer(case, "numpy")
     step = made.step("numpy")
-    graph = step.training(step.state(), X, y.astype(np.int32), case.batch)
+    graph = step.training(step.state(), [X, y.astype(np.int32)], case.batch)
     again = [sys.executable, __file__, "--prepare", str(position)]
     prepare = float(subprocess.run(again, capture_output=True, text=True, check=True).stdout)
     return {

@@ -44,9 +44,9 @@ def ours(X: Any, y: Any, values: Grid, folds: int, epochs: int) -> dict[str, flo
     result = sweep.fit(X, y, epochs=epochs, folds=folds, batch_size=32, progress=False)
     seconds = time.perf_counter() - began
     reached: dict[tuple[Any, ...], list[float]] = {}
-    for member in result.members:
-        reached.setdefault(tuple(member.config.values()), []).append(member.history.metrics["val_accuracy"][-1])
-    return {"seconds": seconds, "accuracy": max(map(mean, reached.values())), "members": len(result.members)}
+    for trial in result.trials:
+        reached.setdefault(tuple(trial.config.values()), []).append(trial.history.metrics["val_accuracy"][-1])
+    return {"seconds": seconds, "accuracy": max(map(mean, reached.values())), "trials": len(result.trials)}
 
 
 def theirs(X: Any, y: Any, values: Grid, folds: int, epochs: int, sample: int, jobs: int) -> dict[str, float]:

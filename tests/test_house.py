@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grimp
+
 SOURCE = Path(__file__).parents[1] / "src"
 
 
@@ -96,6 +98,18 @@ def test_no_file_imports_a_private_name_of_another():
         if alias.name.startswith("_") and not alias.name.startswith("__")
     ]
     assert found == []
+
+
+def test_no_files_import_each_other_in_a_circle():
+    """Not in functions either; what is imported for types alone does not count."""
+    graph = grimp.build_graph("chainrule", exclude_type_checking_imports=True, cache_dir=None)
+    circles = [
+        f"{file} → {other} → … → {file}"
+        for file in sorted(graph.modules)
+        for other in graph.find_modules_directly_imported_by(file)
+        if graph.chain_exists(importer=other, imported=file)
+    ]
+    assert circles == []
 
 
 def test_files_are_written_by_one_module():

@@ -19,15 +19,16 @@ from chainrule.graph.scan import scan
 
 if TYPE_CHECKING:
     from chainrule import data, explain, lab, nn, optim
-    from chainrule.train import History, Sweep, Trainer
+    from chainrule.train import Callback, EarlyStopping, History, Sweep, Trainer
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "ChainruleError", "CompilerMismatch", "CompilerWarning", "GradientMismatch", "Graph", "History", "Sweep", "Tensor",
-    "Trainer", "check_grad", "compile", "data", "explain", "grad", "hessian", "jacobian", "jvp", "lab", "linalg",
-    "loop", "nn", "no_grad", "optim", "passes", "per_example_grad", "random", "scan", "seed", "tensor", "trace",
-    "value_and_grad", "verify", "vjp", *functions.__all__,
+    "Callback", "ChainruleError", "CompilerMismatch", "CompilerWarning", "EarlyStopping", "GradientMismatch", "Graph",
+    "History", "Sweep", "Tensor", "Trainer", "check_grad", "compile", "data", "explain", "grad", "hessian",
+    "jacobian", "jvp", "lab", "linalg", "loop", "nn", "no_grad", "optim", "passes", "per_example_grad", "random",
+    "scan", "seed", "tensor", "trace", "value_and_grad", "verify", "vjp",
+    *functions.__all__,
 ]  # fmt: skip
 
 # The upper floors are loaded when they are first asked for, so that importing chainrule costs little more than NumPy.
@@ -37,6 +38,8 @@ _LATER = {
     "lab": ("chainrule.lab", None),
     "nn": ("chainrule.nn", None),
     "optim": ("chainrule.optim", None),
+    "Callback": ("chainrule.train", "Callback"),
+    "EarlyStopping": ("chainrule.train", "EarlyStopping"),
     "History": ("chainrule.train", "History"),
     "Sweep": ("chainrule.train", "Sweep"),
     "Trainer": ("chainrule.train", "Trainer"),

@@ -19,10 +19,8 @@ def cores() -> int:
         >>> cores() >= 1
         True
     """
-    import psutil
-
     # macOS and the BSDs bind no process to processors.
-    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(mine, quota() or mine)
 
 

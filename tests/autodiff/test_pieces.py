@@ -10,6 +10,7 @@ PLACES = np.array([[0, -1], [2, 2]])
 WAYS = {
     "rows": lambda x: sum(((r * r).sum() * float(i) for i, r in enumerate(x)), cr.tensor(0.0)),
     "the same row often": lambda x: (x[1] * x[1]).sum() + (x[-4] * x[2]).sum(),
+    "a row by both its numbers": lambda x: (x[1] * x[-4] * x[0]).sum(),
     "slices that overlap": lambda x: (x[1:4] * x[:3] * x[::2]).sum(),
     "index arrays": lambda x: (x[PLACES] ** 2).sum() + (x[[1, 1]] * x[[0, 3]]).sum(),
     "all kinds": lambda x: (

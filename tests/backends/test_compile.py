@@ -201,9 +201,13 @@ def test_a_function_that_keeps_a_log_still_meets_its_own_program():
     [
         lambda x: x + np.random.randn(2),
         functools.partial(lambda generator, x: x + generator.normal(size=2), np.random.default_rng(0)),
+        # One whose state holds an array.
+        functools.partial(
+            lambda generator, x: x + generator.integers(9, size=2), np.random.Generator(np.random.MT19937(0))
+        ),
         lambda x: x * __import__("random").random(),
     ],
-    ids=["np.random", "a generator", "random"],
+    ids=["np.random", "a generator", "another generator", "random"],
 )
 def test_random_numbers_from_outside_are_refused_while_a_function_is_traced(noise):
     with pytest.raises(TraceError, match=r"random numbers.*cr\.random\.normal"):

@@ -80,9 +80,9 @@ def test_a_sweep_above_the_limit():
         TwiceReduced, nn.MSELoss(), lambda lr: cr.optim.SGD(lr), {"lr": [1e-30, 1e-29]}, metrics=(), backend="xla"
     )
     held = (SAMPLES, TARGETS)
-    for member in sweep.fit(*held, validation=held, epochs=1, batch_size=len(SAMPLES), **QUIET).members:
-        assert member.history.loss[0] < 1e-6
-        assert member.history.val_loss[0] < 1e-6
+    for trial in sweep.fit(*held, validation=held, epochs=1, batch_size=len(SAMPLES), **QUIET).trials:
+        assert trial.history.loss[0] < 1e-6
+        assert trial.history.val_loss[0] < 1e-6
 
 
 @pytest.mark.parametrize("kind", [GRAPH, LOOP, KERNEL])
@@ -112,7 +112,7 @@ def test_it_is_said_where_the_cure_is_not_to_be_had(monkeypatch):
 def test_what_is_settled_is_computed_once_and_not_anew_for_each_user():
     """What a loop gives is kept; left to itself the compiler computes exp anew to ask which element is the largest."""
     slope = cr.trace(cr.grad(lambda x: cr.exp(x).max()), X).simplify()
-    assert any(node.op == "settle" for node in slope.nodes)
+    assert any(node.op == "materialize" for node in slope.nodes)
     program = Program(function(slope))
     program.make([X])
     assert " while(" in program.text

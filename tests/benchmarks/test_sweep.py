@@ -15,7 +15,7 @@ def test_both_sides_train_and_the_time_of_a_sample_is_scaled(tmp_path, capsys, m
     asked = ["--side", "2", "--folds", "2", "--epochs", "2", "--sample", "1", "--jobs", "1"]
     MAIN["main"]([*asked, "--json", str(tmp_path / "found.json")])
     found = json.loads((tmp_path / "found.json").read_text())
-    assert found["chainrule"]["members"] == 8
+    assert found["chainrule"]["trials"] == 8
     assert found["scikit-learn"]["seconds"] == pytest.approx(4 * found["scikit-learn"]["measured"])
     assert found["scikit-learn"]["combinations"] == 1
     assert found["chainrule"]["accuracy"] > 0.5

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from chainrule.data.rows import ArrayRows
-from chainrule.data.streams import MOST_HELD, Lots, Stream
+from chainrule.data.streams import MOST_HELD, SplitSampler, Stream
 from chainrule.errors import ChainruleError, DataError
 
 ROWS = 1000
@@ -67,8 +67,8 @@ def test_no_more_rows_are_held_out_than_a_chunk_has():
 
 
 def test_lots_are_the_same_however_the_rows_are_cut():
-    whole = Lots((0.2, 0.3), 100, 100, seed=5).draw(100)
-    lots = Lots((0.2, 0.3), 100, 100, seed=5)
+    whole = SplitSampler((0.2, 0.3), 100, 100, seed=5).draw(100)
+    lots = SplitSampler((0.2, 0.3), 100, 100, seed=5)
     assert np.array_equal(whole, np.concatenate([lots.draw(n) for n in (1, 60, 39)]))
     assert set(whole) == {0, 1, 2}
 

@@ -19,13 +19,13 @@ USUAL = {
     "dtype": np.float32, "shape": (3, 2), "axes": (1, 0), "first": 0, "second": 1, "indices": [0, 1], "index": [0, 1],
     "value": 1.0, "weight": np.ones(3), "bias": np.zeros(3), "eps": 1e-5, "low": 0.0, "high": 1.0, "alpha": 1.0,
     "negative_slope": 0.1, "approximate": "none", "delta": 1.0, "label_smoothing": 0.1, "ignore_index": -100,
-    "key": 1, "mean": 0.0, "std": 1.0, "n": 3, "data": [1.0], "requires_grad": False,
+    "key": 1, "mean": 0.0, "std": 1.0, "n": 3, "data": [1.0], "requires_grad": False, "k": 1,
 }  # fmt: skip
 """An argument that is right, by its name."""
 OWN = {
     "linear": {"weight": np.ones((4, 3)), "bias": np.ones(4)}, "matmul": {"y": ROWS.T}, "squeeze": {"x": ROWS[:1]},
     "broadcast_to": {"shape": (4, 2, 3)}, "bernoulli": {"p": 0.5}, "bitwise_and": BITS, "bitwise_or": BITS,
-    "bitwise_xor": BITS, "bitwise_not": BITS,
+    "bitwise_xor": BITS, "bitwise_not": BITS, "take_along_axis": {"indices": [[0, 1, 1]]},
 }  # fmt: skip
 """Where a function needs another."""
 BAD = [

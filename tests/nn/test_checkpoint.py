@@ -57,7 +57,7 @@ def test_random_numbers_are_drawn_again_from_the_same_stream():
     assert drawn == [1, 1]
     count = lambda g, op: sum(node.op == op for node in g.nodes)  # noqa: E731
     assert count(graph, "linear") == count(plain, "linear") + 2
-    assert count(graph, "after") > 0
+    assert count(graph, "depends_on") > 0
 
 
 def gradients(f, x):
@@ -75,7 +75,7 @@ def test_second_derivatives_and_jacobians_go_through_it(wrap):
     x = np.random.default_rng(1).normal(size=(2, 4))
     layers = [nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.GELU()) for _ in range(2)]
     plain, graph = (gradients(WRAPS[w](*layers), x) for w in ("plain", wrap))
-    assert any(node.op == "after" for node in graph.nodes)
+    assert any(node.op == "depends_on" for node in graph.nodes)
     for ours, theirs in zip(graph.simplify().run(x), plain.run(x), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
     cr.check_grad(WRAPS[wrap](*layers), x)

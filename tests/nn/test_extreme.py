@@ -158,7 +158,7 @@ def test_float32_agrees_with_float64_wherever_the_inputs_are_the_same_numbers(ba
 
 
 def test_every_module_and_loss_is_among_them() -> None:
-    bases = {nn.Module, nn.Loss, nn.Sequential, nn.Checkpoint, nn.Lambda, nn.Add, nn.Max, nn.Duplicate}
+    bases = {nn.Module, nn.Loss, nn.Sequential, nn.Checkpoint, nn.Lambda, nn.Add, nn.Max, nn.Duplicate, nn.NamedLosses}
     kinds = {kind for kind in vars(nn).values() if inspect.isclass(kind) and issubclass(kind, nn.Module)}
     assert kinds - bases == {type(part[0]) for part in (*MODULES, *LOSSES)} - bases
 

@@ -67,6 +67,12 @@ EVERY: list[optim.Optimizer] = [
 ]  # fmt: skip
 
 
+def test_every_optimizer_is_among_them():
+    public = {getattr(optim, name) for name in optim.__all__}
+    optimizers = {kind for kind in public if issubclass(kind, optim.Optimizer)}
+    assert optimizers - {type(optimizer) for optimizer in EVERY} == {optim.Optimizer}
+
+
 @pytest.mark.parametrize("optimizer", EVERY, ids=repr)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_optimizer_computes_in_the_precision_of_the_parameters(optimizer: optim.Optimizer, dtype: str) -> None:

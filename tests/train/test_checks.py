@@ -98,7 +98,10 @@ ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"batch_size": 2.5}, r"batch_size.*a whole number of at least 1, got 2\.5"),
     ({"epochs": 0}, r"epochs.*at least 1"),
     ({"shuffle": "evry"}, r"shuffle: unknown value: expected one of 'never'.*got 'evry'"),
-    ({"early_stopping": 3}, r"early_stopping: nothing to judge by; give validation=0\.1 or \(X, y\)"),
+    (
+        {"early_stopping": 3},
+        r"monitor: nothing of this name to stop by: .*got 'val_loss'; give validation=0\.1 or \(X, y\)",
+    ),
     ({"early_stopping": 0, "validation": 0.1}, r"early_stopping.*at least 1"),
     ({"validation": 1.5}, r"validation.*a fraction in \(0, 1\), or \(X, y\), got 1\.5"),
     ({"validation": 10}, r"validation.*got 10"),

@@ -148,8 +148,8 @@ def test_a_setting_of_the_trainer_is_followed(name: str) -> None:
 
 def test_a_part_of_ones_own_that_has_not_changed_keeps_its_program(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    original = interpreter.compile_schedule
-    monkeypatch.setattr(interpreter, "compile_schedule", lambda schedule: made.append(1) or original(schedule))
+    original = interpreter.compile_loops
+    monkeypatch.setattr(interpreter, "compile_loops", lambda looping: made.append(1) or original(looping))
     trainer, change = own_model("numpy")
     for _ in range(3):
         trainer.fit(X, Y, epochs=2, callbacks=[lambda t: None], **QUIET)

@@ -124,11 +124,11 @@ def test_a_sweep_freezes_too(backend: str) -> None:
     grid = {"lr": [0.01, 0.1], "seed": [0]}
     sweep = cr.Sweep(model, nn.CrossEntropyLoss(), lambda lr: optim.AdamW(lr, weight_decay=0.5), grid, backend=backend)
     result = sweep.fit(X, Y, epochs=2, **QUIET)
-    for member in result.members:
-        assert moved(model().state_dict(), member.weights) == {"2.weight", "2.bias"}
-        alone = sweep.trainer(member.config)
+    for trial in result.trials:
+        assert moved(model().state_dict(), trial.weights) == {"2.weight", "2.bias"}
+        alone = sweep.trainer(trial.config)
         alone.fit(X, Y, epochs=2, **QUIET)
-        assert np.allclose(alone.model.state_dict()["2.weight"], member.weights["2.weight"], atol=1e-6)
+        assert np.allclose(alone.model.state_dict()["2.weight"], trial.weights["2.weight"], atol=1e-6)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

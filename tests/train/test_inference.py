@@ -115,7 +115,7 @@ def test_programs_are_kept_and_bounded_in_number(backend: str, monkeypatch: pyte
     assert kept <= 3
     for rows in range(1, ROWS):
         trainer.predict(X[:rows])
-    assert len(trainer._inference._kept) <= 4
+    assert len(trainer.inference._kept) <= 4
     if backend == "xla":
         assert len(made) <= kept + 7
 

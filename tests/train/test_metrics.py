@@ -1,15 +1,20 @@
 """Metrics against scikit-learn's, over batches of unequal size."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn import metrics as theirs
 
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import ArgumentError
 from chainrule.train import inference
+from chainrule.train.metrics import named
+from chainrule.train.metrics.classes import AUC
 from small import QUIET, classifier, network, numbers, regressor, table
 
 
@@ -73,6 +78,130 @@ def test_r2_of_training_and_validation_use_the_spread_of_their_own_rows() -> Non
     assert history.metrics["val_r2"][0] == pytest.approx(theirs.r2_score(tv * 3, trainer.predict(Xv)), rel=1e-5)
 
 
+CLASSES = ("auc", "f1", "precision", "recall", "balanced_accuracy", "log_loss", "accuracy")
+
+
+def of_classes(y: Any, p: Any, weight: Any = None) -> dict[str, float]:
+    """scikit-learn's metrics of probabilities (N, K), or (N,) of class 1."""
+    hard = p.argmax(1) if p.ndim == 2 else p > 0.5
+    how: dict[str, Any] = {"sample_weight": weight}
+    mean: dict[str, Any] = {**how, "zero_division": 0, "average": "macro" if p.ndim == 2 else "binary"}
+    several = {"multi_class": "ovr"} if p.ndim == 2 else {}
+    return {
+        "auc": theirs.roc_auc_score(y, p, **several, **how),
+        "f1": theirs.f1_score(y, hard, **mean),
+        "precision": theirs.precision_score(y, hard, **mean),
+        "recall": theirs.recall_score(y, hard, **mean),
+        "balanced_accuracy": theirs.balanced_accuracy_score(y, hard, **how),
+        "log_loss": theirs.log_loss(y, p, **how),
+        "accuracy": theirs.accuracy_score(y, hard, **how),
+    }
+
+
+@pytest.mark.parametrize("last", [nn.Identity(), nn.LogSoftmax()])
+def test_metrics_of_classes_are_scikit_learns_over_all_rows(backend: str, last: nn.Module) -> None:
+    loss = nn.CrossEntropyLoss() if isinstance(last, nn.Identity) else nn.NLLLoss()
+    made: dict[str, Any] = {"backend": backend, "precision": "float64", "metrics": CLASSES}
+    trainer, (X, y) = cr.Trainer(nn.Sequential(network(), last), loss, optim.SGD(0.1), **made), table(seed=4)
+    output = trainer.predict(X)
+    right = of_classes(y, np.exp(output) / np.exp(output).sum(1, keepdims=True))
+    found = trainer.evaluate(X, y)
+    assert {name: found[name] for name in CLASSES} == pytest.approx(right, rel=1e-9)
+
+
+def test_metrics_of_one_binary_output_are_scikit_learns(backend: str) -> None:
+    X, t = numbers()
+    t = (t > 0.1).astype(float)
+    trainer = cr.Trainer(
+        network(out=1), nn.BCEWithLogitsLoss(), optim.SGD(0.1), backend=backend, precision="float64", metrics=CLASSES
+    )
+    found, p = trainer.evaluate(X, t), 1 / (1 + np.exp(-trainer.predict(X)[:, 0]))
+    assert {name: found[name] for name in CLASSES} == pytest.approx(of_classes(t[:, 0], p), rel=1e-9)
+
+
+scores = st.lists(st.tuples(st.integers(-3, 3), st.booleans(), st.integers(1, 4)), min_size=2, max_size=40)
+
+
+@given(scores)
+@settings(max_examples=100, deadline=None)
+def test_the_area_under_the_curve_is_exact_with_ties_and_weights(rows: list[tuple[int, bool, int]]) -> None:
+    output, labels, weight = (np.array(column, np.float64) for column in zip(*rows, strict=True))
+    metric = AUC("logit")
+    contributed = metric.update(cr.tensor(output[:, None]), cr.tensor(labels[:, None]), cr.tensor(weight))
+    found = metric.compute(contributed).item()
+    if labels.min() == labels.max():
+        assert np.isnan(found)
+    else:
+        assert found == pytest.approx(theirs.roc_auc_score(labels, output, sample_weight=weight), rel=1e-12)
+
+
+def test_a_row_is_among_the_top_five_where_scikit_learn_says_so() -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(200, 4)), rng.integers(0, 9, 200)
+    trainer = cr.Trainer(network(out=9), nn.CrossEntropyLoss(), optim.SGD(0.1), backend="numpy", metrics=("top5",))
+    right = theirs.top_k_accuracy_score(y, trainer.predict(X), k=5, labels=range(9))
+    assert trainer.evaluate(X, y)["top5"] == pytest.approx(right)
+
+
+def test_a_training_shows_the_metrics_of_all_rows_on_both_backends() -> None:
+    (X, y), held = table(70), table(33, seed=2)
+    found = {}
+    for name in ("numpy", "xla"):
+        trainer = classifier(optimizer=optim.SGD(1e-12), backend=name, precision="float64", metrics=CLASSES)
+        found[name] = trainer.fit(X, y, epochs=2, batch_size=16, validation=held, **QUIET).metrics
+        for prefix, rows in (("", (X, y)), ("val_", held)):
+            output = trainer.predict(rows[0])
+            right = of_classes(rows[1], np.exp(output) / np.exp(output).sum(1, keepdims=True))
+            for metric, value in right.items():
+                assert found[name][prefix + metric] == pytest.approx([value] * 2, rel=1e-6), metric
+
+
+def test_a_function_of_ones_own_gets_all_rows_at_once_in_training_and_evaluation(backend: str) -> None:
+    def correlation(output: cr.Tensor, target: cr.Tensor) -> cr.Tensor:
+        o, t = output - cr.mean(output), target - cr.mean(target)
+        return cr.sum(o * t) / cr.sqrt(cr.sum(o * o) * cr.sum(t * t))
+
+    (X, t), held = numbers(), numbers(20, seed=1)
+    trainer = regressor(optim.SGD(1e-12), metrics=("r2", correlation), backend=backend)
+    history = trainer.fit(X, t, epochs=2, batch_size=16, validation=held, **QUIET)
+    for name, rows in (("correlation", (X, t)), ("val_correlation", held)):
+        right = np.corrcoef(trainer.predict(rows[0]).ravel(), rows[1].ravel())[0, 1]
+        assert history.metrics[name] == pytest.approx([right] * 2, rel=1e-4)
+    right = np.corrcoef(trainer.predict(X).ravel(), t.ravel())[0, 1]
+    assert trainer.evaluate(X, t)["correlation"] == pytest.approx(right, rel=1e-4)
+
+
+def test_a_function_that_takes_weights_gets_them_and_what_it_gives_is_one_number() -> None:
+    def weighted(output: Any, target: Any, sample_weight: Any = None) -> Any:
+        return cr.sum(output) * 0 + (0.0 if sample_weight is None else cr.sum(sample_weight))
+
+    X, t = numbers()
+    trainer = regressor(metrics=(weighted,))
+    history = trainer.fit(X, t, epochs=1, sample_weight=np.full(50, 3.0), **QUIET)
+    assert history.metrics["weighted"] == pytest.approx([50.0])
+    assert trainer.evaluate(X, t)["weighted"] == 0.0
+
+    def rows(output: Any, target: Any) -> Any:
+        return output
+
+    with pytest.raises(ArgumentError, match="metrics, rows: a metric is one number"):
+        regressor(metrics=(rows,)).fit(X, t, **QUIET)
+
+
+def test_a_metric_that_is_no_number_does_not_end_the_training() -> None:
+    X, t = numbers()
+    trainer = regressor(metrics=(lambda output, target: cr.log(-cr.sum(output * output)),))
+    history = trainer.fit(X, t, epochs=3, **QUIET)
+    assert history.epochs == 3
+    assert np.isnan(history.metrics["<lambda>"]).all()
+
+
+def test_a_loaded_trainer_keeps_the_metrics_that_have_a_name(tmp_path: Path) -> None:
+    trainer = classifier(metrics=("auc", lambda output, target: cr.mean(output)))
+    trainer.save(tmp_path / "run")
+    assert [named(metric) for metric in cr.Trainer.load(tmp_path / "run").metrics] == ["auc"]
+
+
 def test_defaults_are_accuracy_for_a_classifier_and_r2_for_a_regression() -> None:
     assert [metric.name for metric in classifier().metrics] == ["accuracy"]
     assert [metric.name for metric in regressor().metrics] == ["r2"]
@@ -83,8 +212,11 @@ def test_defaults_are_accuracy_for_a_classifier_and_r2_for_a_regression() -> Non
     ("make", "message"),
     [
         (lambda: classifier(metrics=("acuracy",)), r"metrics: unknown value: expected one of 'accuracy'.*'acuracy'"),
-        (lambda: regressor(metrics=("accuracy",)), r"accuracy is for classifiers.*use r2, rmse or mae"),
-        (lambda: regressor(metrics="rmse"), r"a list of names is wanted.*write \('rmse',\)"),
+        (lambda: regressor(metrics=("accuracy",)), r"accuracy is for classifiers.*use r2, rmse, mae or mape"),
+        (lambda: classifier(metrics=("r2",)), "r2 is for regression"),
+        (lambda: classifier(metrics=("auc", "auc")), "a metric needs a name of its own"),
+        (lambda: classifier(metrics=("top5",)).fit(*table(), **QUIET), "top5 is for more than five classes"),
+        (lambda: regressor(metrics="rmse"), r"a list of metrics is wanted.*write \('rmse',\)"),
     ],
 )
 def test_a_metric_that_does_not_fit_is_refused_with_the_mend(make: Any, message: str) -> None:

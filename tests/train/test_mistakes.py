@@ -117,7 +117,7 @@ def test_a_sound_network_hears_nothing(case: str) -> None:
 def test_labels_that_are_sorted_and_stay_so_are_named() -> None:
     order = np.argsort(Y, kind="stable")
     trainer = trainer_of(network(), CE)
-    with pytest.warns(TrainingWarning, match=r'the labels are sorted and shuffle="never".*use shuffle="epoch"'):
+    with pytest.warns(TrainingWarning, match=r'the labels are sorted and nothing shuffles them.*use shuffle="epoch"'):
         trainer.fit(X[order], Y[order], epochs=1, batch_size=8, shuffle="never", **QUIET)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -136,7 +136,7 @@ def test_sorted_labels_of_a_stream_are_named(chunk_rows: int | None) -> None:
         stream = cr.data.stream(X[rows], Y[rows], chunk_rows=chunk_rows)
         trainer_of(network(), CE).fit(stream, epochs=1, batch_size=8, **QUIET, **how)
 
-    with pytest.warns(TrainingWarning, match=r'the labels are sorted and shuffle="never"'):
+    with pytest.warns(TrainingWarning, match=r"the labels are sorted and nothing shuffles them"):
         fit(order, shuffle="never")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

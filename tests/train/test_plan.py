@@ -28,11 +28,11 @@ def programs(monkeypatch):
     """The schedules that NumPy has made programs of."""
     made = []
 
-    def counted(schedule, original=interpreter.compile_schedule):
-        made.append(schedule)
-        return original(schedule)
+    def counted(looping, original=interpreter.compile_loops):
+        made.append(looping)
+        return original(looping)
 
-    monkeypatch.setattr(interpreter, "compile_schedule", counted)
+    monkeypatch.setattr(interpreter, "compile_loops", counted)
     return made
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import ArgumentError
-from chainrule.train import fitting
 from chainrule.train import loop as loop_module
+from chainrule.train import session
 from chainrule.train import trainer as trainer_module
 from chainrule.train.loop import Loop
 from small import QUIET, classifier, parameters, same, table
@@ -116,7 +116,7 @@ def test_so_it_does_compiled(rows: str, tmp_path: Path) -> None:
 def test_checkpoints_are_written_within_an_epoch_and_gone_on_with(
     rows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "CHECKPOINT_EVERY", -1.0)
+    monkeypatch.setattr(session, "CHECKPOINT_EVERY", -1.0)
     arguments: dict[str, Any] = {"epochs": 2, "batch_size": 6, **QUIET, **ROWS_OF[rows]()}
     whole = everything("numpy")
     whole.fit(**arguments)
@@ -152,7 +152,7 @@ def test_a_checkpoint_belongs_to_one_moment_where_a_call_was_not_noted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments: dict[str, Any] = {"epochs": 4, "batch_size": 6, **QUIET, **ROWS_OF["memory"]()}
-    monkeypatch.setattr(fitting, "CHECKPOINT_EVERY", -1.0)
+    monkeypatch.setattr(session, "CHECKPOINT_EVERY", -1.0)
     note, calls = Loop._note, []
 
     def broken(self: Loop, *given: Any) -> int:

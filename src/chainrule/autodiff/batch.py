@@ -1,7 +1,8 @@
-"""Give a computation a leading batch axis: one pass over many examples in place of a loop.
+"""Give a computation a leading batch axis: one pass over many examples instead of a loop.
 
-For each operation one row says how it is made when some of its operands have a new axis 0 and others have not. A row
-gets the operands (all of them batched, unless it is listed under "some"), the batch size and the attributes.
+An elementwise operation and one over axes need no row: their kind says how they are made when operands have a new axis
+0. For any other a row says it. A row gets the operands (all of them batched, unless it is listed under "some"), the
+batch size and the attributes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from chainrule.errors import DerivativeError
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph, ancestors, annotate, descendants
-from chainrule.graph.ops import OPS, Slot, split_pieces
+from chainrule.graph.ops import OPS, OVER_AXES, Slot, split_pieces
 from chainrule.graph.tensor import Tensor, apply, constant, placeholder
 
 
@@ -47,6 +48,8 @@ def _batched_node(node: Tensor, operands: list[Tensor], flags: list[bool], size:
     everything = [x if flag else _repeat(x, size) for x, flag in zip(operands, flags, strict=True)]
     if OPS[node.op].elementwise:
         return apply(node.op, *everything, **node.attrs)
+    if OPS[node.op].kind is OVER_AXES:
+        return _axes_up(node, everything)
     if node.op not in _ALL:
         raise DerivativeError(f"{node.op} cannot be batched", where=node.label(), hint="loop over the examples")
     return _ALL[node.op](node, everything, size)
@@ -60,7 +63,7 @@ def _shifted(axes: Sequence[int]) -> tuple[int, ...]:
     return tuple(axis + 1 for axis in axes)
 
 
-def _axes_up(node: Tensor, xs: list[Tensor], size: int) -> Tensor:
+def _axes_up(node: Tensor, xs: list[Tensor]) -> Tensor:
     attrs = dict(node.attrs)
     if "axis" in attrs:
         attrs["axis"] += 1
@@ -169,7 +172,7 @@ def _layer_norm(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) ->
 
 
 def _scan(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
-    """Every carry gets the new axis in front; a sequence gets it behind the steps, so that it is still cut by steps."""
+    """Carries get the new axis first; sequences get it after that of the steps, so they are still cut into steps."""
     body, count = node.attrs["body"], node.attrs["carries"]
     last = count + node.attrs["sequences"]
     wide = [flag or position < count for position, flag in enumerate(flags)]
@@ -185,7 +188,7 @@ def _scan(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tenso
 
 
 def _loop(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
-    """Examples that have stopped keep their carry while the others go on: whether each still does is one more carry."""
+    """Examples that have stopped keep their carry while the others continue; one more carry says which still run."""
     *operands, start, stop = xs
     if any(flags[len(operands) :]):
         hint = "loop over the examples"
@@ -224,22 +227,22 @@ def _call(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tenso
 
 
 def _after(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
-    return apply("after", xs[0] if flags[0] else _repeat(xs[0], size), xs[1])
+    return apply("depends_on", xs[0] if flags[0] else _repeat(xs[0], size), xs[1])
 
 
 def _project(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
     if xs[0].op == "loop":
         return _project_loop(node, xs[0])
-    part = apply("project", xs[0], **node.attrs)
+    part = apply("get_item", xs[0], **node.attrs)
     return part if xs[0].op == "call" or node.attrs["part"] < xs[0].attrs["carries"] else F.swapaxes(part, 0, 1)
 
 
 def _project_loop(node: Tensor, loop: Tensor) -> Tensor:
-    """One of the results of a batched loop, which has as one more carry in front what each example's ok was."""
+    """One of the results of a batched loop, whose first carry is each example's ok."""
     carries, place = loop.attrs["carries"], node.attrs["part"] + 1
     if place == len(loop.attrs["body"].outputs) - 1:
-        return apply("project", loop, part=0)
-    part = apply("project", loop, part=place)
+        return apply("get_item", loop, part=0)
+    part = apply("get_item", loop, part=place)
     return part if place < carries else F.swapaxes(part, 0, 1)
 
 
@@ -257,8 +260,8 @@ _SOME: dict[str, SomeRow] = {
     "call": _call,
     "scan": _scan,
     "loop": _loop,
-    "project": _project,
-    "after": _after,
+    "get_item": _project,
+    "depends_on": _after,
 }
 _ALL: dict[str, Row] = {
     "broadcast_to": _broadcast_to,
@@ -270,6 +273,4 @@ _ALL: dict[str, Row] = {
         ("random_uniform", "random_normal", "random_permutation"),
         lambda node, xs, size: apply(node.op, *xs, **node.attrs),
     ),
-    **dict.fromkeys(("flip", "concatenate", "sum", "max", "min", "argmax", "argmin", "cumsum"), _axes_up),
-    **dict.fromkeys(("softmax", "log_softmax", "std", "standardize", "batch_norm"), _axes_up),
 }

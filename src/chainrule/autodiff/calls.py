@@ -28,7 +28,7 @@ def reversed_call(g: dict[int, Tensor], node: Tensor, wanted: list[bool], adjoin
         made[used, asked] = _reversal(node.attrs["body"], used, asked, adjoints)
     back = apply("call", *node.inputs, *(g[i] for i in used), **{**node.attrs, "body": made[used, asked]})
     back.adjoint_of = node
-    return [apply("project", back, part=asked.index(i)) if want else None for i, want in enumerate(wanted)]
+    return [apply("get_item", back, part=asked.index(i)) if want else None for i, want in enumerate(wanted)]
 
 
 def _reversal(body: Graph, used: Sequence[int], asked: Sequence[int], adjoints: Adjoints) -> Graph:

@@ -14,7 +14,7 @@ import numpy as np
 
 from chainrule import tree
 from chainrule.autodiff import fused_rules  # noqa: F401  # their rows are entered by importing them
-from chainrule.autodiff.regions import Recomputed
+from chainrule.autodiff.rematerialize import Rematerializer
 from chainrule.autodiff.rules import RULES, Formula, Joint, NotImplementedYet
 from chainrule.errors import DerivativeError, ShapeError
 from chainrule.graph import functions as F
@@ -65,7 +65,7 @@ class _Walk:
         self._nodes = nodes
         self.reached = descendants([n for n in nodes if not n.detached], wrt)
         self._wanted = {w.id for w in wrt}
-        self._again = Recomputed(nodes, outputs)
+        self._again = Rematerializer(nodes, outputs)
         self._cuts: dict[int, list[_Cut]] = {}
 
     def go(self) -> None:
@@ -75,7 +75,7 @@ class _Walk:
             if node.id in cuts:
                 _collect(found, node, _put_back(cuts.pop(node.id), node.shape))
             g = found.get(node.id) if node.id in wanted else found.pop(node.id, None)
-            if g is None or not node.inputs:
+            if g is None or not node.inputs or (node.id in wanted and not self._goes_on(node)):
                 continue
             if node.module == module:
                 self._hand_back(node, g)
@@ -83,31 +83,33 @@ class _Walk:
             with setting(module=node.module):
                 self._hand_back(node, g)
 
+    def _goes_on(self, node: Tensor) -> bool:
+        """Whether a node depends on something else that we differentiate with respect to."""
+        return any(x.id in self.reached for x in node.inputs)
+
     def _hand_back(self, node: Tensor, g: Any) -> None:
         copy, operands = (node, node.inputs) if node.region is None else self._again.stand_ins(node, g)
-        reached = [x.id in self.reached for x in node.inputs]
-        if True not in reached:
-            return
-        rule = RULES[node.op]
+        rule, reached = RULES[node.op], self.reached
         if node.op == "getitem":
             self._cut(node, g, operands)
         elif isinstance(rule, Formula):
-            node.check_unchanged()
             for position, x in enumerate(node.inputs):
-                if reached[position] and x.dtype.kind == "f":
+                if x.changed > node.id:
+                    node.check_unchanged()
+                if x.id in reached and x.dtype.kind == "f":
                     adjoint = rule.adjoint(position)
                     if adjoint is not None:
                         _collect(self.found, x, adjoint(g, copy, *operands))
         else:
-            self._hand_back_jointly(node, g, copy, reached)
+            self._hand_back_jointly(node, g, copy)
 
-    def _hand_back_jointly(self, node: Tensor, g: Any, copy: Tensor, reached: list[bool]) -> None:
+    def _hand_back_jointly(self, node: Tensor, g: Any, copy: Tensor) -> None:
         rule = RULES[node.op]
-        if node.op == "project":
+        if node.op == "get_item":
             self._gather(node, g)
         elif isinstance(rule, Joint):
             node.check_unchanged()
-            needed = [is_reached and x.dtype.kind == "f" for is_reached, x in zip(reached, node.inputs, strict=True)]
+            needed = [x.id in self.reached and x.dtype.kind == "f" for x in node.inputs]
             for x, given in zip(node.inputs, rule.adjoints(g, copy, needed, adjoints), strict=True):
                 if given is not None:
                     _collect(self.found, x, given)
@@ -137,7 +139,8 @@ class _Walk:
 def _collect(found: dict[int, Any], x: Tensor, g: Tensor) -> None:
     """Add a contribution to the adjoint of x, and name the adjoint after its forward node."""
     assert g.shape == x.shape, f"the adjoint of {x.label()} has shape {g.shape}"
-    g = F.add(found[x.id], g) if x.id in found else g
+    if x.id in found:
+        g = F.add(found[x.id], g)
     # A rule may hand back a node that already is somebody's adjoint (that of a sum's operands is the sum's own).
     if g.adjoint_of is None:
         g.adjoint_of = x

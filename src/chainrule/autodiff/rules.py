@@ -1,4 +1,4 @@
-"""The table of derivative rules: one row an operation, formula above rule.
+"""The table of derivative rules: one row per operation, formula above rule.
 
 A row gives, for each operand, the *adjoint* ∂C/∂operand from g = ∂C/∂result. Rules emit nodes, never arrays; so
 gradients of gradients, printing and fusion follow. Only the adjoints that are needed are made. A row is in one of four
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.autodiff.calls import reversed_call
-from chainrule.autodiff.loops import reversed_scan
+from chainrule.autodiff.scan_rule import reversed_scan
 from chainrule.graph import functions as F
 from chainrule.graph.ops import split_pieces
 from chainrule.graph.tensor import Tensor, apply, constant
@@ -96,6 +96,8 @@ def _by_factor(g: Tensor, factor: Tensor) -> Tensor:
     """g·factor, where the factor can be infinite if one of the operations nearest to it makes infinities."""
     if factor.adjoint_of is not None:
         return _none_of(factor, times(g, factor))
+    if factor.op not in PASSING:
+        return apply("adjoint_product" if factor.op in SINGULAR else "multiply", g, factor)
     near, left = [factor], FAR
     while near and left:
         node = near.pop()
@@ -128,9 +130,9 @@ rule(
 # ---- elementwise, one operand
 
 rule("identity", "x̄ = g", lambda g, y, x: g)
-rule("settle", "x̄ = g", lambda g, y, x: g)
+rule("materialize", "x̄ = g", lambda g, y, x: g)
 # Its value does not depend on what it waits for.
-rule("after", "x̄ = g", lambda g, y, x, t: g, None)
+rule("depends_on", "x̄ = g", lambda g, y, x, t: g, None)
 rule("negative", "x̄ = −g", lambda g, y, x: -g)
 rule("exp", "x̄ = g·y", lambda g, y, x: times(g, y))
 rule("expm1", "x̄ = g·(y + 1)", lambda g, y, x: times(g, y + 1.0))
@@ -267,7 +269,7 @@ def _spread(y: Tensor, like: Tensor, node: Tensor) -> Tensor:
     # Leading axes come back by broadcasting; others leave an axis of size 1 in their place.
     if axes != tuple(range(len(axes))):
         y = F.reshape(y, [1 if i in axes else n for i, n in enumerate(like.shape)])
-    return F.broadcast_to(y, like.shape)
+    return apply("broadcast_to", y, shape=like.shape) if y.shape != like.shape else y
 
 
 def _extreme(g: Tensor, y: Tensor, x: Tensor) -> Tensor:
@@ -302,7 +304,7 @@ rule(
 RULES["call"] = Joint("x̄ = (g₁, …, gₙ)·∂body/∂x, as a program", reversed_call)
 RULES["scan"] = Joint("(c̄ₜ, x̄ₜ, k̄ₜ) = (g_c, g_y)·∂body/∂(c, x, k), the last step first, k̄ = Σ k̄ₜ", reversed_scan)
 RULES["loop"] = NotImplementedYet("a loop may stop at any step; cr.scan, whose length is fixed, has a derivative")
-RULES["project"] = Joint("x̄ has g as one of its parts", lambda g, node, wanted, adjoints: [None])
+RULES["get_item"] = Joint("x̄ has g as one of its parts", lambda g, node, wanted, adjoints: [None])
 
 # ---- no derivative
 
@@ -312,6 +314,7 @@ for _name, _reason in {
     "floor": "piecewise constant",
     "argmax": "an index is piecewise constant",
     "argmin": "an index is piecewise constant",
+    "argsort": "an order is piecewise constant",
     "within": "whole numbers",
     "in_range": "piecewise constant",
     "bitwise_and": "whole numbers",

@@ -37,7 +37,7 @@ def _variable(leaf: Any, where: str) -> Tensor:
 
 
 def _selected(args: tuple[Any, ...], argnums: Argnums) -> tuple[list[Tensor], list[Any], tuple[Any, ...]]:
-    """Variables for the leaves of the chosen arguments, those arguments' structures, all arguments with them in."""
+    """Variables for the leaves of the chosen arguments, their structures, and all arguments with these variables."""
     chosen = [argnums] if isinstance(argnums, int) else list(argnums)
     names = [f"argument {i}" for i in range(len(args))]
     filled, variables, structures = list(args), [], []
@@ -76,24 +76,24 @@ def _results(y: Any) -> tuple[list[Tensor], Any]:
 
 
 def _watched(outputs: Sequence[Tensor], variables: Sequence[Tensor]) -> bool:
-    """Whether somebody outside may ask for derivatives of what is made from the outputs."""
+    """Whether the caller may ask for derivatives of what is made from the outputs."""
     own = {v.id for v in variables if not v.inputs}
     return any(not n.inputs and n.id not in own and (n.requires_grad or n.op == "input") for n in ancestors(outputs))
 
 
 def _reversed(outputs: Sequence[Tensor], seeds: Sequence[Tensor], variables: Sequence[Tensor]) -> list[Tensor]:
-    """The adjoints, with a history of their own only where somebody outside may ask for it."""
+    """The adjoints, with a history of their own only where the caller may differentiate them."""
     with setting(recording=_watched([*outputs, *seeds], variables)):
         return adjoints(outputs, seeds, variables)
 
 
 def _released(variables: Sequence[Tensor], found: Sequence[Tensor]) -> list[Tensor]:
-    """Results, cut off from the variables where nobody outside can ask for their derivatives."""
+    """Results, detached from the variables where the caller cannot ask for their derivatives."""
     return list(found) if _watched(found, variables) else [F.stop_gradient(y) for y in found]
 
 
 def _retire(variables: Sequence[Tensor]) -> None:
-    """Say of the stand-ins that nobody can ask for their derivatives any more."""
+    """Mark the stand-ins as no longer differentiable."""
     for v in variables:
         if not v.inputs:
             v.requires_grad = False
@@ -105,7 +105,7 @@ def _called(f: Function, args: Sequence[Any], keywords: Mapping[str, Any]) -> tu
 
 
 def _checked(f: Any, argnums: Any = 0) -> Function:
-    """Refuse what is no function, and positions that are none."""
+    """Refuse what is not a function, and invalid positions."""
     if not callable(f):
         raise ArgumentError(
             "a derivative is taken of a function",

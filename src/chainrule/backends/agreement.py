@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from chainrule.backends import numpy as interpreter
+from chainrule.backends.loop import Reading
 from chainrule.backends.nested import NESTED
 from chainrule.backends.threads import suited
 from chainrule.graph.graph import LEAVES, Graph
-from chainrule.graph.ops import OPS
+from chainrule.graph.ops import OPS, Rounding
 from chainrule.graph.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -34,15 +35,6 @@ ALIKE = 4
 """How many times as many elements, or as far, as in the redrawn runs may be off in an array where kinks moved some."""
 APPROXIMATE = 4
 """Roundings that a function which is approximated (exp, tanh, …) may be off by; sums and products have one."""
-_APPROXIMATED = {
-    "elu", "erf", "exp", "expm1", "gelu", "log", "log1p", "power", "sigmoid", "silu", "sin", "cos", "softplus", "tanh",
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "random_normal",
-}  # fmt: skip
-_EXACT = {
-    "absolute", "after", "argmax", "broadcast_to", "cast", "concatenate", "flip", "floor", "getitem", "identity", "max",
-    "maximum", "minimum", "negative", "project", "random_uniform", "relu", "reshape", "settle", "sign", "stop_gradient",
-    "random_permutation", "transpose", "where",
-}  # fmt: skip
 
 
 class Disagreement(NamedTuple):
@@ -70,52 +62,29 @@ class Disagreement(NamedTuple):
         return f"{self.node.label()}{where}: interpreted {self.expected:.9g}, compiled {self.got:.9g}"
 
 
-class Reading(NamedTuple):
-    """How the outputs of a graph are to be compared.
-
-    Attributes:
-        states: how many leading outputs are new values of inputs: what is compared is their change, since a wrong one
-            would be hidden beneath the weights.
-        first: the input that the first of them is the new value of.
-        record: whether the last output is a vector of numbers that have nothing to do with each other.
-        left_out: how many of its last numbers are not compared.
-    """
-
-    states: int = 0
-    first: int = 0
-    record: bool = False
-    left_out: int = 0
-
-
 PLAIN = Reading()
-Run = Callable[[Callable[[Graph, Sequence[Any]], list[Any]]], Sequence[Any]]
-"""What computes the outputs in question by a way of running graphs."""
 
 
 def disagreement(
-    graph: Graph, values: Sequence[Any], found: Sequence[Any], reading: Reading = PLAIN, run: Run | None = None
+    graph: Graph, values: Sequence[Any], found: Sequence[Any], reading: Reading = PLAIN
 ) -> Disagreement | None:
-    """The first output of a graph that a compiled program gave wrongly; None where all are right but for rounding.
+    """The first output of a graph that a compiled program gave wrongly; None where all are right up to rounding.
 
     Args:
         graph: what the program was made of.
         values: the arrays that it took, as `graph.arrays` gives them.
         found: the arrays that it gave.
         reading: how to compare them.
-        run: where the program gave not what the graph gives but something that follows from it, for example a sum over
-            several runs: what computes that.
 
     Raises:
         OutOfRangeError: an index reaches outside its axis, which the interpreter refuses.
     """
-    run = run or (lambda way: way(graph, values))
-    expected = run(interpreted)
+    expected = interpreted(graph, values)
     doubtful = [output for output in _numbered(graph, values, found, expected, reading) if output.fails()]
     if not doubtful:
         return None
     for seed in range(DRAWS):
-        rng = np.random.default_rng(seed)
-        other = run(lambda graph, values, rng=rng: redrawn(graph, values, rng))  # type: ignore[misc]  # binds the loop's rng
+        other = redrawn(graph, values, np.random.default_rng(seed))
         for output in doubtful:
             output.saw(np.asarray(other[output.position]))
         if not any(output.is_wrong() for output in doubtful):
@@ -132,23 +101,18 @@ def interpreted(graph: Graph, values: Sequence[Any]) -> list[Any]:
 class _Output:
     """One output: what it is, what it should be, and what the redrawn roundings make of it."""
 
-    def __init__(
-        self, node: Tensor, position: int, found: Array, expected: Array, allowed: Array, compared: slice
-    ) -> None:
-        self.node, self.position, self._compared = node, position, compared
-        self._found, self._expected, self._allowed = (self._cut(x) for x in (found, expected, allowed))
+    def __init__(self, node: Tensor, position: int, found: Array, expected: Array, allowed: Array) -> None:
+        self.node, self.position = node, position
+        self._found, self._expected, self._allowed = found, expected, allowed
         self._off = _distance(self._found, self._expected)
         self._spread = np.zeros_like(self._off)
         self._moved = 0
-
-    def _cut(self, x: Array) -> Array:
-        return x[self._compared] if x.ndim else x
 
     def fails(self) -> bool:
         return bool((self._off > self._allowed).any())
 
     def saw(self, other: Array) -> None:
-        spread = _distance(self._cut(other), self._expected)
+        spread = _distance(other, self._expected)
         self._moved = max(self._moved, int((spread > self._allowed).sum()))
         np.maximum(self._spread, spread, out=self._spread)
 
@@ -179,17 +143,15 @@ def _numbered(
     graph: Graph, values: Sequence[Any], found: Sequence[Any], expected: Sequence[Any], reading: Reading
 ) -> Iterator[_Output]:
     roundings = ROUNDINGS + BY_LENGTH * math.sqrt(longest(graph))
-    last = len(graph.outputs) - 1
     for i, (node, y, right) in enumerate(zip(graph.outputs, found, expected, strict=True)):
         before = np.asarray(values[reading.first + i]) if i < reading.states else None
-        apart = reading.record and i == last
-        compared = slice(0, node.size - reading.left_out) if apart else slice(None)
-        if node.size:
-            yield _Output(node, i, np.asarray(y), right, _allowed(right, before, apart, roundings), compared)
+        apart = i in reading.records
+        if node.size and i not in reading.left_out:
+            yield _Output(node, i, np.asarray(y), right, _allowed(right, before, apart, roundings))
 
 
 def _allowed(expected: Array, before: Array | None, apart: bool, roundings: float) -> Array:
-    """By how much each element may be off at first sight."""
+    """How far off each element may be in the first, quick comparison."""
     if expected.dtype.kind != "f":
         return np.zeros(expected.shape)
     info = np.finfo(expected.dtype)
@@ -197,7 +159,8 @@ def _allowed(expected: Array, before: Array | None, apart: bool, roundings: floa
     scale = size if apart else _largest(size)
     if before is None or before.dtype != expected.dtype:
         return np.broadcast_to(roundings * info.eps * scale + 4 * info.tiny, expected.shape)
-    change = _largest(np.abs(expected.astype(np.float64) - before))
+    with np.errstate(invalid="ignore"):
+        change = _largest(np.abs(expected.astype(np.float64) - before))
     allowed: Array = roundings * info.eps * change + 2 * info.eps * size + 4 * info.tiny
     return np.where(np.isnan(allowed), np.inf, allowed)
 
@@ -224,8 +187,9 @@ def longest(graph: Graph) -> float:
 
 def _terms(node: Tensor) -> float:
     if "body" in node.attrs:
-        return float(node.attrs.get("length", 1)) * longest(node.attrs["body"])
-    if node.op in _EXACT or OPS[node.op].elementwise:
+        # The steps of a loop are counted as if alone: what adds up over many of them is for the second look.
+        return longest(node.attrs["body"]) * (node.attrs["length"] if node.op == "scan" else 1)
+    if OPS[node.op].rounding is Rounding.EXACT or OPS[node.op].elementwise:
         return 1.0
     shape = node.inputs[0].shape
     if node.op in ("matmul", "linear"):
@@ -253,17 +217,17 @@ def redrawn(graph: Graph, values: Sequence[Any], rng: np.random.Generator) -> li
 
 
 def _drawn(node: Tensor, operands: list[Any], rng: np.random.Generator) -> Any:
-    if node.op in _EXACT:
+    if OPS[node.op].rounding is Rounding.EXACT:
         return interpreter.evaluate(node.op, operands, node.attrs, node.dtype)
     if node.op in NESTED:
         body = node.attrs["body"]
-        return NESTED[node.op](node.attrs, lambda values: redrawn(body, values, rng))(*operands)
+        return NESTED[node.op](node.attrs, lambda values: redrawn(body, list(values), rng))(operands)
     root = math.sqrt(_terms(node))
-    if not OPS[node.op].elementwise and node.op != "project":
+    if not OPS[node.op].elementwise and node.op != "get_item":
         # Where the terms of a sum cancel, what it is off by follows from them and not from what is left.
         operands = [_moved(x, rng, 1 + root / 4) for x in operands]
     value = interpreter.evaluate(node.op, operands, node.attrs, node.dtype)
-    roundings = (APPROXIMATE if node.op in _APPROXIMATED else 1) + (root / 2 if root > 1 else 0)
+    roundings = (APPROXIMATE if OPS[node.op].rounding is Rounding.APPROXIMATE else 1) + (root / 2 if root > 1 else 0)
     return (
         tuple(_moved(x, rng, roundings) for x in value) if isinstance(value, tuple) else _moved(value, rng, roundings)
     )

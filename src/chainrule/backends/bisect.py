@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from chainrule.backends.agreement import Disagreement, disagreement
+from chainrule.backends.agreement import Disagreement, disagreement, interpreted
 from chainrule.graph.graph import LEAVES, Graph, ancestors
-from chainrule.graph.ops import BUNDLE
+from chainrule.graph.ops import TUPLE
 from chainrule.graph.tensor import Tensor
 
 
 def locate(found: Disagreement, compiled: Callable[[Graph, Sequence[Any]], list[Any]]) -> Disagreement | None:
     """The first node at which a compiler goes wrong: it does so for the node alone, and not for its operands.
+
+    Where that is a loop, the first node in its body.
 
     Args:
         found: an output that is wrong.
@@ -22,6 +24,11 @@ def locate(found: Disagreement, compiled: Callable[[Graph, Sequence[Any]], list[
         None where every output alone is right: the program is wrong only as a whole, since what a compiler puts
         together depends on what is wanted.
     """
+    first = _located(found, compiled)
+    return first and (_within(first, compiled) or first)
+
+
+def _located(found: Disagreement, compiled: Callable[[Graph, Sequence[Any]], list[Any]]) -> Disagreement | None:
     graph, values = found.graph, found.values
 
     def wrong(*outputs: Tensor) -> Disagreement | None:
@@ -45,8 +52,24 @@ def locate(found: Disagreement, compiled: Callable[[Graph, Sequence[Any]], list[
     return _first(alone, wrong)
 
 
+def _within(found: Disagreement, compiled: Callable[[Graph, Sequence[Any]], list[Any]]) -> Disagreement | None:
+    """Where what is wrong is a loop's result, and its first step is wrong: the first node in that."""
+    loop = found.node.inputs[0] if found.node.op == "get_item" else found.node
+    if loop.op != "loop":
+        return None
+    part = Graph(found.graph.inputs, loop.inputs)
+    *operands, start, stop = interpreted(part, _values(found.graph, part, found.values))
+    first, body, count = int(start), loop.attrs["body"], loop.attrs["carries"]
+    if not 0 <= first < min(int(stop), loop.attrs["length"]):
+        return None
+    cut = range(count, count + loop.attrs["sequences"])
+    given = [x[first] if i in cut else x for i, x in enumerate(operands)]
+    wrong = disagreement(body, given, compiled(body, given))
+    return None if wrong is None else locate(wrong, compiled)
+
+
 def _first(found: Disagreement, wrong: Callable[[Tensor], Disagreement | None]) -> Disagreement:
-    """Back through operands that are wrong themselves: bisection may have jumped over them."""
+    """Walk back through operands that are wrong themselves, which bisection may have skipped."""
     while True:
         earlier = next(filter(None, map(wrong, _inner(found.node.inputs))), None)
         if earlier is None:
@@ -57,7 +80,7 @@ def _first(found: Disagreement, wrong: Callable[[Tensor], Disagreement | None]) 
 def _inner(nodes: Sequence[Tensor]) -> list[Tensor]:
     """Those of the nodes, each once, that are computed and can be an output."""
     distinct = {node.id: node for node in nodes}.values()
-    return [node for node in distinct if node.op not in LEAVES and node.dtype != BUNDLE]
+    return [node for node in distinct if node.op not in LEAVES and node.dtype != TUPLE]
 
 
 def _values(graph: Graph, part: Graph, values: Sequence[Any]) -> list[Any]:

@@ -23,10 +23,12 @@ def folder() -> Path | None:
     chosen = os.environ.get(SWITCH, "").strip()
     if chosen.lower() in _OFF:
         return None
-    from platformdirs import user_cache_path
-
     try:
-        return Path(chosen).expanduser() if chosen else user_cache_path("chainrule", appauthor=False, opinion=False)
+        if chosen:
+            return Path(chosen).expanduser()
+        from platformdirs import user_cache_path
+
+        return user_cache_path("chainrule", appauthor=False, opinion=False)
     except RuntimeError:  # no home folder
         return None
 

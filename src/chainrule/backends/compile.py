@@ -1,4 +1,4 @@
-"""`cr.compile`: a function → one program a structure of its arguments; and the programs behind `Graph.run`."""
+"""`cr.compile`: a function → one program per structure of its arguments; and the programs behind `Graph.run`."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Compiled:
         operands = [cast(as_tensor(leaf), x.dtype) for x, leaf in zip(graph.inputs, given, strict=True)]
         read = [x if x.requires_grad else constant(x.read().copy()) for x in graph.captured]
         node = apply("call", *operands, *read, body=version.closed, backend=version.backend(self._backend))
-        return [apply("project", node, part=i) for i in range(len(graph.outputs))]
+        return [apply("get_item", node, part=i) for i in range(len(graph.outputs))]
 
     def _version(
         self, leaves: list[Any], structure: tree.Structure, args: tuple[Any, ...], named: dict[str, Any]

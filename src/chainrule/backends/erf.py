@@ -7,7 +7,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.polynomial.hermite import hermval
 
 Array = np.ndarray[Any, Any]
 
@@ -60,6 +59,8 @@ def _block(x: Array) -> Array:
 @functools.cache
 def _series() -> Array:
     """The Taylor coefficients at every node: (1 + `_TERMS`, nodes)."""
+    from numpy.polynomial.hermite import hermval
+
     x = np.arange(int(_END * _PER_UNIT) + 1) / _PER_UNIT
     slope = 2 / math.sqrt(math.pi) * np.exp(-np.square(x))
     # The derivatives of the slope are (−1)ⁿ·Hₙ(x) times itself, Hₙ being the Hermite polynomials.

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import math
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
+from chainrule.backends.kernels import cost_of
 from chainrule.backends.work import is_small, product
 from chainrule.graph.graph import LEAVES, Graph
 
@@ -34,17 +36,20 @@ COMPILE, COMPILE_NODE = 0.6, 7e-3
 """Seconds for importing JAX and compiling anything, and more for each node."""
 ROUNDING = 2e-9
 """Seconds for rounding a number to a lower precision, which the interpreter does bit by bit."""
-MANY = {
-    "random_uniform": 60, "random_normal": 120, "random_permutation": 200, "expm1": 4, "exp": 2, "log": 2,
-    "tanh": 4, "sigmoid": 4, "silu": 4, "erf": 4, "softmax": 4, "cross_entropy": 4,
-}  # fmt: skip
-"""How many elements' worth an element of these is: Threefry makes some hundred operations of every number it draws."""
+
+
+_known: WeakKeyDictionary[Graph, dict[str, float]] = WeakKeyDictionary()
+"""What was estimated for a graph, by backend: a short training asks about as long as it runs."""
 
 
 def seconds(graph: Graph, backend: str) -> float:
     """The estimated time of one run of a graph within a loop, compiling apart."""
-    kind = kind_of(graph, backend)
-    return math.fsum(n * cost for n, cost in zip(counts(graph), COSTS[kind], strict=True)) + _rounding(graph, kind)
+    known = _known.setdefault(graph, {})
+    if backend not in known:
+        kind = kind_of(graph, backend)
+        starts_and_work = zip(counts(graph), COSTS[kind], strict=True)
+        known[backend] = math.fsum(n * cost for n, cost in starts_and_work) + _rounding(graph, kind)
+    return known[backend]
 
 
 def kind_of(graph: Graph, backend: str) -> str:
@@ -68,7 +73,7 @@ def counts(graph: Graph) -> Costs:
             continue
         nodes += 1
         flops += product(node)
-        elements += 0 if product(node) else node.size * MANY.get(node.op, 1)
+        elements += 0 if product(node) else node.size * cost_of(node.op).element
     return Costs(nodes, flops, elements)
 
 

@@ -2,24 +2,58 @@
 
 A row takes the namespace and the node's attributes and gives a function of arrays; what can be settled before the
 arrays are known is settled then. Where a backend can do better than these it has its own row (see `numpy.py`,
-`xla/`).
+`xla/`). Beside a kernel stands what it costs, where that is more than to read the operands and to write the result.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from chainrule.graph.ops import fill, sum_dtype
+from chainrule.graph.ops import OPS, OTHER, fill, sum_dtype
 
 Kernel = Callable[..., Any]
 Row = Callable[[Any, dict[str, Any]], Kernel]
 
 KERNELS: dict[str, Row] = {}
 HALF = np.dtype(np.float16)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a kernel takes besides reading its operands and writing its result.
+
+    Attributes:
+        element: the time for an element of the result, in elements of a simple operation such as an addition.
+        workspace: what the interpreter's kernel holds on the way, in arrays of the size of its largest one.
+        view: whether the interpreter's result is a view of the operand.
+        fusible: whether a compiled step that is one kernel can hold it; None where its kind says it.
+    """
+
+    element: float = 1
+    workspace: float = 0
+    view: bool = False
+    fusible: bool | None = None
+
+
+COSTS: dict[str, Cost] = {}
+PLAIN = Cost()
+
+
+def cost_of(op: str) -> Cost:
+    """The cost of an operation's kernel."""
+    return COSTS.get(op, PLAIN)
+
+
+def is_fusible(op: str) -> bool:
+    """Whether one kernel can hold an operation beside others: elementwise ones and those over axes, and by cost."""
+    said = cost_of(op).fusible
+    return OPS[op].kind is not OTHER if said is None else said
 
 
 def _same_name(*names: str) -> None:
@@ -37,11 +71,16 @@ _same_name(
 )
 
 
-def row(name: str) -> Callable[[Row], Row]:
-    """Enter a row of the table."""
+def cost(name: str, **costs: Any) -> None:
+    """Enter what a kernel costs, for one that each backend has of its own."""
+    COSTS[name] = Cost(**costs)
+
+
+def row(name: str, **costs: Any) -> Callable[[Row], Row]:
+    """Enter a row of the table: a kernel, and what it costs (the attributes of `Cost`)."""
 
     def enter(build: Row) -> Row:
-        KERNELS[name] = build
+        _simple(name, build, **costs)
         return build
 
     return enter
@@ -55,6 +94,7 @@ def blank(dtype: Any) -> Any:
 def in_float32(build: Row) -> Row:
     """A row that computes float16 in float32: a sum of many such numbers overflows, or loses most of its digits."""
 
+    @functools.wraps(build)
     def wide(xp: Any, attrs: dict[str, Any]) -> Kernel:
         kernel = build(xp, attrs)
 
@@ -69,41 +109,57 @@ def in_float32(build: Row) -> Row:
     return wide
 
 
-def _simple(name: str, build: Row) -> None:
+def _simple(name: str, build: Row, **costs: Any) -> None:
     KERNELS[name] = build
+    if costs:
+        cost(name, **costs)
 
 
-_simple("adjoint_product", lambda xp, a: lambda x, y: xp.where(x == 0, 0, x * y))
-_simple("adjoint_quotient", lambda xp, a: lambda x, y: xp.where(x == 0, 0, x / y))
-_simple("identity", lambda xp, a: lambda x: x)
-_simple("settle", lambda xp, a: lambda x: x)
+for _name in ("call", "scan", "loop"):
+    cost(_name, fusible=False)
+cost("put_pieces", workspace=1, fusible=False)
+for _name in ("linear", "matmul", "put_add"):
+    cost(_name, fusible=True)
+cost("erf", element=4)
+cost("gelu", workspace=1)
+cost("exp", element=2)
+cost("expm1", element=4)
+cost("log", element=2)
+cost("tanh", element=4)
+
+
+_simple("adjoint_product", lambda xp, a: lambda x, y: xp.where(x == 0, 0, x * y), workspace=0.25)
+_simple("adjoint_quotient", lambda xp, a: lambda x, y: xp.where(x == 0, 0, x / y), workspace=0.25)
+_simple("identity", lambda xp, a: lambda x: x, view=True)
+_simple("materialize", lambda xp, a: lambda x: x, view=True)
 # Refusing what lies outside is each backend's own matter: compiled code cannot raise.
-_simple("within", lambda xp, a: lambda x: x)
-_simple("in_range", lambda xp, a: lambda *checks: xp.zeros((), a["dtype"]))
-_simple("after", lambda xp, a: lambda x, t: x)
-_simple("stop_gradient", lambda xp, a: lambda x: x)
+_simple("within", lambda xp, a: lambda x: x, view=True)
+_simple("in_range", lambda xp, a: lambda *checks: xp.zeros((), a["dtype"]), fusible=True)
+_simple("depends_on", lambda xp, a: lambda x, t: x, view=True, fusible=False)
+_simple("stop_gradient", lambda xp, a: lambda x: x, view=True)
 _simple("cast", lambda xp, a: lambda x: x.astype(a["dtype"]))
-_simple("broadcast_to", lambda xp, a: lambda x: xp.broadcast_to(x, a["shape"]))
-_simple("reshape", lambda xp, a: lambda x: xp.reshape(x, a["shape"]))
-_simple("transpose", lambda xp, a: lambda x: xp.transpose(x, a["axes"]))
-_simple("flip", lambda xp, a: lambda x: xp.flip(x, a["axes"]))
+_simple("broadcast_to", lambda xp, a: lambda x: xp.broadcast_to(x, a["shape"]), view=True, fusible=True)
+_simple("reshape", lambda xp, a: lambda x: xp.reshape(x, a["shape"]), view=True, fusible=True)
+_simple("transpose", lambda xp, a: lambda x: xp.transpose(x, a["axes"]), view=True, fusible=True)
+_simple("flip", lambda xp, a: lambda x: xp.flip(x, a["axes"]), view=True)
 _simple("concatenate", lambda xp, a: lambda *xs: xp.concatenate(xs, axis=a["axis"]))
-_simple("getitem", lambda xp, a: lambda x, *arrays: x[fill(a["index"], arrays)])
+_simple("getitem", lambda xp, a: lambda x, *arrays: x[fill(a["index"], arrays)], fusible=True)
 _simple("sum", in_float32(lambda xp, a: lambda x: xp.sum(x, axis=a["axes"], keepdims=a["keepdims"])))
 _simple("max", lambda xp, a: lambda x: xp.max(x, axis=a["axes"], keepdims=a["keepdims"]))
 _simple("min", lambda xp, a: lambda x: xp.min(x, axis=a["axes"], keepdims=a["keepdims"]))
 _simple("argmax", lambda xp, a: lambda x: xp.argmax(x, axis=a["axis"]))
 _simple("argmin", lambda xp, a: lambda x: xp.argmin(x, axis=a["axis"]))
-_simple("cumsum", lambda xp, a: lambda x: xp.cumsum(x, axis=a["axis"], dtype=sum_dtype(x.dtype)))
+_simple("argsort", lambda xp, a: lambda x: xp.argsort(x, axis=a["axis"], stable=True), element=100, fusible=False)
+_simple("cumsum", lambda xp, a: lambda x: xp.cumsum(x, axis=a["axis"], dtype=sum_dtype(x.dtype)), fusible=False)
 _simple("relu", lambda xp, a: lambda x: xp.maximum(x, 0))
-_simple("project", lambda xp, a: lambda parts: parts[a["part"]])
-_simple("leaky_relu", lambda xp, a: lambda x: xp.where(x < 0, x * a["negative_slope"], x))
-_simple("elu", lambda xp, a: lambda x: xp.where(x < 0, a["alpha"] * xp.expm1(xp.minimum(x, 0)), x))
-_simple("squared_error", lambda xp, a: lambda x, t: xp.square(x - t))
-_simple("absolute_error", lambda xp, a: lambda x, t: xp.absolute(x - t))
+_simple("get_item", lambda xp, a: lambda parts: parts[a["part"]], view=True, fusible=True)
+_simple("leaky_relu", lambda xp, a: lambda x: xp.where(x < 0, x * a["negative_slope"], x), workspace=1.25)
+_simple("elu", lambda xp, a: lambda x: xp.where(x < 0, a["alpha"] * xp.expm1(xp.minimum(x, 0)), x), workspace=1.25)
+_simple("squared_error", lambda xp, a: lambda x, t: xp.square(x - t), workspace=1)
+_simple("absolute_error", lambda xp, a: lambda x, t: xp.absolute(x - t), workspace=1)
 
 
-@row("sigmoid")
+@row("sigmoid", element=4, workspace=2)
 def _sigmoid(xp: Any, attrs: dict[str, Any]) -> Kernel:
     def kernel(x: Any) -> Any:
         # With e = e^(−|x|) it is e/(1 + e) below 0 and 1/(1 + e) above: nothing overflows, and no digit is lost to a 1.
@@ -113,12 +169,12 @@ def _sigmoid(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-@row("softplus")
+@row("softplus", workspace=2)
 def _softplus(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return lambda x: xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.absolute(x)))
 
 
-@row("silu")
+@row("silu", element=4, workspace=4)
 def _silu(xp: Any, attrs: dict[str, Any]) -> Kernel:
     def kernel(x: Any) -> Any:
         # As in sigmoid. Far out e is taken e¹⁶ times as large, since it has no digits where x·e still has.
@@ -140,7 +196,7 @@ def _shifted(xp: Any, x: Any, axis: int) -> Any:
     return x - xp.max(x, axis=axis, keepdims=True) if x.shape[axis] else x
 
 
-@row("softmax")
+@row("softmax", element=4, workspace=1)
 @in_float32
 def _softmax(xp: Any, attrs: dict[str, Any]) -> Kernel:
     axis = attrs["axis"]
@@ -152,7 +208,7 @@ def _softmax(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-@row("log_softmax")
+@row("log_softmax", workspace=1)
 @in_float32
 def _log_softmax(xp: Any, attrs: dict[str, Any]) -> Kernel:
     axis = attrs["axis"]
@@ -164,7 +220,7 @@ def _log_softmax(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-@row("cross_entropy")
+@row("cross_entropy", element=4, workspace=2.25, fusible=True)
 @in_float32
 def _cross_entropy(xp: Any, attrs: dict[str, Any]) -> Kernel:
     smoothing, ignored = attrs["label_smoothing"], attrs.get("ignore_index")
@@ -182,7 +238,7 @@ def _cross_entropy(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-@row("binary_cross_entropy")
+@row("binary_cross_entropy", workspace=3)
 def _binary_cross_entropy(xp: Any, attrs: dict[str, Any]) -> Kernel:
     def kernel(p: Any, t: Any) -> Any:
         return -(t * xp.maximum(xp.log(p), -100) + (1 - t) * xp.maximum(xp.log1p(-p), -100))
@@ -190,12 +246,12 @@ def _binary_cross_entropy(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-@row("binary_cross_entropy_with_logits")
+@row("binary_cross_entropy_with_logits", workspace=2)
 def _binary_cross_entropy_with_logits(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return lambda x, t: xp.maximum(x, 0) - t * x + xp.log1p(xp.exp(-xp.absolute(x)))
 
 
-@row("huber")
+@row("huber", workspace=3)
 def _huber(xp: Any, attrs: dict[str, Any]) -> Kernel:
     delta = attrs["delta"]
 
@@ -226,13 +282,13 @@ def _centred(xp: Any, x: Any, axes: tuple[int, ...], eps: float) -> tuple[Any, A
     return centred, scale * xp.sqrt(variance + xp.square(root / scale))
 
 
-@row("std")
+@row("std", workspace=3)
 @in_float32
 def _std(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return lambda x: _centred(xp, x, attrs["axes"], attrs["eps"])[1]
 
 
-@row("standardize")
+@row("standardize", workspace=2)
 @in_float32
 def _standardize(xp: Any, attrs: dict[str, Any]) -> Kernel:
     def kernel(x: Any) -> Any:
@@ -242,7 +298,7 @@ def _standardize(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-@row("batch_norm")
+@row("batch_norm", workspace=2)
 @in_float32
 def _batch_norm(xp: Any, attrs: dict[str, Any]) -> Kernel:
     axes = attrs["axes"]
@@ -255,7 +311,7 @@ def _batch_norm(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-@row("layer_norm")
+@row("layer_norm", workspace=2, fusible=True)
 @in_float32
 def _layer_norm(xp: Any, attrs: dict[str, Any]) -> Kernel:
     def kernel(x: Any, scale: Any, shift: Any) -> Any:
@@ -292,7 +348,7 @@ def _words(xp: Any, key: Any, pairs: int, stream: int) -> tuple[Any, Any]:
     return threefry(xp, (key[..., 0:1], key[..., 1:2]), counter)
 
 
-@row("random_uniform")
+@row("random_uniform", element=60, workspace=2, fusible=True)
 def _random_uniform(xp: Any, attrs: dict[str, Any]) -> Kernel:
     shape, stream = attrs["shape"], attrs["stream"]
     size = math.prod(shape)
@@ -306,7 +362,7 @@ def _random_uniform(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-@row("random_normal")
+@row("random_normal", element=120, workspace=9, fusible=True)
 def _random_normal(xp: Any, attrs: dict[str, Any]) -> Kernel:
     shape, stream = attrs["shape"], attrs["stream"]
 
@@ -319,7 +375,7 @@ def _random_normal(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-@row("random_permutation")
+@row("random_permutation", element=200, workspace=3, fusible=False)
 def _random_permutation(xp: Any, attrs: dict[str, Any]) -> Kernel:
     def kernel(key: Any) -> Any:
         high, low = (word.astype(xp.uint64) for word in _words(xp, key, attrs["n"], attrs["stream"]))

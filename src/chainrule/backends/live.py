@@ -10,35 +10,13 @@ import math
 
 import numpy as np
 
+from chainrule.backends.kernels import cost_of
 from chainrule.graph.graph import LEAVES, Graph
-from chainrule.graph.ops import BUNDLE, Slot, parts
+from chainrule.graph.ops import TUPLE, Slot, parts
 from chainrule.graph.tensor import Tensor
 
-VIEWS = frozenset(
-    {
-        "identity",
-        "settle",
-        "after",
-        "stop_gradient",
-        "within",
-        "broadcast_to",
-        "transpose",
-        "flip",
-        "reshape",
-        "project",
-    }
-)
-"""Operations whose result is a view of their operand; a `getitem` without index arrays is another."""
-OWN = {
-    "sigmoid": 2.0, "softplus": 2.0, "silu": 4.0, "gelu": 1.0, "leaky_relu": 1.25, "elu": 1.25,
-    "squared_error": 1.0, "absolute_error": 1.0, "huber": 3.0, "binary_cross_entropy": 3.0,
-    "binary_cross_entropy_with_logits": 2.0, "softmax": 1.0, "log_softmax": 1.0, "cross_entropy": 2.25,
-    "std": 3.0, "standardize": 2.0, "batch_norm": 2.0, "layer_norm": 2.0, "random_uniform": 2.0,
-    "random_normal": 9.0, "random_permutation": 3.0,
-}  # fmt: skip
-"""What a kernel holds besides its operands and its result, in arrays of the size of its largest one; else nothing."""
 ROUNDED = 6.5
-"""The same for a product whose operands are rounded."""
+"""The workspace of a product whose operands are rounded, in arrays of the size of its largest one."""
 LITTLE = 2**20
 """Bytes of all values of a graph together below which it is not worth finding out which are alive at once."""
 
@@ -48,7 +26,7 @@ def live_bytes(graph: Graph, viewed: set[int]) -> int:
 
     Args:
         graph: any graph.
-        viewed: nodes whose result is a view, besides those of the operations in `VIEWS`.
+        viewed: nodes whose result is a view, besides those of the operations that always give one.
     """
     total = sum(nbytes(node) + _own(node) for node in graph.nodes if node.op not in LEAVES)
     if total < LITTLE:
@@ -90,7 +68,7 @@ def holders(graph: Graph, viewed: set[int]) -> tuple[dict[int, int], dict[int, i
 
 def _is_view(node: Tensor) -> bool:
     whole = node.op == "getitem" and not any(isinstance(entry, Slot) for entry in node.attrs["index"])
-    return whole or node.op in VIEWS
+    return whole or cost_of(node.op).view
 
 
 def _scatters(node: Tensor) -> bool:
@@ -105,13 +83,23 @@ def _scatters(node: Tensor) -> bool:
 
 def nbytes(node: Tensor) -> int:
     """The bytes of a node's value."""
-    if node.dtype == BUNDLE:
+    if node.dtype == TUPLE:
         return sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in parts(node.attrs))
     return node.size * node.dtype.itemsize
 
 
+def _passed_on(node: Tensor) -> int:
+    """The bytes of a loop's carry that its body hands to a loop within and no longer holds: they are that one's."""
+    body, count = node.attrs["body"], node.attrs.get("carries", 0)
+    if node.op != "loop" or node.attrs["guarded"]:
+        return 0
+    users = {x.id: [n for n in body.nodes if any(y is x for y in n.inputs)] for x in body.inputs[:count]}
+    inside = [x for x in body.inputs[:count] if [n.op for n in users[x.id]] == ["loop"]]
+    return sum(map(nbytes, inside))
+
+
 def _own(node: Tensor) -> int:
     if "body" in node.attrs:
-        return live_bytes(node.attrs["body"], set())
-    times = ROUNDED if node.attrs.get("precision") else OWN.get(node.op, 0.0)
+        return live_bytes(node.attrs["body"], set()) - _passed_on(node)
+    times = ROUNDED if node.attrs.get("precision") else cost_of(node.op).workspace
     return int(times * max(nbytes(x) for x in (node, *node.inputs))) if times else 0

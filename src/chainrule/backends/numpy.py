@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import Context
 from typing import Any
 
 import numpy as np
 
 from chainrule.backends.kernels import KERNELS, Kernel
-from chainrule.backends.live import live_bytes
-from chainrule.backends.loop import Crew, Fleet, FleetProgram, LoopProgram, Outcome, Phase, Results, Schedule, Span
-from chainrule.backends.nested import NESTED, Program
+from chainrule.backends.live import live_bytes, nbytes
+from chainrule.backends.loop import Looping, LoopProgram, Outcome
+from chainrule.backends.nested import NESTED, Nested, Program, drained
 from chainrule.backends.numpy_kernels import OWN
 from chainrule.backends.threads import suited
-from chainrule.errors import OutOfRangeError
+from chainrule.backends.work import all_bodies
 from chainrule.graph import seams
 from chainrule.graph.graph import LEAVES, Graph
-from chainrule.graph.ops import BUNDLE, OPS
+from chainrule.graph.ops import OPS, TUPLE
 from chainrule.graph.tensor import Tensor
 
 TF32_NEEDS = "an NVIDIA GPU of compute capability 8.0 or more"
@@ -31,14 +33,19 @@ def _call(attrs: dict[str, Any]) -> Kernel:
     return lambda *operands: tuple(program(operands))
 
 
-def _nested(build: Callable[[dict[str, Any], Program], Kernel], attrs: dict[str, Any]) -> Kernel:
-    return build(attrs, compile_graph(attrs["body"]))
+def _nested(op: str, attrs: dict[str, Any]) -> Nested:
+    return NESTED[op](attrs, compile_graph(attrs["body"]))
+
+
+def _spread(op: str, attrs: dict[str, Any]) -> Kernel:
+    run = _nested(op, attrs)
+    return lambda *operands: run(list(operands))
 
 
 _OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {
     **OWN,
     "call": _call,
-    **{op: functools.partial(_nested, build) for op, build in NESTED.items()},
+    **{op: functools.partial(_spread, op) for op in NESTED},
 }
 
 
@@ -58,18 +65,53 @@ def evaluate(op: str, values: Sequence[Any], attrs: dict[str, Any], dtype: Any, 
 
     `quiet` says that the caller has silenced them, for many operations at once.
     """
-    return (_evaluate if quiet else _silenced)(kernel(op, attrs) if attrs else _plain(op), values, dtype)
+    function = kernel(op, attrs) if attrs else _plain(op)
+    if not quiet:
+        return _silenced(function, values, dtype)
+    value = function(*values)
+    return value if type(value) is np.ndarray and value.dtype is dtype else _of_dtype(value, dtype)
 
 
 def _evaluate(function: Kernel, values: Sequence[Any], dtype: Any) -> Any:
     value = function(*values)
-    if type(value) is np.ndarray and value.dtype is dtype:
-        return value
-    return value if dtype == BUNDLE else np.asarray(value, dtype=dtype)
+    return value if type(value) is np.ndarray and value.dtype is dtype else _of_dtype(value, dtype)
 
 
-# As a decorator it takes a third of the time of the statement, which is that of an operation on a small array.
-_silenced = np.errstate(all="ignore")(_evaluate)
+def _of_dtype(value: Any, dtype: Any) -> Any:
+    return value if dtype is TUPLE else np.asarray(value, dtype=dtype)
+
+
+class _Contexts(threading.local):
+    """Each thread's unused contexts in which NumPy does not warn of overflow and the like.
+
+    To enter one takes a tenth of the time of `np.errstate`, which is that of an operation on a small array. There is
+    more than one only where an operation is interrupted by another: by a handler of signals.
+    """
+
+    def __init__(self) -> None:
+        self.free: list[Context] = []
+
+
+_contexts = _Contexts()
+
+
+def _silenced(function: Kernel, values: Sequence[Any], dtype: Any) -> Any:
+    if dtype is TUPLE:
+        # A nested program may ask for more of the context than how loud NumPy is.
+        with np.errstate(all="ignore"):
+            return _evaluate(function, values, dtype)
+    free = _contexts.free
+    context = free.pop() if free else _silent()
+    try:
+        return context.run(_evaluate, function, values, dtype)
+    finally:
+        free.append(context)
+
+
+def _silent() -> Context:
+    context = Context()
+    context.run(np.seterr, all="ignore")
+    return context
 
 
 def compile_graph(graph: Graph) -> Program:
@@ -80,23 +122,34 @@ def compile_graph(graph: Graph) -> Program:
     wanted = [(slots[y.id], y.dtype) for y in graph.outputs]
     size = len(slots)
 
-    def program(values: Arrays) -> list[Any]:
+    def program(values: Iterable[Any]) -> list[Any]:
         held: list[Any] = [None] * size
         for slot, value in constants:
             held[slot] = value
         for slot, value in zip(given, values, strict=True):
             held[slot] = value
         with np.errstate(all="ignore"):
-            for function, sources, target, dead in steps:
-                held[target] = function(*[held[s] for s in sources])
-                for slot in dead:
-                    held[slot] = None
+            for function, sources, target, dead, nested in steps:
+                if nested:
+                    held[target] = function(_taken(held, sources, dead))
+                else:
+                    held[target] = function(*[held[s] for s in sources])
+                    for slot in dead:
+                        held[slot] = None
         return [np.asarray(held[slot], dtype=dtype) for slot, dtype in wanted]
 
     return program
 
 
-Step = tuple[Kernel, tuple[int, ...], int, tuple[int, ...]]
+def _taken(held: list[Any], sources: Sequence[int], dead: Sequence[int]) -> list[Any]:
+    """The operands of a loop, which alone holds those that nothing else needs."""
+    operands = [held[s] for s in sources]
+    for slot in dead:
+        held[slot] = None
+    return operands
+
+
+Step = tuple[Callable[..., Any], tuple[int, ...], int, tuple[int, ...], bool]
 
 
 def _plan(graph: Graph) -> tuple[list[Step], dict[int, int]]:
@@ -109,8 +162,15 @@ def _plan(graph: Graph) -> tuple[list[Step], dict[int, int]]:
         if node.op in LEAVES:
             continue
         dead = {slots[x.id] for x in node.inputs if last[x.id] == node.id and x.id not in kept}
-        function = (lambda x: x) if node.id in free else kernel(node.op, node.attrs)
-        steps.append((function, tuple(slots[x.id] for x in node.inputs), slots[node.id], tuple(dead)))
+        nested = node.op in NESTED
+        function: Callable[..., Any] = (
+            (lambda x: x)
+            if node.id in free
+            else _nested(node.op, node.attrs)
+            if nested
+            else kernel(node.op, node.attrs)
+        )
+        steps.append((function, tuple(slots[x.id] for x in node.inputs), slots[node.id], tuple(dead), nested))
     return steps, slots
 
 
@@ -123,121 +183,32 @@ def _stretched_by_numpy(graph: Graph) -> set[int]:
     return stretches
 
 
-def compile_schedule(schedule: Schedule) -> LoopProgram:
-    """All epochs of a schedule as a Python loop over interpreted steps; the same meaning as the compiled one."""
-    return _Epochs(schedule)
+def compile_loops(looping: Looping) -> LoopProgram:
+    """A graph of loops, interpreted; the same meaning as the compiled one."""
+    return _Interpreted(looping)
 
 
-class _Epochs:
-    def __init__(self, schedule: Schedule) -> None:
-        self._schedule = schedule
-        self._train = _phase(schedule.train)
-        self._evaluations = [(phase, _phase(phase)) for phase in schedule.evaluate]
-
-    def make(self, state: Sequence[Any], data: Sequence[Any]) -> None:
-        """Nothing: the steps are interpreted."""
-
+class _Interpreted:
     unchecked = None
+
+    def __init__(self, looping: Looping) -> None:
+        self._graph, self._states = looping.graph, looping.states
+        self._program = compile_graph(looping.graph)
+
+    def make(self) -> None:
+        """Nothing: the steps are interpreted."""
 
     @functools.cached_property
     def extra(self) -> int:
-        """The bytes of the values that are alive at once in a step, or in a block of an evaluation."""
-        phases = (self._schedule.train, *self._schedule.evaluate)
-        return SCRATCH + max(
-            live_bytes(graph, _stretched_by_numpy(graph)) for phase in phases for graph in phase.graphs
-        )
+        """The bytes of the values that are alive at once, besides the state that is used up: a loop goes on with it."""
+        used_up = sum(map(nbytes, self._graph.inputs[: self._states]))
+        return SCRATCH + max(0, live_bytes(self._graph, _stretched_by_numpy(self._graph)) - used_up)
 
-    def __call__(self, state: list[Any], data: Sequence[Any], orders: Any, span: Span) -> Outcome:
-        """Run the epochs of a span."""
-        phases = (self._schedule.train, *self._schedule.evaluate)
-        records = [np.full((self._schedule.epochs, p.steps, p.record), np.nan) for p in phases]
-        with suited(self._schedule.train.graphs):
-            self._run(state, data, orders, span, records)
-        return Outcome(state, records[0], tuple(records[1:]))
-
-    def _run(self, state: list[Any], data: Sequence[Any], orders: Any, span: Span, records: list[Any]) -> None:
-        for epoch in range(span.first, span.last):
-            if not self._train(state, data, orders[epoch], span.start, span.stop, records[0][epoch]):
-                break
-            if span.stop == self._schedule.train.steps:
-                for (phase, evaluation), record in zip(self._evaluations, records[1:], strict=True):
-                    evaluation(state, data, np.arange(phase.rows), 0, phase.steps, record[epoch])
-
-
-def _phase(phase: Phase) -> Callable[..., bool]:
-    """A pass over batches: (state, data, order, start, stop, records) → whether all was finite.
-
-    The list of the state is changed in place, so that nobody who has it keeps an old state alive.
-    """
-    full = compile_graph(phase.step) if phase.step else None
-    last = compile_graph(phase.last) if phase.last else None
-
-    def run(state: list[Any], everything: Sequence[Any], order: Any, start: int, stop: int, records: Any) -> bool:
-        data = [everything[i] for i in phase.data]
-        for i in range(start, stop):
-            program = full if i < phase.full else last
-            assert program is not None
-            try:
-                *new, record = program([*state, *data, order[i * phase.batch : (i + 1) * phase.batch]])
-            except OutOfRangeError:
-                if not phase.changes_state:
-                    raise
-                # As in compiled code, which cannot raise: the step counts as not finite, and is looked into afterwards.
-                new, record = state, np.nan
-            records[i] = record
-            if phase.changes_state:
-                if not np.isfinite(record).all():
-                    return False
-                state[:] = new
-        return True
-
-    return run
-
-
-def compile_fleet(fleet: Fleet) -> FleetProgram:
-    """Many trainings, one after another; the same meaning as the compiled one."""
-    train, judge = _epoch(fleet.train, fleet.summed), None
-    if fleet.judge is not None:
-        judge = _epoch(fleet.judge, fleet.summed)
-
-    def alone(state: list[Any], data: list[Any], orders: Any, held: Any) -> Results:
-        records, judged = (np.full((fleet.epochs, fleet.train.record - 1), np.nan) for _ in range(2))
-        kept, best, waited = state[fleet.keeps], np.inf, 0
-        for epoch in range(fleet.epochs):
-            found = train(state, data, orders[epoch])
-            if found is None:
-                break
-            records[epoch] = found[:-1]
-            if judge is not None:
-                judged[epoch] = judge(state, data, held)
-            better = fleet.patience is None or judged[epoch, 0] < best
-            kept, best, waited = (state[fleet.keeps], judged[epoch, 0], 0) if better else (kept, best, waited + 1)
-            if fleet.patience is not None and waited >= fleet.patience:
-                break
-        return Results(kept, records, judged)
-
-    def run(data: Sequence[Any], crew: Crew) -> Results:
-        X, y = data
-        with suited(fleet.train.graphs):
-            found = [
-                alone([x[i] for x in crew.states], [X[crew.data[i]], y], crew.orders[i], crew.held[i])
-                for i in range(crew.taken)
-            ]
-        kept, records, judged = zip(*(results[:3] for results in found), strict=True)
-        return Results([np.stack(leaves) for leaves in zip(*kept, strict=True)], np.stack(records), np.stack(judged))
-
-    return run
-
-
-def _epoch(phase: Phase, summed: bool) -> Callable[..., Any]:
-    """A whole epoch: (state, data, order) → its summary, or None where a step was not finite; the state is changed."""
-    steps = _phase(phase)
-
-    def run(state: list[Any], data: Sequence[Any], order: Any) -> Any:
-        records = np.full((phase.steps, phase.record), np.nan)
-        return phase.summary(records, summed) if steps(state, data, order, 0, phase.steps, records) else None
-
-    return run
+    def __call__(self, state: list[Any], rest: Sequence[Any]) -> Outcome:
+        """Run it."""
+        with suited(all_bodies(self._graph)):
+            # What the caller used up must not be held by its list either.
+            return Outcome(self._program(drained(state, list(rest))))
 
 
 def put(arrays: list[Any]) -> list[Any]:
@@ -255,12 +226,12 @@ def get(arrays: Sequence[Any]) -> list[Any]:
 
 
 def view(arrays: Sequence[Any]) -> list[Any]:
-    """Arrays to read, not copied where that can be spared, which no program may use up any more."""
+    """Arrays to read, copied only where necessary, which no program may consume any more."""
     return list(arrays)
 
 
 def hold(arrays: Sequence[Any]) -> list[Any]:
-    """Arrays that programs only read, where the programs run; not copied where that can be spared."""
+    """Arrays that programs only read, where the programs run; copied only where necessary."""
     return list(arrays)
 
 
@@ -275,7 +246,7 @@ def device_memory() -> tuple[int, int] | None:
 
 
 def lacking(precision: str) -> str | None:
-    """What would be needed for a precision that is not to be had here; None where it is."""
+    """What a precision would need that is missing here; None where nothing is."""
     return TF32_NEEDS if precision == "tf32" else None
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from chainrule.backends.erf import erf
 from chainrule.backends.kernels import HALF, Kernel, gelu
 from chainrule.errors import OutOfRangeError
-from chainrule.graph.ops import PRODUCTS, fill, split_pieces
+from chainrule.graph.ops import PRODUCTS, fill, row_of, split_pieces
 
 
 def _put_add(attrs: dict[str, Any]) -> Kernel:
@@ -26,11 +26,25 @@ def _put_add(attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
+def _getitem(attrs: dict[str, Any]) -> Kernel:
+    index = attrs["index"]
+    row = row_of(index)
+    return (lambda x: x[row]) if row is not None else lambda x, *arrays: x[fill(index, arrays)]
+
+
 def _put_pieces(attrs: dict[str, Any]) -> Kernel:
     pieces, shape = attrs["pieces"], attrs["shape"]
+    rows = [row for row in (row_of(piece.index) for piece in pieces) if row is not None]
+    once = len({row % shape[0] for row in rows}) == len(pieces)
 
     def kernel(*operands: Any) -> Any:
         y = np.zeros(shape, operands[0].dtype)
+        if once:
+            # Rows of which each was read once: together, in a third of the time.
+            y[rows] = np.array(operands)
+            # As a sum from zero has it, −0 becomes 0.
+            y += 0
+            return y
         for piece, (x, arrays) in zip(pieces, split_pieces(operands, pieces), strict=True):
             if arrays:
                 np.add.at(y, fill(piece.index, arrays), x)
@@ -55,7 +69,7 @@ def _sum(attrs: dict[str, Any]) -> Kernel:
     axes, keepdims = attrs["axes"], attrs["keepdims"]
 
     def kernel(x: Any) -> Any:
-        if x.dtype == HALF:
+        if x.dtype.char == "e":
             return _ADD.reduce(x, axis=axes, keepdims=keepdims, dtype=np.float32).astype(HALF)
         if x.size > BLOCK and x.dtype.kind == "f" and not _added_in_pairs(x, axes):
             return _in_blocks(x, axes, keepdims)
@@ -111,12 +125,13 @@ def _linear(attrs: dict[str, Any]) -> Kernel:
 
 def _broadcast_to(attrs: dict[str, Any]) -> Kernel:
     shape = attrs["shape"]
+    still = (0,) * len(shape)
 
     def kernel(x: Any) -> Any:
         if x.ndim:
             return np.broadcast_to(x, shape)
         # A single number, such as the gradient of a sum, in a quarter of the time.
-        y: Any = np.ndarray(shape, x.dtype, np.asarray(x), strides=(0,) * len(shape))
+        y: Any = np.ndarray(shape, x.dtype, np.asarray(x), strides=still)
         y.flags.writeable = False
         return y
 
@@ -157,6 +172,7 @@ def _out_of_range(x: Any, place: Any, low: int, high: int | None, what: str) -> 
 
 
 OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {
+    "getitem": _getitem,
     "put_add": _put_add,
     "put_pieces": _put_pieces,
     "adjoint_product": _zero_stays(np.multiply),

@@ -24,7 +24,7 @@ def _controller() -> Any:
 
 
 class _Limit:
-    """A limit on the threads of every BLAS in this process: the lowest that anybody at work wants."""
+    """A limit on the threads of every BLAS in this process: the lowest of those in force."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -33,7 +33,7 @@ class _Limit:
 
     @contextlib.contextmanager
     def at_most(self, threads: int) -> Iterator[None]:
-        """Within this block there are no more than so many."""
+        """Within this block there are at most so many."""
         self._change(self._wanted.append, threads)
         try:
             yield

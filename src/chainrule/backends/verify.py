@@ -1,4 +1,4 @@
-"""What the compiler makes is checked: when, at what price, and what becomes of a program that is wrong."""
+"""Checking what the compiler makes: when, at what cost, and what happens to a wrong program."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ LEAST, SHARE = 0.05, 0.02
 P = TypeVar("P")
 
 
-class Mark(Protocol):
-    """What outlasts the process of a check."""
+class Kept(Protocol):
+    """Where a program outlasts the process, and what came of checking it."""
 
     def stands(self) -> bool:
-        """Whether the program was found right before."""
+        """Whether the program was kept from an earlier process, and found right there."""
 
     def set(self) -> None:
         """Write down that it was found right."""
 
     def remove(self) -> None:
-        """Forget it."""
+        """Keep it no longer."""
 
 
 def setting() -> str:
@@ -60,25 +60,24 @@ class Watch:
         cost: the seconds that a check is expected to take.
         pending: whether it is still to be checked.
         spent: the seconds that compiling and running it have taken so far.
-        mark: where it is written down that the program was found right.
+        kept: where the program is kept, or None.
     """
 
     cost: float
     pending: bool = True
     spent: float = 0.0
-    mark: Mark | None = None
+    kept: Kept | None = None
 
-    def recall(self, cached: bool, mark: Callable[[], Mark]) -> None:
+    def recall(self, kept: Kept | None) -> None:
         """The program has been made: where it was kept from before and found right then, it is not checked again."""
-        if setting() != "off":
-            self.mark = mark()
-            self.pending = not (cached and setting() == "first" and self.mark.stands())
+        self.kept = kept
+        self.pending = not (kept is not None and setting() == "first" and kept.stands())
 
     def done(self, right: bool) -> None:
         """The program has been checked."""
         self.pending = False
-        if self.mark is not None:
-            (self.mark.set if right else self.mark.remove)()
+        if self.kept is not None:
+            (self.kept.set if right else self.kept.remove)()
 
     def due(self) -> bool:
         """Whether to check now."""

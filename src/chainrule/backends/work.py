@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 
+from chainrule.backends.kernels import is_fusible
 from chainrule.graph.graph import LEAVES, Graph
-from chainrule.graph.ops import OPS, Slot
+from chainrule.graph.ops import Slot
 from chainrule.graph.tensor import Tensor
 
 SMALL = 1e7
 """Floating-point operations a step up to which one thread without waiting beats two that wait for each other."""
-_KNOWN = {
-    "argmax", "argmin", "batch_norm", "broadcast_to", "concatenate", "cross_entropy", "flip", "getitem", "in_range",
-    "layer_norm", "linear", "log_softmax", "matmul", "max", "min", "project", "put_add", "random_normal",
-    "random_uniform", "reshape", "softmax", "standardize", "std", "sum", "transpose",
-}  # fmt: skip
 
 
 def is_small(graph: Graph) -> bool:
@@ -26,6 +22,11 @@ def is_small(graph: Graph) -> bool:
 def bodies(graph: Graph) -> list[Graph]:
     """The bodies of the loops that stand in a graph itself."""
     return [node.attrs["body"] for node in graph.nodes if node.op == "loop"]
+
+
+def all_bodies(graph: Graph) -> list[Graph]:
+    """A graph, and the bodies of all loops in it, however deep."""
+    return [graph, *(inner for body in bodies(graph) for inner in all_bodies(body))]
 
 
 def product(node: Tensor) -> float:
@@ -44,7 +45,7 @@ def _work(node: Tensor) -> float:
         node.op == "put_add" and any(isinstance(entry, Slot) for entry in node.attrs["index"])
     )
     batched = node.op in ("linear", "matmul") and node.inputs[1].ndim != 2
-    if scatters or batched or not (OPS[node.op].elementwise or node.op in _KNOWN):
+    if scatters or batched or not is_fusible(node.op):
         return math.inf
     if node.op in ("linear", "matmul"):
         return product(node)

@@ -1,4 +1,4 @@
-"""The table: one row a cell, one column a peer."""
+"""The table: one row per cell, one column per peer."""
 
 from __future__ import annotations
 

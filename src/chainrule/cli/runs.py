@@ -44,7 +44,7 @@ def write_description(folder: Path, run: dict[str, Any]) -> None:
 
 def save(folder: Path, trainer: cr.Trainer, run: dict[str, Any]) -> None:
     """Write a run into its folder, all of it at once."""
-    checkpoint.save(trainer, folder, {"run": run})
+    checkpoint.save(trainer, trainer.state, folder, {"run": run})
 
 
 def read(folder: str) -> tuple[cr.Trainer, Preprocessor, dict[str, Any]]:

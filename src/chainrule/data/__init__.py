@@ -1,9 +1,10 @@
 """Tables and arrays in; standardised features, targets and minibatches out."""
 
 from chainrule.data.bundled import BUNDLED
+from chainrule.data.loading import load
 from chainrule.data.opening import stream
 from chainrule.data.preprocessing import Preprocessor
-from chainrule.data.sources import Source, from_arrays, load
+from chainrule.data.sources import Source, from_arrays
 from chainrule.data.split import Split, split
 from chainrule.data.streams import Stream
 from chainrule.data.target import Target, infer_task

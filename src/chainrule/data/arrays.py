@@ -21,8 +21,8 @@ class ArrayFeatures:
     """What the training rows tell about every column of an array.
 
     Args:
-        mean: one a column.
-        sigma: one a column; 1 where the column never changes, which keeps its place and its scale.
+        mean: one per column.
+        sigma: one per column; 1 where the column never changes, which keeps its place and its scale.
         median: one for each of the columns in `holed`.
         holed: the columns with missing values in training; each gets an indicator column at the end.
     """

@@ -55,7 +55,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Category:
-    """A one-hot column of text: a column a level, one for the rare levels if there are any, one for missing ones."""
+    """A one-hot column of text: a column per level, one for the rare levels if there are any, one for missing ones."""
 
     name: str
     levels: list[str]

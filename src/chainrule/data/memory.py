@@ -16,7 +16,7 @@ SHARE = 0.5
 SMALL = 2**17
 """Bytes of a file below which it is read without asking for memory."""
 TEXT_TIMES, CELL_BYTES, ARRAY_TIMES = 9, 32, 4
-"""What reading and preparing takes at its height, measured: times the bytes of a text file, bytes a value of a table,
+"""What reading and preparing takes at its peak, measured: times the bytes of a text file, bytes a value of a table,
 times the bytes of arrays."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.data.batches import ArrayBatches, Batches, is_table, tables
-from chainrule.data.ready import Ready, scratch
+from chainrule.data.prepared import Prepared, scratch
 from chainrule.data.rows import ArrayRows, Rows, in_map, in_npy, in_npz, refuse_masked
 from chainrule.data.streams import Stream
 from chainrule.errors import ArgumentError, DataError, check_number
@@ -28,7 +28,7 @@ def stream(
     folder: str | os.PathLike[str] | None = None,
     seed: int = 0,
 ) -> Stream:
-    """Rows to train on that stay in their file, in place of X and y; see `Stream` for how they are shuffled.
+    """Rows to train on that stay in their file, instead of X and y; see `Stream` for how they are shuffled.
 
     A table is learnt in one pass and written as rows of numbers, 4 bytes each, to a temporary file in a second one;
     arrays are read where they are. Nothing needs memory that grows with the number of rows.
@@ -76,7 +76,7 @@ def stream(
             left.validation, left.test = rows.validation, rows.test
             return left
         batches, target = ArrayBatches(X, y, name), None
-    return Ready(batches, target, task, (validation, test), seed, scratch(folder)).stream(chunk_rows)
+    return Prepared(batches, target, task, (validation, test), seed, scratch(folder)).stream(chunk_rows)
 
 
 def _arrays(source: Any, target: Any) -> tuple[Rows, Rows, str]:

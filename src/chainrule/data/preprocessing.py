@@ -193,7 +193,7 @@ class Preprocessor:
 
 
 def _left_out(reasons: dict[str, list[str]]) -> list[str]:
-    """A line a column, or a line a reason where many columns share it."""
+    """A line per column, or a line per reason where many columns share it."""
     lines = []
     for reason, names in reasons.items():
         if len(names) > 3:

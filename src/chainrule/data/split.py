@@ -29,7 +29,7 @@ def split(y: Any, task: str, validation: float = VALIDATION, test: float = TEST,
     three rows is trained on only.
 
     Args:
-        y: one target a row.
+        y: one target per row.
         task: "classify" or "regress".
         validation: the share of rows held back to stop early, between 0 and 1.
         test: the share of rows held back to judge, between 0 and 1.
@@ -67,7 +67,7 @@ def folds(y: Any, task: str, k: int, seed: int = 0) -> list[tuple[np.ndarray, np
     For classification every class is dealt out evenly over the folds.
 
     Args:
-        y: one target a row.
+        y: one target per row.
         task: "classify" or "regress".
         k: how many folds, from 2 to the number of rows.
         seed: of the shuffle.

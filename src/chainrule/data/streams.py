@@ -26,7 +26,7 @@ _HOLD = 2**33
 
 
 class Stream:
-    """Rows to train on that stay in their file; give it to `Trainer.fit` in place of X and y.
+    """Rows to train on that stay in their file; give it to `Trainer.fit` instead of X and y.
 
     `fit` trains on one chunk while the next is read. A chunk is put together from blocks of consecutive rows (256 KB
     each, fewer where a chunk would have less than 64 of them) from random places of the file, drawn anew each epoch;
@@ -127,10 +127,10 @@ class Stream:
 
         Row i goes to a part by the i-th number drawn from the seed, so the parts are the same for the same seed.
         """
-        lots = Lots(shares, self.rows, self.most_held, seed)
+        sampler = SplitSampler(shares, self.rows, self.most_held, seed)
         parts: list[list[Array]] = [[] for _ in shares]
         for start in range(0, self.rows, _DRAWN):
-            drawn = lots.draw(min(_DRAWN, self.rows - start))
+            drawn = sampler.draw(min(_DRAWN, self.rows - start))
             for number, part in enumerate(parts):
                 part.append(start + np.flatnonzero(drawn == number))
         held = [np.concatenate(part) for part in parts]
@@ -158,7 +158,7 @@ class Stream:
         return X, y
 
 
-class Lots:
+class SplitSampler:
     """Which part a row goes to, drawn row after row.
 
     Args:

@@ -22,7 +22,7 @@ from chainrule.explain.names import Names
 from chainrule.explain.notation import filled, result_symbol, said_by, sides, symbols
 from chainrule.explain.steps import Sample, Term
 from chainrule.graph.graph import Graph
-from chainrule.graph.ops import BUNDLE, Slot
+from chainrule.graph.ops import TUPLE, Slot
 from chainrule.graph.tensor import Tensor
 
 
@@ -145,7 +145,7 @@ def _slope(names: Names, node: Tensor) -> Name:
 
 def _term_line(left: Expression, term: Term, node: Tensor, names: Names) -> Line:
     right, rule = _handed_back(term, names)
-    product = None if term.user.dtype == BUNDLE else (term.user.size, node.size)
+    product = None if term.user.dtype == TUPLE else (term.user.size, node.size)
     return Line(left, right, term.user.op, node.shape, term.node, rule, product)
 
 

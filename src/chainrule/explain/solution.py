@@ -10,7 +10,7 @@ from chainrule.explain.formula import SPACE, Expression, Name, Number, Sign, Wor
 from chainrule.explain.lines import Line
 from chainrule.explain.worked import Iteration, Value, Worked
 from chainrule.graph.graph import descendants
-from chainrule.graph.ops import BUNDLE
+from chainrule.graph.ops import TUPLE
 
 PRINTED = 6
 """Samples whose numbers are printed; `values` has all of them."""
@@ -145,11 +145,11 @@ def _sample_rows(lines: Sequence[Line], samples: Sequence[Value], columns: Seque
 
 
 def _shape(line: Line) -> tuple[int, ...] | None:
-    return None if line.node.dtype == BUNDLE else line.shape
+    return None if line.node.dtype == TUPLE else line.shape
 
 
 def _value(line: Line, value: Value) -> Any:
-    return None if line.node.dtype == BUNDLE else value(line.node)
+    return None if line.node.dtype == TUPLE else value(line.node)
 
 
 def _parameter_rows(worked: Worked, arrays: dict[str, Any], prime: bool = False) -> list[Row]:

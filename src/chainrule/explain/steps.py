@@ -17,13 +17,13 @@ from chainrule.autodiff.rules import RULES, Formula, Joint
 from chainrule.errors import ArgumentError
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph, ancestors, descendants, replay
-from chainrule.graph.ops import BUNDLE
+from chainrule.graph.ops import TUPLE
 from chainrule.graph.random import keyed
 from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.graph.trace import trace
 from chainrule.nn.module import Module, in_mode
 from chainrule.optim.base import Optimizer
-from chainrule.train.step import cost_of, output_of
+from chainrule.train.forward import cost_of, output_of
 
 Array = np.ndarray[Any, Any]
 Named = dict[str, Any]
@@ -134,7 +134,7 @@ class Sample:
         self.inputs = [*self.parameters.values(), *self.buffers.values(), self.x, self.y, *given]
         self.nodes = ancestors([self.cost])
         self._reverse()
-        shown = [n for n in self.nodes if n.dtype != BUNDLE] + [*self.gradients.values()]
+        shown = [n for n in self.nodes if n.dtype != TUPLE] + [*self.gradients.values()]
         shown += [term.node for terms in self.terms.values() for term in terms]
         self._places = {node.id: i for i, node in enumerate(shown)}
         self._graph = Graph(self.inputs, shown)
@@ -183,7 +183,7 @@ def _users(nodes: Sequence[Tensor], cost: Tensor, reached: set[int]) -> dict[int
         rule = RULES[node.op] if node.inputs and node.id in live else None
         for position, x in enumerate(node.inputs):
             wanted = x.id in reached and x.dtype.kind == "f"
-            if x.dtype == BUNDLE and rule is not None:
+            if x.dtype == TUPLE and rule is not None:
                 live.add(x.id)
             elif wanted and (isinstance(rule, Joint) or (isinstance(rule, Formula) and rule.adjoint(position))):
                 live.add(x.id)

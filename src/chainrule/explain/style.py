@@ -113,7 +113,7 @@ def level(axes: Axes, y: float, label: str) -> None:
 
 
 def bars(axes: Axes, names: Sequence[str], values: ArrayLike, label: str = "", n: int = 0, of: int = 1) -> None:
-    """Bars, one a name; `n` and `of` set several bars beside each other, each hatched in its own way."""
+    """Bars, one per name; `n` and `of` set several bars beside each other, each hatched in its own way."""
     places = [place + (n - (of - 1) / 2) * 0.8 / of for place in range(len(names))]
     axes.bar(
         places, values, 0.8 / of, label=label or None, color=COLOURS[n % len(COLOURS)],

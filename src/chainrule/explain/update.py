@@ -17,7 +17,7 @@ from chainrule.explain.lines import Line, settings, unsaid
 from chainrule.explain.names import Names, one_number
 from chainrule.explain.notation import filled
 from chainrule.explain.steps import Array, Step
-from chainrule.graph.ops import BUNDLE
+from chainrule.graph.ops import TUPLE
 from chainrule.graph.tensor import Tensor
 
 
@@ -82,7 +82,7 @@ class Update:
             if node.id not in found and node.id not in self._known and node.inputs:
                 found[node.id] = node
                 pending += node.inputs
-        return [found[key] for key in sorted(found) if found[key].dtype != BUNDLE]
+        return [found[key] for key in sorted(found) if found[key].dtype != TUPLE]
 
     def compose(self, value: Callable[[Tensor], Array]) -> None:
         """Make the lines, telling by the values which nodes only stretch or convert a number."""

@@ -7,7 +7,7 @@ from typing import Any
 from chainrule import tree
 from chainrule.explain.typeset import key
 from chainrule.explain.worked import Iteration, Value, Worked
-from chainrule.graph.ops import BUNDLE
+from chainrule.graph.ops import TUPLE
 
 
 def values(worked: Worked) -> list[dict[str, Any]]:
@@ -36,7 +36,7 @@ def _sample(worked: Worked, value: Value) -> dict[str, Any]:
     forward = {
         key(names.by_node[line.node.id]): value(line.node).tolist()
         for line in worked.forward
-        if line.node.dtype != BUNDLE
+        if line.node.dtype != TUPLE
     }
     parameters = {node.id: path for path, node in sample.parameters.items()}
     adjoints = {

@@ -52,7 +52,7 @@ class Worked:
         step, sample: the graphs of the step on all rows, and of one sample's cost.
         names: the names of the sample's nodes.
         forward, backward: the lines of a sample; `update` has those of the optimizer.
-        iterations: the numbers, one a step.
+        iterations: the numbers, one per step.
         mean: whether the loss is a mean over the samples, and not a sum.
     """
 

@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import ArgumentError, ShapeError
-from chainrule.graph import seams
+from chainrule.graph import (
+    elementwise_ops,  # noqa: F401  # their rows are entered by importing them
+    seams,
+)
 from chainrule.graph.arguments import sizes
 from chainrule.graph.leaves import OutsideArray, as_array, real_dtype
 from chainrule.graph.mode import mode

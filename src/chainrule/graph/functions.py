@@ -97,19 +97,20 @@ from chainrule.graph.shaping import (
     swapaxes,
     transpose,
 )
+from chainrule.graph.sorting import argsort, sort, take_along_axis, topk
 from chainrule.graph.tensor import Tensor, apply
 
 __all__ = [
-    "absolute", "absolute_error", "add", "argmax", "argmin", "as_tensor", "batch_norm", "binary_cross_entropy",
-    "binary_cross_entropy_with_logits", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor",
-    "broadcast_to", "cast", "clip", "concatenate", "cos", "cross_entropy",
+    "absolute", "absolute_error", "add", "argmax", "argmin", "argsort", "as_tensor", "batch_norm",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "bitwise_and", "bitwise_not", "bitwise_or",
+    "bitwise_xor", "broadcast_to", "cast", "clip", "concatenate", "cos", "cross_entropy",
     "cumsum", "divide", "elu", "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "gelu",
     "greater", "greater_equal", "huber", "identity", "isfinite", "layer_norm", "leaky_relu", "less",
     "less_equal", "linear", "log", "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "logsigmoid",
     "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative", "not_equal", "one_hot", "power",
-    "put", "relu", "reshape", "selu", "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "sqrt", "square",
+    "put", "relu", "reshape", "selu", "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "sort", "sqrt", "square",
     "squared_error", "squeeze", "stack", "standardize", "std", "stop_gradient", "subtract", "sum", "swapaxes",
-    "take", "tanh", "transpose", "var", "where",
+    "take", "take_along_axis", "tanh", "topk", "transpose", "var", "where",
 ]  # fmt: skip
 
 
@@ -171,7 +172,7 @@ def _extreme(name: str, x: Any, axis: Axis, keepdims: bool) -> Tensor:
     x = as_tensor(x)
     # The rule asks which elements equal the largest: all of its users must see the same numbers, to the last bit.
     axes = all_axes(axis, x.ndim)
-    x = apply("settle", x) if x.dtype.kind == "f" and axes else x
+    x = apply("materialize", x) if x.dtype.kind == "f" and axes else x
     return apply(name, x, axes=axes, keepdims=flag(keepdims, "keepdims"))
 
 
@@ -249,7 +250,7 @@ _METHODS: dict[str, Any] = {
     "__eq__": lambda x, y: NotImplemented if y is None else equal(x, y),
     "__ne__": lambda x, y: NotImplemented if y is None else not_equal(x, y),
     "sum": sum, "mean": mean, "var": var, "std": std, "max": max, "min": min,
-    "argmax": argmax, "argmin": argmin, "cumsum": cumsum,
+    "argmax": argmax, "argmin": argmin, "argsort": argsort, "cumsum": cumsum, "topk": topk,
     "exp": exp, "log": log, "sqrt": sqrt, "tanh": tanh, "sigmoid": sigmoid, "relu": relu,
     "square": square, "abs": absolute,
     "squeeze": squeeze, "clip": clip, "astype": _astype, "swapaxes": swapaxes,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from chainrule.errors import ShapeError
-from chainrule.graph.ops import Shape, Signature, Typed, define, same
+from chainrule.graph.ops import ELEMENTWISE, OTHER, OVER_AXES, Rounding, Shape, Signature, Typed, define, same
 
 # ---- activations
 
@@ -17,13 +17,13 @@ from chainrule.graph.ops import Shape, Signature, Typed, define, same
 for _name, _formula in {
     "sigmoid": "y = σ(x) = 1/(1 + e⁻ˣ)",
     "softplus": "y = ln(1 + eˣ)",
-    "relu": "y = (x)⁺",
-    "leaky_relu": "y = x where x ≥ 0, else s·x",
     "elu": "y = x where x ≥ 0, else α·(eˣ − 1)",
     "gelu": "y = x·Φ(x) = x·(1 + erf(x/√2))/2",
     "silu": "y = x·σ(x)",
 }.items():
-    define(_name, _formula, same, elementwise=True, fused=True)
+    define(_name, _formula, same, ELEMENTWISE, Rounding.APPROXIMATE, fused=True)
+define("relu", "y = (x)⁺", same, ELEMENTWISE, Rounding.EXACT, fused=True)
+define("leaky_relu", "y = x where x ≥ 0, else s·x", same, ELEMENTWISE, fused=True)
 
 
 # ---- products
@@ -52,7 +52,7 @@ def _linear_hint(shape: Shape, wide: int | str) -> str:
     return f"give it {wide} columns, or make the layer in_features={shape[-1]}"
 
 
-define("linear", "Y = X·Wᵀ + b", _linear, fused=True)
+define("linear", "Y = X·Wᵀ + b", _linear, OTHER, fused=True)
 
 
 # ---- soft maxima and losses
@@ -74,25 +74,31 @@ def _cross_entropy(logits: Typed, labels: Typed, label_smoothing: float, ignore_
     return labels.shape, logits.dtype
 
 
-define("softmax", "yᵢ = eˣⁱ/Σⱼ eˣʲ", lambda x, axis: (x.shape, x.dtype), fused=True)
-define("log_softmax", "yᵢ = xᵢ − ln Σⱼ eˣʲ", lambda x, axis: (x.shape, x.dtype), fused=True)
-define("cross_entropy", "C = ln Σⱼ eˣʲ − x_label", _cross_entropy, fused=True)
+define("softmax", "yᵢ = eˣⁱ/Σⱼ eˣʲ", lambda x, axis: (x.shape, x.dtype), OVER_AXES, fused=True)
+define("log_softmax", "yᵢ = xᵢ − ln Σⱼ eˣʲ", lambda x, axis: (x.shape, x.dtype), OVER_AXES, fused=True)
+define("cross_entropy", "C = ln Σⱼ eˣʲ − x_label", _cross_entropy, OTHER, fused=True)
 define(
-    "binary_cross_entropy", "C = −t·ln p − (1−t)·ln(1−p)", lambda p, t: (p.shape, p.dtype), elementwise=True, fused=True
+    "binary_cross_entropy",
+    "C = −t·ln p − (1−t)·ln(1−p)",
+    lambda p, t: (p.shape, p.dtype),
+    ELEMENTWISE,
+    Rounding.APPROXIMATE,
+    fused=True,
 )
 define(
     "binary_cross_entropy_with_logits",
     "C = ln(1 + eˣ) − t·x",
     lambda x, t: (x.shape, x.dtype),
-    elementwise=True,
+    ELEMENTWISE,
+    Rounding.APPROXIMATE,
     fused=True,
 )
-define("squared_error", "C = (x − t)²", lambda x, t: (x.shape, x.dtype), elementwise=True, fused=True)
+define("squared_error", "C = (x − t)²", lambda x, t: (x.shape, x.dtype), ELEMENTWISE, fused=True)
 for _name, _formula in {
     "absolute_error": "C = |x − t|",
     "huber": "C = (x − t)²/2 where |x − t| ≤ δ, else δ·(|x − t| − δ/2)",
 }.items():
-    define(_name, _formula, lambda x, t, **_: (x.shape, x.dtype), elementwise=True, fused=True)
+    define(_name, _formula, lambda x, t, **_: (x.shape, x.dtype), ELEMENTWISE, fused=True)
 
 
 # ---- normalisation: μ and σ² are mean and variance (divided by n) over `axes`
@@ -133,7 +139,7 @@ def _layer_norm(x: Typed, scale: Typed, shift: Typed, eps: float) -> Signature:
     return _scaled("layer_norm", x, scale, shift, x.shape[-1:])
 
 
-define("standardize", "y = (x − μ)/√(σ² + ε)", _standardize, fused=True)
-define("std", "y = √(σ² + ε), σ² = Σ (x − μ)²/n over axes", _std, fused=True)
-define("batch_norm", "y = γ·(x − μ)/√(σ² + ε) + β, μ and σ² over the batch", _batch_norm, fused=True)
-define("layer_norm", "y = γ·(x − μ)/√(σ² + ε) + β, μ and σ² over the features", _layer_norm, fused=True)
+define("standardize", "y = (x − μ)/√(σ² + ε)", _standardize, OVER_AXES, fused=True)
+define("std", "y = √(σ² + ε), σ² = Σ (x − μ)²/n over axes", _std, OVER_AXES, fused=True)
+define("batch_norm", "y = γ·(x − μ)/√(σ² + ε) + β, μ and σ² over the batch", _batch_norm, OVER_AXES, fused=True)
+define("layer_norm", "y = γ·(x − μ)/√(σ² + ε) + β, μ and σ² over the features", _layer_norm, OTHER, fused=True)

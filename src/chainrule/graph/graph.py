@@ -71,6 +71,13 @@ def replay(nodes: Sequence[Tensor], known: dict[int, Tensor], make: Callable[...
     return known
 
 
+def inlined(graph: Graph, operands: Sequence[Tensor]) -> list[Tensor]:
+    """The outputs of a graph for these inputs (and captured tensors), as nodes of whatever graph is being made."""
+    known = {x.id: new for x, new in zip((*graph.inputs, *graph.captured), operands, strict=True)}
+    replay(graph.nodes, known)
+    return [known[y.id] for y in graph.outputs]
+
+
 class Graph:
     """A computation as an object: what `cr.trace` returns and what every pass takes and gives.
 

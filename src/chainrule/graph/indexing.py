@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import operator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,12 @@ def getitem(x: Any, index: Any) -> Tensor:
     if not arrays and builtins.all(entry == WHOLE for entry in static):
         return x
     return apply("getitem", x, *arrays, index=static)
+
+
+def rows(x: Tensor) -> Iterator[Tensor]:
+    """The rows of a tensor one after another, each as `x[i]` gives it."""
+    rest = (WHOLE,) * (len(x.shape) - 1)
+    return (apply("getitem", x, index=(i, *rest)) for i in range(len(x)))
 
 
 def taken(x: Tensor, rows: Tensor) -> Tensor:
@@ -131,3 +138,4 @@ def _index_arrays(entry: Any, sizes: Shape) -> list[Tensor]:
 
 
 seams.provide("getitem", getitem)
+seams.provide("rows", rows)

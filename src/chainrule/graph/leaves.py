@@ -12,7 +12,7 @@ from chainrule.graph.tensor import Tensor
 
 
 def as_array(x: Any, where: str | None = None) -> np.ndarray[Any, Any]:
-    """`x` as an array of real numbers in the machine's byte order, not copied where that can be spared.
+    """`x` as an array of real numbers in the machine's byte order, copied only where necessary.
 
     Raises:
         ShapeError: it is no block of real numbers, or holds numbers longer than float64.

@@ -56,8 +56,8 @@ def loop(
     Returns:
         The last carry, the results stacked with a leading axis of T, and whether no okₜ was false.
 
-    A loop that may stop has no derivative here (`DerivativeError`); `scan` has one. `jax.lax.while_loop` is the like
-    without results of steps.
+    A loop that may stop has no derivative here (`DerivativeError`); `scan` has one. `jax.lax.while_loop` is similar
+    but records no results of the steps.
 
     Raises:
         ArgumentError: no length, bounds or a truth value that are not one number each, or a carry that changes its
@@ -77,7 +77,7 @@ def loop(
     found = recurrence("loop", ("carry", "y", "ok"), f, init, xs, length, _truth)
     bounds = _bound("start", start), _bound("stop", found.settings["length"] if stop is None else stop)
     node = apply("loop", *found.operands, *bounds, **found.settings, guarded=bool(guarded))
-    *parts, ok = (apply("project", node, part=i) for i in range(len(found.settings["body"].outputs)))
+    *parts, ok = (apply("get_item", node, part=i) for i in range(len(found.settings["body"].outputs)))
     return Looped(*found.unpacked(parts), ok)
 
 

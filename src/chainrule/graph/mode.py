@@ -34,7 +34,7 @@ class Guard(NamedTuple):
         return np.array_equal(self.array, self.values)
 
 
-class Region:
+class Checkpointed:
     """A part of a computation whose insides are not kept for the gradient, but computed again.
 
     Attributes:
@@ -44,7 +44,7 @@ class Region:
 
     __slots__ = ("given", "parent")
 
-    def __init__(self, parent: Region | None, given: tuple[Any, ...]) -> None:
+    def __init__(self, parent: Checkpointed | None, given: tuple[Any, ...]) -> None:
         self.parent, self.given = parent, given
 
 
@@ -63,7 +63,7 @@ class Mode:
         calls: a log of module calls, where one is kept.
         updates: the new values of buffers by the buffer's id, where they are gathered.
         trusted: whether labels are known to lie within their classes, none of them ignored.
-        quiet: whether NumPy has been told already to say nothing of overflow and the like.
+        quiet: whether NumPy's warnings of overflow and the like are already off.
         guards: where a function is traced, the arrays whose values have shaped its graph.
     """
 
@@ -73,7 +73,7 @@ class Mode:
     training: bool | None = None
     lines = False
     module = ""
-    region: Region | None = None
+    region: Checkpointed | None = None
     paths: dict[int, str] = {}  # noqa: RUF012  # replaced, never changed
     calls: list[Call] | None = None
     updates: dict[int, tuple[Any, Any]] | None = None

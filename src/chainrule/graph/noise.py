@@ -29,5 +29,12 @@ class Noise:
         return self._states() != self._before
 
     def _states(self) -> Any:
-        own = [str(generator.bit_generator.state) for generator in self._generators]
-        return str(np.random.get_state(legacy=False)), random.getstate(), own
+        own = [_plain(generator.bit_generator.state) for generator in self._generators]
+        return _plain(np.random.get_state(legacy=False)), random.getstate(), own
+
+
+def _plain(state: Any) -> Any:
+    """A generator's state as what can be compared with another."""
+    if isinstance(state, dict):
+        return {name: _plain(part) for name, part in state.items()}
+    return state.tobytes() if isinstance(state, np.ndarray) else state

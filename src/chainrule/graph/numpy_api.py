@@ -48,6 +48,11 @@ def _cumsum(a: Any, axis: int | None = None) -> Tensor:
     return F.cumsum(F.reshape(a, -1), 0) if axis is None else F.cumsum(a, axis)
 
 
+def _ordered(function: Function) -> Function:
+    # Ours is stable, so it is what any kind of NumPy's promises.
+    return lambda a, axis=-1, kind=None, *, stable=None: function(a, axis)
+
+
 def _filled(value: float) -> Function:
     return lambda a: constant(np.full(a.shape, value, a.dtype))
 
@@ -74,6 +79,9 @@ _FUNCTIONS: dict[Any, Function] = {
     np.broadcast_to: lambda array, shape: F.broadcast_to(array, shape),
     np.flip: lambda m, axis=None: F.flip(m, axis),
     np.take: _take,
+    np.take_along_axis: lambda arr, indices, axis=-1: F.take_along_axis(arr, indices, axis),
+    np.sort: _ordered(F.sort),
+    np.argsort: _ordered(F.argsort),
     np.zeros_like: _filled(0),
     np.ones_like: _filled(1),
     np.linalg.norm: lambda x, ord=None, axis=None, keepdims=False: linalg.norm(x, ord, axis, keepdims),
@@ -123,7 +131,7 @@ def _plain(x: Any) -> Any:
 
 
 def _values(name: str, x: Any) -> Any:
-    """The arguments with the values of tensors in place of the tensors, where nothing is lost by that."""
+    """The arguments with tensors replaced by their values, where nothing is lost by that."""
     if isinstance(x, Tensor):
         if x.has_history:
             own = f"cr.{name}" if name in F.__all__ else "a function of chainrule's"

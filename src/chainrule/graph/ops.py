@@ -1,9 +1,11 @@
-"""The closed set of operations: for each its arity, its rule for shape and dtype, and its formula.
+"""The closed set of operations: for each its shape rule, its formula and its kind.
 
-How an operation is computed is in `backends/kernels.py`, how it is differentiated in `autodiff/rules.py`; this is what
-it *is*. The fused operations have their rows in `fused_ops.py`. Operands arrive already cast to one dtype and broadcast
-to one shape where an operation is elementwise, because `graph.functions` says both as nodes (`cast`, `broadcast_to`):
-so no derivative rule needs to undo a hidden broadcast.
+This is what an operation *is*. How it is computed is in `backends/kernels.py`, how it is differentiated in
+`autodiff/rules.py`; how it is batched, whether it keeps rows apart, how far it may round and what it costs follow from
+its kind, and a table has a row for it only where the kind does not say. Rows of elementwise operations are in
+`elementwise_ops.py`, those of fused ones in `fused_ops.py`. Operands arrive already cast to one dtype and broadcast to
+one shape where an operation is elementwise, because `graph.functions` says both as nodes (`cast`, `broadcast_to`): so
+no derivative rule needs to undo a hidden broadcast.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +32,25 @@ class Typed(Protocol):
     dtype: np.dtype[Any]
 
 
+class Kind(Enum):
+    """Which elements of the operands an element of the result is made of."""
+
+    ELEMENTWISE = "the elements in the same place; operands and result have one shape"
+    OVER_AXES = "those along the axes that the setting `axis` or `axes` names; along all others in the same place"
+    OTHER = "others: every table has its own row for such an operation"
+
+
+class Rounding(Enum):
+    """How far two correct computations of an operation may differ, its operands being the same."""
+
+    EXACT = "not at all: it moves, chooses, counts or compares"
+    ROUNDED = "by a rounding of each sum or product"
+    APPROXIMATE = "by a few roundings: it is a function that libraries approximate"
+
+
+ELEMENTWISE, OVER_AXES, OTHER = Kind
+
+
 @dataclass(frozen=True)
 class Op:
     """One row of the table of operations.
@@ -37,25 +59,44 @@ class Op:
         name: what nodes call it.
         formula: what it computes.
         infer: (operands, settings) → shape and dtype of the result.
-        elementwise: whether result and operands have one shape, element for element.
+        kind: which elements of the operands an element of the result is made of.
+        rounding: how far two correct computations may differ.
         fused: whether it says at once what several elementary operations could say.
     """
 
     name: str
     formula: str
     infer: Callable[..., Signature]
-    elementwise: bool = False
-    fused: bool = False
+    kind: Kind
+    rounding: Rounding
+    fused: bool
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether result and operands have one shape, element for element."""
+        return self.kind is ELEMENTWISE
 
 
 OPS: dict[str, Op] = {}
 
 
 def define(
-    name: str, formula: str, infer: Callable[..., Signature], *, elementwise: bool = False, fused: bool = False
+    name: str,
+    formula: str,
+    infer: Callable[..., Signature],
+    kind: Kind,
+    rounding: Rounding = Rounding.ROUNDED,
+    *,
+    fused: bool = False,
 ) -> None:
     """Enter a row of the table."""
-    OPS[name] = Op(name, formula, infer, elementwise, fused)
+    OPS[name] = Op(name, formula, infer, kind, rounding, fused)
+
+
+def named_axes(attrs: dict[str, Any]) -> tuple[int, ...]:
+    """The axes that the settings of an operation over axes name."""
+    axes = attrs["axes"] if "axes" in attrs else (attrs["axis"],)
+    return tuple(axes)
 
 
 @functools.cache
@@ -74,91 +115,27 @@ BOOL = np.dtype(bool)
 INDEX = np.dtype(np.int64)
 
 
-# ---- elementwise, one operand
-
-
 def same(x: Typed, **_: Any) -> Signature:
     """The shape and dtype of the operand."""
     return x.shape, x.dtype
 
 
-def _to_bool(x: Typed, *_: Typed) -> Signature:
-    return x.shape, BOOL
-
-
-for _name, _formula in {
-    "negative": "y = −x",
-    "exp": "y = eˣ",
-    "expm1": "y = eˣ − 1",
-    "log": "y = ln x",
-    "log1p": "y = ln(1 + x)",
-    "sqrt": "y = √x",
-    "square": "y = x²",
-    "sin": "y = sin x",
-    "cos": "y = cos x",
-    "erf": "y = 2/√π·∫₀ˣ e^(−t²) dt",
-    "tanh": "y = tanh x",
-    "absolute": "y = |x|",
-    "sign": "y = sign x",
-    "floor": "y = ⌊x⌋",
-    "identity": "y = x",
-    "settle": "y = x, computed once",
-    "stop_gradient": "y = x, constant for derivatives",
-}.items():
-    define(_name, _formula, same, elementwise=True)
-define("isfinite", "y = x is finite", _to_bool, elementwise=True)
-define("bitwise_not", "y = the bits of x, each reversed", same, elementwise=True)
-define("logical_not", "y = not x", _to_bool, elementwise=True)
-define("within", "y = x, all of it in low…high", lambda x, **_: same(x), elementwise=True)
-define("cast", "y = x as dtype", lambda x, dtype: (x.shape, np.dtype(dtype)), elementwise=True)
-
-
-# ---- elementwise, more operands
-
-
-for _name, _formula in {
-    "add": "z = x + y",
-    "subtract": "z = x − y",
-    "multiply": "z = x·y",
-    "divide": "z = x/y",
-    "power": "z = xʸ",
-    "maximum": "z = max(x, y)",
-    "minimum": "z = min(x, y)",
-    "bitwise_and": "z = the bits that x and y share",
-    "bitwise_or": "z = the bits of x and those of y",
-    "bitwise_xor": "z = the bits in which x and y differ",
-}.items():
-    define(_name, _formula, lambda x, y: (x.shape, x.dtype), elementwise=True)
-# An adjoint x times or over what can be infinite or NaN at an operation's edge: a zero adjoint stays zero.
-for _name, _formula in {
-    "adjoint_product": "z = x·y, 0 where x = 0",
-    "adjoint_quotient": "z = x/y, 0 where x = 0",
-}.items():
-    define(_name, _formula, lambda x, y: (x.shape, x.dtype), elementwise=True)
-for _name, _formula in {
-    "less": "z = x < y",
-    "less_equal": "z = x ≤ y",
-    "greater": "z = x > y",
-    "greater_equal": "z = x ≥ y",
-    "equal": "z = x = y",
-    "not_equal": "z = x ≠ y",
-    "logical_and": "z = x and y",
-    "logical_or": "z = x or y",
-}.items():
-    define(_name, _formula, _to_bool, elementwise=True)
-define("where", "y = a where condition, else b", lambda condition, a, b: (a.shape, a.dtype), elementwise=True)
-
-
-define("after", "y = x, once t is known", lambda x, t: (x.shape, x.dtype))
-
-
-define("in_range", "y = 0, NaN where one of x lies outside its range", lambda *_, dtype: ((), np.dtype(dtype)))
+define("depends_on", "y = x, once t is known", lambda x, t: (x.shape, x.dtype), OTHER, Rounding.EXACT)
+define(
+    "in_range",
+    "y = 0, NaN where one of x lies outside its range",
+    lambda *_, dtype: ((), np.dtype(dtype)),
+    OTHER,
+    Rounding.EXACT,
+)
 
 
 # ---- shape
 
 
 def _broadcast_to(x: Typed, shape: Shape) -> Signature:
+    if not x.shape:
+        return shape, x.dtype
     new = len(shape) - len(x.shape)
     kept = shape[max(new, 0) :]
     if new < 0 or (kept != x.shape and any(n not in (1, want) for n, want in zip(x.shape, kept, strict=True))):
@@ -189,11 +166,17 @@ def _concatenate(*xs: Typed, axis: int) -> Signature:
     return (*first[:axis], sum(x.shape[axis] for x in xs), *first[axis + 1 :]), xs[0].dtype
 
 
-define("broadcast_to", "y = x stretched to shape", _broadcast_to)
-define("reshape", "y = x in another shape", _reshape)
-define("transpose", "y = x with its axes permuted", lambda x, axes: (tuple(x.shape[a] for a in axes), x.dtype))
-define("flip", "y = x with axes reversed", lambda x, axes: (x.shape, x.dtype))
-define("concatenate", "y = [x₁, …, xₙ] along an axis", _concatenate)
+define("broadcast_to", "y = x stretched to shape", _broadcast_to, OTHER, Rounding.EXACT)
+define("reshape", "y = x in another shape", _reshape, OTHER, Rounding.EXACT)
+define(
+    "transpose",
+    "y = x with its axes permuted",
+    lambda x, axes: (tuple(x.shape[a] for a in axes), x.dtype),
+    OTHER,
+    Rounding.EXACT,
+)
+define("flip", "y = x with axes reversed", lambda x, axes: (x.shape, x.dtype), OVER_AXES, Rounding.EXACT)
+define("concatenate", "y = [x₁, …, xₙ] along an axis", _concatenate, OVER_AXES, Rounding.EXACT)
 
 
 # ---- indexing: `index` holds ints, slices, None and Slot(i), the place of the i-th integer array among the operands
@@ -225,12 +208,17 @@ def freeze(index: Index) -> Index:
     return tuple(("slice", e.start, e.stop, e.step) if isinstance(e, slice) else e for e in index)
 
 
+def row_of(index: Index) -> int | None:
+    """The number of the row where the index means one whole row, as loops read many of; else None."""
+    return index[0] if index and type(index[0]) is int and index.count(WHOLE) == len(index) - 1 else None
+
+
 def _getitem(x: Typed, *arrays: Typed, index: Index) -> Signature:
-    if x.shape and type(index[0]) is int and index[1:] == (WHOLE,) * (len(x.shape) - 1):
-        # One row, which loops read many of.
-        if not -x.shape[0] <= index[0] < x.shape[0]:
+    row = row_of(index)
+    if row is not None and len(index) == len(x.shape):
+        if not -x.shape[0] <= row < x.shape[0]:
             expected = f"{-x.shape[0]}…{x.shape[0] - 1}"
-            raise ShapeError("no such row", where="indexing", expected=expected, got=index[0])
+            raise ShapeError("no such row", where="indexing", expected=expected, got=row)
         return x.shape[1:], x.dtype
     # A zero-stride stand-in has the shape without the memory; NumPy itself then says the result's shape.
     stand_in = np.broadcast_to(np.empty((), BOOL), x.shape)
@@ -243,8 +231,8 @@ def _getitem(x: Typed, *arrays: Typed, index: Index) -> Signature:
         ) from None
 
 
-define("getitem", "y = x[index]", _getitem)
-define("put_add", "y = 0; y[index] += x", lambda x, *arrays, index, shape: (shape, x.dtype))
+define("getitem", "y = x[index]", _getitem, OTHER, Rounding.EXACT)
+define("put_add", "y = 0; y[index] += x", lambda x, *arrays, index, shape: (shape, x.dtype), OTHER)
 
 
 @dataclass(frozen=True)
@@ -261,7 +249,7 @@ def split_pieces(operands: Sequence[Any], pieces: Sequence[Piece]) -> list[tuple
     return [(x, [next(rest) for _ in range(piece.arrays)]) for x, piece in zip(operands, pieces, strict=False)]
 
 
-define("put_pieces", "y = 0; y[indexᵢ] += xᵢ", lambda *xs, pieces, shape: (shape, xs[0].dtype))
+define("put_pieces", "y = 0; y[indexᵢ] += xᵢ", lambda *xs, pieces, shape: (shape, xs[0].dtype), OTHER)
 
 
 # ---- reductions
@@ -270,11 +258,11 @@ define("put_pieces", "y = 0; y[indexᵢ] += xᵢ", lambda *xs, pieces, shape: (s
 def _without(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
     if keepdims:
         return tuple(1 if i in axes else n for i, n in enumerate(shape))
-    return tuple([n for i, n in enumerate(shape) if i not in axes])
+    return tuple([n for i, n in enumerate(shape) if i not in axes]) if len(axes) < len(shape) else ()
 
 
 def _sum(x: Typed, axes: tuple[int, ...], keepdims: bool) -> Signature:
-    return _without(x.shape, axes, keepdims), sum_dtype(x.dtype)
+    return _without(x.shape, axes, keepdims), x.dtype if x.dtype.kind == "f" else sum_dtype(x.dtype)
 
 
 def _extreme(x: Typed, axes: tuple[int, ...], keepdims: bool) -> Signature:
@@ -292,12 +280,13 @@ def _place(x: Typed, axis: int) -> Signature:
     return _extreme(x, (axis,), False)[0], INDEX
 
 
-define("sum", "y = Σ x over axes", _sum)
-define("max", "y = max x over axes", _extreme)
-define("min", "y = min x over axes", _extreme)
-define("argmax", "y = index of the largest x", _place)
-define("argmin", "y = index of the smallest x", _place)
-define("cumsum", "yᵢ = x₁ + … + xᵢ", lambda x, axis: (x.shape, sum_dtype(x.dtype)))
+define("sum", "y = Σ x over axes", _sum, OVER_AXES)
+define("max", "y = max x over axes", _extreme, OVER_AXES, Rounding.EXACT)
+define("min", "y = min x over axes", _extreme, OVER_AXES, Rounding.EXACT)
+define("argmax", "y = index of the largest x", _place, OVER_AXES, Rounding.EXACT)
+define("argmin", "y = index of the smallest x", _place, OVER_AXES, Rounding.EXACT)
+define("argsort", "y = indices that sort x", lambda x, axis: (x.shape, INDEX), OVER_AXES, Rounding.EXACT)
+define("cumsum", "yᵢ = x₁ + … + xᵢ", lambda x, axis: (x.shape, sum_dtype(x.dtype)), OVER_AXES)
 
 
 # ---- products
@@ -320,13 +309,13 @@ def _matmul(x: Typed, y: Typed, precision: str | None = None) -> Signature:
     return (*x.shape[:-1], y.shape[-1]), x.dtype
 
 
-define("matmul", "Z = X·Y", _matmul)
+define("matmul", "Z = X·Y", _matmul, OTHER)
 
 
 # ---- loops: a node with several results, and the nodes that take one of them
 
 
-BUNDLE = np.dtype(object)
+TUPLE = np.dtype(object)
 """The dtype of a node that holds several arrays."""
 
 
@@ -364,20 +353,20 @@ def _repeated(op: str, operands: Sequence[Typed], body: Any, cut: range, length:
         lead = (length,) if position in cut else ()
         if (x.shape, x.dtype) != ((*lead, *inner.shape), inner.dtype):
             raise ShapeError("an operand does not fit the body", where=op, expected=inner.label(), got=x.shape)
-    return (), BUNDLE
+    return (), TUPLE
 
 
 def _call(*operands: Typed, body: Any, backend: str) -> Signature:
     for x, inner in zip(operands, body.inputs, strict=True):
         if (x.shape, x.dtype) != (inner.shape, inner.dtype):
             raise ShapeError("an operand does not fit the body", where="call", expected=inner.label(), got=x.shape)
-    return (), BUNDLE
+    return (), TUPLE
 
 
-define("call", "y₁, …, yₙ = body(x₁, …), as a program", _call)
-define("scan", "cₜ₊₁, yₜ = body(cₜ, xₜ)", _scan)
-define("loop", "cₜ₊₁, yₜ, okₜ = body(cₜ, xₜ), start ≤ t < stop, while okₜ", _loop)
-define("project", "y = one of several results", lambda x, part: parts(x.attrs)[part])
+define("call", "y₁, …, yₙ = body(x₁, …), as a program", _call, OTHER)
+define("scan", "cₜ₊₁, yₜ = body(cₜ, xₜ)", _scan, OTHER)
+define("loop", "cₜ₊₁, yₜ, okₜ = body(cₜ, xₜ), start ≤ t < stop, while okₜ", _loop, OTHER)
+define("get_item", "y = one of several results", lambda x, part: parts(x.attrs)[part], OTHER, Rounding.EXACT)
 
 
 # ---- random numbers and leaves
@@ -388,12 +377,14 @@ def _random(key: Typed, shape: Shape, dtype: str, stream: int) -> Signature:
     return (*key.shape[:-1], *shape), np.dtype(dtype)
 
 
-define("random_uniform", "u ~ U[0, 1) from key, stream", _random)
-define("random_normal", "z ~ N(0, 1) from key, stream", _random)
+define("random_uniform", "u ~ U[0, 1) from key, stream", _random, OTHER, Rounding.EXACT)
+define("random_normal", "z ~ N(0, 1) from key, stream", _random, OTHER, Rounding.APPROXIMATE)
 define(
     "random_permutation",
     "π ~ U{permutations of 0 … n−1} from key, stream",
     lambda key, n, stream: ((*key.shape[:-1], n), INDEX),
+    OTHER,
+    Rounding.EXACT,
 )
 
 
@@ -401,5 +392,5 @@ def _leaf(*_: Typed, **__: Any) -> Signature:
     raise AssertionError("leaves are made by Tensor, not by apply")
 
 
-define("input", "given when the graph is run", _leaf)
-define("constant", "known when the graph is made", _leaf)
+define("input", "given when the graph is run", _leaf, OTHER)
+define("constant", "known when the graph is made", _leaf, OTHER)

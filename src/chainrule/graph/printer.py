@@ -1,4 +1,4 @@
-"""A graph as text: one line a node, with its number, operation, type, formula, operands and place."""
+"""A graph as text: one line per node, with its number, operation, type, formula, operands and place."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 
 from chainrule.graph import seams
 from chainrule.graph.graph import LEAVES, Graph
-from chainrule.graph.ops import BUNDLE, OPS, Shape, parts
+from chainrule.graph.ops import OPS, TUPLE, Shape, parts
 from chainrule.graph.tensor import Tensor
 
 
 def signature(node: Tensor) -> str:
     """Dtype and shape: "float32[32, 64]"; for a node of several results, those of each in brackets."""
-    if node.dtype == BUNDLE:
+    if node.dtype == TUPLE:
         return f"({', '.join(_signature(*part) for part in parts(node.attrs))})"
     return _signature(node.shape, node.dtype)
 
@@ -29,7 +29,7 @@ def text(graph: Graph) -> str:
     takes = ", ".join(f"{x.name}: {signature(x)}" for x in graph.inputs)
     gives = ", ".join(signature(y) for y in graph.outputs)
     rows = [_row(node, number) for node in graph.nodes]
-    single = [row for node, row in zip(graph.nodes, rows, strict=True) if node.dtype != BUNDLE]
+    single = [row for node, row in zip(graph.nodes, rows, strict=True) if node.dtype != TUPLE]
     widths = [max((len(row[i]) for row in single), default=0) for i in range(4)]
     lines = []
     for node, row in zip(graph.nodes, rows, strict=True):

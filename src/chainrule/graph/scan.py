@@ -54,4 +54,4 @@ def scan(
     """
     found = recurrence("scan", ("carry", "y"), f, init, xs, length)
     node = apply("scan", *found.operands, **found.settings, kept=found.settings["carries"], reverse=bool(reverse))
-    return found.unpacked([apply("project", node, part=i) for i in range(len(found.settings["body"].outputs))])
+    return found.unpacked([apply("get_item", node, part=i) for i in range(len(found.settings["body"].outputs))])

@@ -28,7 +28,7 @@ def held(thing: Any, deep: int = DEEP, seen: set[int] | None = None) -> Iterator
     seen.add(id(thing))
     for value in _directly(thing):
         yield value
-        if isinstance(value, (types.FunctionType, types.MethodType, functools.partial)) or hasattr(value, "tree_state"):
+        if isinstance(value, (types.FunctionType, types.MethodType, functools.partial)) or _is_module(value):
             yield from held(value, deep - 1, seen)
 
 
@@ -42,9 +42,14 @@ def _directly(thing: Any) -> list[Any]:
         names = [name for name in thing.__code__.co_names if name in thing.__globals__]
         wrapped = [thing.__wrapped__] if hasattr(thing, "__wrapped__") else []
         return [*wrapped, *cells, *(thing.__globals__[name] for name in names), *(thing.__defaults__ or ())]
-    if hasattr(thing, "tree_state"):
+    if _is_module(thing):
         return [value for _, module in thing.named_modules() for value in vars(module).values()]
     return []
+
+
+def _is_module(thing: Any) -> bool:
+    """Whether it is a module, and not a class of them."""
+    return hasattr(thing, "tree_state") and not isinstance(thing, type)
 
 
 def _filled(cell: Any) -> bool:

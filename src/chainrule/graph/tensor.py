@@ -19,10 +19,11 @@ import numpy as np
 
 from chainrule.errors import DerivativeError, ShapeError, TraceError
 from chainrule.graph import seams
-from chainrule.graph.mode import Region, current, mode, user_line
-from chainrule.graph.ops import BUNDLE, OPS, Shape
+from chainrule.graph.mode import Checkpointed, current, mode, user_line
+from chainrule.graph.ops import OPS, TUPLE, Shape
 
 _counter = itertools.count()
+_NO_SETTINGS: dict[str, Any] = {}
 
 
 class Tensor:
@@ -77,7 +78,7 @@ class Tensor:
     adjoint_of: Tensor | None
     line: str | None
     name: str | None
-    region: Region | None
+    region: Checkpointed | None
     changed: int
     weak: bool
 
@@ -215,7 +216,7 @@ class Tensor:
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
-        return (self[i] for i in range(len(self)))
+        return seams.ability("rows")(self)
 
     def __bool__(self) -> bool:
         return bool(self._known("a condition (if, while, and, or, not)"))
@@ -326,6 +327,7 @@ class Tensor:
         sum = mean = var = std = max = min = _reduction
 
         argmax: ClassVar[Callable[..., Tensor]]
+        argsort: ClassVar[Callable[..., Tensor]]
         cumsum: ClassVar[Callable[..., Tensor]]
         squeeze: ClassVar[Callable[..., Tensor]]
         clip: ClassVar[Callable[..., Tensor]]
@@ -333,6 +335,7 @@ class Tensor:
         swapaxes: ClassVar[Callable[..., Tensor]]
         reshape: ClassVar[Callable[..., Tensor]]
         transpose: ClassVar[Callable[..., Tensor]]
+        topk: ClassVar[Callable[..., tuple[Tensor, Tensor]]]
 
     def detach(self) -> Tensor:
         """The same values, constant for derivatives."""
@@ -390,6 +393,7 @@ def apply(name: str, *inputs: Tensor, **attrs: Any) -> Tensor:
     # A node of several results stays what it is, since its parts are told by its settings; so does what is made of
     # variables in a graph, which may be run again when they have changed.
     fixed = not now.tracing or not any(t.inputs or t.is_variable for t in inputs)
-    if not requires_grad and dtype != BUNDLE and fixed:
+    if not requires_grad and fixed and dtype is not TUPLE:
         return Tensor("constant", (), {}, shape, dtype, value)
-    return Tensor(name, inputs, attrs, shape, dtype, value, requires_grad)
+    # Most operations have no settings, and a dict each would be work for the collector of garbage.
+    return Tensor(name, inputs, attrs or _NO_SETTINGS, shape, dtype, value, requires_grad)

@@ -1,4 +1,4 @@
-"""Which labs there are: one a file of `claims/`, found there, so that there is no list to keep."""
+"""Which labs there are: one per file of `claims/`, found there, so that there is no list to keep."""
 
 from __future__ import annotations
 

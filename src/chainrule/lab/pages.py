@@ -1,4 +1,4 @@
-"""The pages of the labs: one a lab, and one that lists them."""
+"""The pages of the labs: one per lab, and one that lists them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chainrule.errors import RunError
+from chainrule.explain import style
 from chainrule.explain.page import is_page, render
 from chainrule.explain.page import write as write_page
-from chainrule.lab import style
 from chainrule.lab.catalogue import SECTIONS
 from chainrule.lab.experiment import Lab, Measured
 

@@ -28,11 +28,12 @@ from chainrule.nn.losses import (
     NLLLoss,
 )
 from chainrule.nn.module import Buffer, Module, Parameter, update
+from chainrule.nn.named_losses import NamedLosses
 from chainrule.nn.normalization import BatchNorm, LayerNorm
 
 __all__ = [
     "ELU", "GELU", "SELU", "Add", "BCELoss", "BCEWithLogitsLoss", "BatchNorm", "Buffer", "Checkpoint",
     "CrossEntropyLoss", "Dropout", "Duplicate", "Flatten", "HuberLoss", "Identity", "L1Loss", "Lambda", "LayerNorm",
-    "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "Loss", "MSELoss", "Max", "Module", "NLLLoss", "Parameter",
-    "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Softplus", "Tanh", "init", "update",
+    "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "Loss", "MSELoss", "Max", "Module", "NLLLoss", "NamedLosses",
+    "Parameter", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Softplus", "Tanh", "init", "update",
 ]  # fmt: skip

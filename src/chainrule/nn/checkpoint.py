@@ -6,7 +6,7 @@ from typing import Any
 
 from chainrule import tree
 from chainrule.graph import functions as F
-from chainrule.graph.mode import Region, mode, setting
+from chainrule.graph.mode import Checkpointed, mode, setting
 from chainrule.graph.tensor import Tensor
 from chainrule.nn.layers import Sequential
 
@@ -43,5 +43,5 @@ class Checkpoint(Sequential):
         """The last layer of … of the first."""
         x = tree.map(F.as_tensor, x)
         given = tuple(leaf for leaf in tree.flatten(x)[0] if isinstance(leaf, Tensor))
-        with setting(region=Region(mode.region, given)):
+        with setting(region=Checkpointed(mode.region, given)):
             return super().forward(x)

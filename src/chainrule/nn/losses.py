@@ -1,4 +1,4 @@
-"""Losses: modules of (output, target) that give one number, or one a row where `reduction="none"`."""
+"""Losses: modules of (output, target) that give one number, or one per row where `reduction="none"`."""
 
 from __future__ import annotations
 

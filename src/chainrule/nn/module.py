@@ -124,8 +124,10 @@ class Module:
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules directly inside this one."""
+        now = vars(self)
         for name, value in vars(_original(self)).items():
-            yield from _members(name, value, vars(self)[name], Module)
+            if isinstance(value, (Module, *_NESTS)):
+                yield from _members(name, value, now[name], Module)
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module and all inside it, each once."""
@@ -141,9 +143,14 @@ class Module:
 
     def _named(self, kind: type) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
+        wanted = (kind, *_NESTS)
         for path, module in self.named_modules():
+            now = vars(module)
             for attribute, value in vars(_original(module)).items():
-                for name, member in _members(attribute, value, vars(module)[attribute], kind):
+                # Most attributes are plain numbers, and a training asks often.
+                if not isinstance(value, wanted):
+                    continue
+                for name, member in _members(attribute, value, now[attribute], kind):
                     if id(member) not in seen:
                         seen.add(id(member))
                         yield f"{path}.{name}" if path else name, member
@@ -247,6 +254,10 @@ def in_mode(*, training: bool) -> setting:
 def _original(module: Module) -> Module:
     """The module that a stand-in stands for, or the module itself."""
     return vars(module).get(_STANDS_FOR, module)
+
+
+_NESTS = (list, tuple, dict)
+"""What parts of a module may stand in."""
 
 
 def _members(name: str, value: Any, now: Any, kind: type) -> Iterator[tuple[str, Any]]:

@@ -1,25 +1,21 @@
-"""Optimizers, schedules, penalties, clipping."""
+"""Optimizers, schedules, penalties, clipping: what each module of the package exports."""
 
-from chainrule.optim.adam import Adam, Adamax, AdamW, Nadam
-from chainrule.optim.adaptive import Adadelta, AdaGrad, RMSProp
-from chainrule.optim.base import Optimizer
-from chainrule.optim.lbfgs import LBFGS
-from chainrule.optim.penalties import L1, L2, Clip, ClipNorm, ClipValue, Penalty
-from chainrule.optim.plateau import ReduceOnPlateau
-from chainrule.optim.schedules import (
-    Constant,
-    Cosine,
-    Exponential,
-    Linear,
-    OneCycle,
-    Schedule,
-    Step,
-    Warmup,
-)
-from chainrule.optim.sgd import SGD
+from chainrule.optim import adam, adaptive, base, lbfgs, penalties, plateau, schedules, sgd
+from chainrule.optim.adam import *  # noqa: F403
+from chainrule.optim.adaptive import *  # noqa: F403
+from chainrule.optim.base import *  # noqa: F403
+from chainrule.optim.lbfgs import *  # noqa: F403
+from chainrule.optim.penalties import *  # noqa: F403
+from chainrule.optim.plateau import *  # noqa: F403
+from chainrule.optim.schedules import *  # noqa: F403
+from chainrule.optim.sgd import *  # noqa: F403
 
-__all__ = [
-    "L1", "L2", "LBFGS", "SGD", "AdaGrad", "Adadelta", "Adam", "AdamW", "Adamax", "Clip", "ClipNorm", "ClipValue",
-    "Constant", "Cosine", "Exponential", "Linear", "Nadam", "OneCycle", "Optimizer", "Penalty", "RMSProp",
-    "ReduceOnPlateau", "Schedule", "Step", "Warmup",
-]  # fmt: skip
+__all__: list[str] = []
+__all__ += adam.__all__
+__all__ += adaptive.__all__
+__all__ += base.__all__
+__all__ += lbfgs.__all__
+__all__ += penalties.__all__
+__all__ += plateau.__all__
+__all__ += schedules.__all__
+__all__ += sgd.__all__

@@ -24,6 +24,8 @@ from chainrule.optim.base import (
     step_rate,
 )
 
+__all__ = ["Adam", "AdamW", "Adamax", "Nadam"]
+
 
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015): steps of the gradient's mean over the root of its mean square.
@@ -123,7 +125,7 @@ class AdamW(Adam):
 
 
 class Adamax(Optimizer):
-    """Adamax (Kingma & Ba 2015, section 7): Adam with the largest gradient in place of the mean square.
+    """Adamax (Kingma & Ba 2015, section 7): Adam with the largest gradient instead of the mean square.
 
     m ← β₁m + (1−β₁)g, u ← max(β₂u, |g| + ε), w ← w − η/(1−β₁ᵗ)·m/u. u needs no correction. ε is inside the maximum as
     in PyTorch, so that u is never 0; the paper has none, Keras adds it to u.

@@ -10,6 +10,8 @@ from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor
 from chainrule.optim.base import Optimizer, State, Updated, each, full_like, step_rate
 
+__all__ = ["AdaGrad", "Adadelta", "RMSProp"]
+
 
 class AdaGrad(Optimizer):
     """AdaGrad (Duchi et al. 2011): r ← r + g², w ← w − η g/(√r + δ).

@@ -18,6 +18,8 @@ from chainrule.errors import ArgumentError, check_number
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor, constant
 
+__all__ = ["Optimizer"]
+
 State = dict[str, Any]
 
 

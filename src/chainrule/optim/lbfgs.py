@@ -13,6 +13,8 @@ from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor, constant
 from chainrule.optim.base import Optimizer, State, Updated, alike, precision, step_rate
 
+__all__ = ["LBFGS"]
+
 TRIALS = 4
 """Points that a line search looks at in one update, each at the cost of a forward pass, needed or not."""
 SHORTEST, LONGEST = 0.1, 0.5

@@ -14,6 +14,8 @@ from chainrule.errors import check_number
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor, constant
 
+__all__ = ["L1", "L2", "Clip", "ClipNorm", "ClipValue", "Penalty"]
+
 Named = dict[str, Tensor]
 
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from chainrule.errors import check_number
+from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor
 from chainrule.optim.schedules import Constant, Schedule
+
+__all__ = ["ReduceOnPlateau"]
 
 
 class Plateau(NamedTuple):
@@ -20,10 +25,10 @@ class Plateau(NamedTuple):
         resting: epochs to come that do not count.
     """
 
-    factor: float = 1.0
-    best: float = math.inf
-    waited: int = 0
-    resting: int = 0
+    factor: Any = 1.0
+    best: Any = math.inf
+    waited: Any = 0
+    resting: Any = 0
 
 
 class ReduceOnPlateau(Schedule):
@@ -71,15 +76,17 @@ class ReduceOnPlateau(Schedule):
         """Always."""
         return True
 
-    def observe(self, seen: Plateau, loss: float) -> Plateau:
-        """What is known after an epoch of this loss."""
-        factor, best, waited, resting = seen
-        if best == math.inf or loss < best - self.threshold * abs(best):
-            best, waited = loss, 0
-        else:
-            waited += 1
-        if resting:
-            waited, resting = 0, resting - 1
-        if waited > self.patience:
-            factor, waited, resting = max(factor * self.factor, self.min_factor), 0, self.cooldown
-        return Plateau(factor, best, waited, resting)
+    def observe(self, seen: Plateau, loss: Any) -> Plateau:
+        """What is known after an epoch of this loss: numbers, or tensors where it is the loss of a traced epoch."""
+        factor, best, waited, resting = (x if isinstance(x, Tensor) else F.as_tensor(np.asarray(x)) for x in seen)
+        value = loss if isinstance(loss, Tensor) else F.as_tensor(np.float64(loss))
+        better = value < best - self.threshold * F.where(F.isfinite(best), abs(best), 0.0)
+        waited = F.where(resting > 0, 0, F.where(better, 0, waited + 1))
+        due = waited > self.patience
+        now = Plateau(
+            F.where(due, F.maximum(factor * self.factor, self.min_factor), factor),
+            F.where(better, value, best),
+            F.where(due, 0, waited),
+            F.where(due, self.cooldown, F.maximum(resting - 1, 0)),
+        )
+        return now if isinstance(loss, Tensor) else Plateau(*(x.item() for x in now))

@@ -16,6 +16,8 @@ from chainrule.errors import ArgumentError, check_number
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor
 
+__all__ = ["Constant", "Cosine", "Exponential", "Linear", "OneCycle", "Schedule", "Step", "Warmup"]
+
 if TYPE_CHECKING:
     from chainrule.optim.plateau import Plateau
 
@@ -44,7 +46,7 @@ class Schedule:
         """Whether the losses of the epochs change the rate too, by `observe`."""
         return False
 
-    def observe(self, seen: Plateau, loss: float) -> Plateau:
+    def observe(self, seen: Plateau, loss: Any) -> Plateau:
         """What is known after an epoch of this loss; the rate is multiplied by its `factor` from then on."""
         return seen
 
@@ -275,6 +277,6 @@ class Warmup(Schedule):
         """Whether what follows does."""
         return self.then.observes
 
-    def observe(self, seen: Plateau, loss: float) -> Plateau:
+    def observe(self, seen: Plateau, loss: Any) -> Plateau:
         """What is known after an epoch of this loss."""
         return self.then.observe(seen, loss)

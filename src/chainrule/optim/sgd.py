@@ -12,6 +12,8 @@ from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor, constant
 from chainrule.optim.base import Optimizer, State, Updated, each, full_like, precision, step_rate
 
+__all__ = ["SGD"]
+
 
 class SGD(Optimizer):
     """Gradient descent: v ← βv − ηg, w ← w + v; without momentum w ← w − ηg.

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph, ancestors, replay
+from chainrule.graph.tensor import Tensor
 
 
-def finite(step: Graph) -> Graph:
-    """A step (state…, …) → (state…, record) as a loop's body, which also gives ok: whether all of the record is finite.
-
-    Args:
-        step: whose last output is a vector of floating-point numbers.
-    """
-    record = step.outputs[-1]
-    ok = F.equal(F.sum(F.logical_not(F.isfinite(record))), 0)
+def finite(step: Graph, of: Sequence[Tensor]) -> Graph:
+    """A step as a loop's body, which also gives ok: whether these of its nodes are finite throughout."""
+    numbers = F.concatenate([F.reshape(x, (-1,)) for x in of])
+    ok = F.equal(F.sum(F.logical_not(F.isfinite(numbers))), 0)
     return Graph(step.inputs, [*step.outputs, ok])
 
 

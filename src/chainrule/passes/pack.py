@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,11 +29,18 @@ class Layout:
         """The tensors as one vector."""
         return F.concatenate([F.reshape(named[name], -1) for name, _ in self.shapes])
 
-    def unpack(self, vector: Any) -> dict[str, Tensor]:
+    def unpack(self, vector: Tensor) -> dict[str, Tensor]:
         """The tensors that lie in a vector."""
-        found, start = {}, 0
+        return {name: F.reshape(vector[part], shape) for name, shape, part in self._parts()}
+
+    def arrays(self, vector: Any) -> dict[str, Any]:
+        """The same of an array: copies, by name."""
+        vector = np.asarray(vector)
+        return {name: vector[part].reshape(shape).copy() for name, shape, part in self._parts()}
+
+    def _parts(self) -> Iterator[tuple[str, Shape, slice]]:
+        start = 0
         for name, shape in self.shapes:
-            stop = start + int(np.prod(shape, dtype=np.int64))
-            found[name] = F.reshape(F.as_tensor(vector)[start:stop], shape)
+            stop = start + math.prod(shape)
+            yield name, shape, slice(start, stop)
             start = stop
-        return found

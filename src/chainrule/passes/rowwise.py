@@ -1,7 +1,7 @@
 """Whether each row of a graph's results depends on the same row of an input alone, so that rows may be added or split.
 
-The rows' axis is followed from the input to the results. An operation that is not known to keep rows apart mixes them,
-so the answer "rowwise" is always true, and "mixing" may be too careful.
+The rows' axis is followed from the input to the results. What an operation does to it follows from its kind, or from a
+rule of its own. Some are not looked into: the answer "rowwise" is always true, and "mixing" may be too careful.
 """
 
 from __future__ import annotations
@@ -13,32 +13,33 @@ from typing import Any
 import numpy as np
 
 from chainrule.graph.graph import Graph
-from chainrule.graph.ops import OPS, Slot
+from chainrule.graph.ops import OPS, Kind, Slot, named_axes
 from chainrule.graph.tensor import Tensor
-from chainrule.passes.lift import constants
+from chainrule.passes.hoist_constants import constants
 
 FIXED, MIXED = -1, -2
 """In place of an axis: a value without anything of the rows in it, and one in which rows are mixed."""
 WHOLE = ("slice", None, None, None)
 
 
-def rowwise(graph: Graph, rows: Tensor) -> list[bool] | None:
-    """For each output whether it has a row for each row of `rows`, along axis 0, or nothing of them; None where mixed.
+def rowwise(graph: Graph, rows: Sequence[Tensor]) -> list[bool] | None:
+    """For each output whether it has a row for each row of inputs, along axis 0, or nothing of them; None where mixed.
 
     Args:
         graph: any graph.
-        rows: one of its inputs, its rows along axis 0.
+        rows: those of its inputs that have rows, along axis 0.
 
     Example:
         >>> import chainrule as cr
         >>> kept = cr.trace(lambda x: (cr.softmax(x, 1), cr.tensor([1.0])), np.ones((5, 3)))
         >>> mixed = cr.trace(lambda x: x - x.mean(0), np.ones((5, 3)))
-        >>> rowwise(kept, kept.inputs[0]), rowwise(mixed, mixed.inputs[0])
+        >>> rowwise(kept, kept.inputs), rowwise(mixed, mixed.inputs)
         ([True, False], None)
     """
     axes: dict[int, int] = {}
+    known = {x.id for x in rows}
     for node in graph.nodes:
-        axes[node.id] = 0 if node is rows else _axis(node, axes)
+        axes[node.id] = 0 if node.id in known else _axis(node, axes)
     found = [axes[y.id] for y in graph.outputs]
     return [axis == 0 for axis in found] if all(axis in (0, FIXED) for axis in found) else None
 
@@ -70,9 +71,16 @@ def _axis(node: Tensor, axes: dict[int, int]) -> int:
         return FIXED
     if MIXED in given:
         return MIXED
-    if OPS[node.op].elementwise or node.op == "concatenate":
-        return _together(node, given)
-    return _RULES[node.op](node, given) if node.op in _RULES else MIXED
+    if node.op in _RULES:
+        return _RULES[node.op](node, given)
+    match OPS[node.op].kind:
+        case Kind.ELEMENTWISE:
+            return _together(node, given)
+        case Kind.OVER_AXES:
+            return _over(named_axes(node.attrs), node, given)
+        case Kind.OTHER:
+            assert node.op in _MIXING, node.op
+            return MIXED
 
 
 def _together(node: Tensor, given: Sequence[int]) -> int:
@@ -96,15 +104,20 @@ def _even(x: Tensor, axis: int) -> bool:
     return OPS[x.op].elementwise and all(_even(y, axis) for y in x.inputs)
 
 
-def _reduced(axes: Callable[[Tensor], Sequence[int]], keeps: bool | None = None) -> Callable[[Tensor, list[int]], int]:
-    def rule(node: Tensor, given: list[int]) -> int:
-        axis, over = given[0], axes(node)
-        if axis in over or any(a != FIXED for a in given[1:]):
-            return MIXED
-        kept = node.attrs.get("keepdims", False) if keeps is None else keeps
-        return axis if kept else axis - sum(a < axis for a in over)
+def _over(axes: Sequence[int], node: Tensor, given: list[int]) -> int:
+    """The axis of an operation over axes of its first operand: any but these, which it may keep, at size 1 too."""
+    axis = given[0]
+    if axis in axes or any(a != FIXED for a in given[1:]):
+        return MIXED
+    return axis if node.ndim == node.inputs[0].ndim else axis - sum(a < axis for a in axes)
 
-    return rule
+
+def _layer_norm(node: Tensor, given: list[int]) -> int:
+    return _over((node.ndim - 1,), node, given)
+
+
+def _cross_entropy(node: Tensor, given: list[int]) -> int:
+    return given[0] if given[0] == given[1] else MIXED
 
 
 def _broadcast_to(node: Tensor, given: list[int]) -> int:
@@ -153,13 +166,10 @@ def _getitem(node: Tensor, given: list[int]) -> int:
 
 
 _RULES: dict[str, Callable[[Tensor, list[int]], int]] = {
-    **dict.fromkeys(("sum", "max"), _reduced(lambda node: node.attrs["axes"])),
-    "argmax": _reduced(lambda node: (node.attrs["axis"],)),
-    **dict.fromkeys(("softmax", "log_softmax", "cumsum"), _reduced(lambda node: (node.attrs["axis"],), keeps=True)),
-    **dict.fromkeys(
-        ("std", "standardize", "batch_norm", "flip"), _reduced(lambda node: node.attrs["axes"], keeps=True)
-    ),
-    "layer_norm": _reduced(lambda node: (node.ndim - 1,), keeps=True),
+    "depends_on": lambda node, given: given[0],
+    "concatenate": _together,
+    "cross_entropy": _cross_entropy,
+    "layer_norm": _layer_norm,
     "broadcast_to": _broadcast_to,
     "reshape": _reshape,
     "transpose": _transpose,
@@ -167,3 +177,10 @@ _RULES: dict[str, Callable[[Tensor, list[int]], int]] = {
     "matmul": _matmul,
     "getitem": _getitem,
 }
+_MIXING = frozenset(
+    {
+        "call", "in_range", "loop", "get_item", "put_add", "put_pieces", "random_normal", "random_permutation",
+        "random_uniform", "scan",
+    }
+)  # fmt: skip
+"""Operations that may well keep rows apart, but are not looked into."""

@@ -1,4 +1,4 @@
-"""Simplify a graph: fold constants, merge equal nodes, leave out what changes nothing.
+"""Simplify a graph: fold constants, merge equal nodes, remove no-ops.
 
 Dead nodes go by themselves, since a graph holds only what its outputs depend on.
 """

@@ -17,24 +17,29 @@ from chainrule.errors import ArgumentError, RunError
 from chainrule.optim.plateau import Plateau
 from chainrule.train import snapshot
 from chainrule.train.history import History
-from chainrule.train.recipe import from_recipe, to_recipe
+from chainrule.train.metrics import by_output
+from chainrule.train.serialize import from_recipe, to_recipe
+from chainrule.train.structures import Standardizers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from chainrule.nn.module import Module
-    from chainrule.train.trainer import Trainer
+    from chainrule.train.setup import Setup
+    from chainrule.train.state import TrainState
 
 PARTS = ("model", "loss", "optimizer", "schedule", "penalty", "clip")
 SETTINGS = ("normalize", "backend", "precision", "seed")
 TENSORS, LINES = snapshot.NAMES
-Array = np.ndarray[Any, Any]
 
 
 @dataclass
 class Best:
-    """The best epoch so far, from 1 (0: none yet), with its validation loss and its parameters by path."""
+    """The best epoch so far, from 1 (0: none yet): its value, the name of that, and its parameters by path."""
 
-    loss: float = math.inf
+    value: float = math.inf
     epoch: int = 0
+    monitor: str = "val_loss"
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
@@ -44,23 +49,34 @@ class Position:
 
     Attributes:
         best: the best epoch so far.
-        records: (steps, numbers), what the steps done in the epoch under way have recorded.
+        record: the leaves of what the steps done in the epoch under way have recorded, laid end to end; none where
+            there are no such steps.
         layout: what the order of the steps follows from (rows, batch size, …), by the name of the argument.
     """
 
     best: Best = field(default_factory=Best)
-    records: Array = field(default_factory=lambda: np.empty((0, 0)))
+    record: list[Any] = field(default_factory=list)
     layout: dict[str, Any] = field(default_factory=dict)
 
 
-def save(trainer: Trainer, path: str | os.PathLike[str], more: dict[str, Any] | None = None) -> None:
+def save(
+    setup: Setup, train_state: TrainState, path: str | os.PathLike[str], more: dict[str, Any] | None = None
+) -> None:
     """Write a trainer to a folder, with more entries in its `config.json` if wanted."""
-    config, tensors = _contents(trainer)
-    _write(Path(path), trainer, {**config, **(more or {})}, tensors)
+    config, tensors = _contents(setup, train_state)
+    _write(Path(path), train_state, {**config, **(more or {})}, tensors)
 
 
-def load(path: str | os.PathLike[str], kind: type[Trainer], model: Module | None) -> Trainer:
-    """Read a trainer from a folder."""
+def load(
+    path: str | os.PathLike[str], made: Callable[..., tuple[Setup, TrainState]], model: Module | None
+) -> tuple[Setup, TrainState]:
+    """Read a trainer from a folder.
+
+    Args:
+        path: the folder.
+        made: makes one of the arguments that `Trainer` takes.
+        model: in place of the one that is written down.
+    """
     folder = Path(path)
     config, tensors = _read(folder)
     try:
@@ -81,14 +97,14 @@ def load(path: str | os.PathLike[str], kind: type[Trainer], model: Module | None
             )
             raise RunError(f"its {name} is not made of chainrule's own classes", where=str(folder), hint=hint)
     try:
-        trainer = kind(**parts, metrics=metrics, **settings)
+        setup, train_state = made(**parts, metrics=metrics, **settings)
     except (TypeError, ValueError) as error:
         raise RunError("the recipe does not fit this version", where=str(folder), got=str(error)) from None
-    _restore(trainer, config, tensors, folder)
+    _restore(setup, train_state, config, tensors, folder)
     frozen = config.get("frozen", ())
-    for name, parameter in trainer.model.named_parameters():
+    for name, parameter in setup.model.named_parameters():
         parameter.requires_grad = name not in frozen
-    return trainer
+    return setup, train_state
 
 
 def _refuse_larger(recipe: Any, numbers: int, folder: Path) -> None:
@@ -115,19 +131,21 @@ def check_place(path: str | os.PathLike[str]) -> None:
     snapshot.refuse_foreign(Path(path))
 
 
-def save_training(path: str | os.PathLike[str], trainer: Trainer, position: Position) -> None:
+def save_training(path: str | os.PathLike[str], setup: Setup, train_state: TrainState, position: Position) -> None:
     """Write a checkpoint: a trainer, and where its training stands."""
-    config, tensors = _contents(trainer)
+    config, tensors = _contents(setup, train_state)
     best = position.best
-    config["best"] = {"loss": best.loss, "epoch": best.epoch} if best.epoch else None
+    config["best"] = {"value": best.value, "epoch": best.epoch, "monitor": best.monitor} if best.epoch else None
     config["layout"] = position.layout
     tensors |= {f"best.{name}": value for name, value in best.parameters.items()}
-    tensors["epoch.records"] = position.records
-    _write(Path(path), trainer, config, tensors)
+    tensors |= {f"epoch.{i}": value for i, value in enumerate(position.record)}
+    _write(Path(path), train_state, config, tensors)
 
 
-def restore_training(path: str | os.PathLike[str], trainer: Trainer, epochs: int, layout: dict[str, Any]) -> Position:
-    """Put a checkpoint into a trainer that shall do so many epochs in all; gives where the training stands.
+def restore_training(
+    path: str | os.PathLike[str], setup: Setup, train_state: TrainState, epochs: int, layout: dict[str, Any]
+) -> Position:
+    """Restore a trainer that is to do so many epochs in all from a checkpoint; gives where the training stands.
 
     Raises:
         RunError: there is no checkpoint, or it is not one of this trainer.
@@ -137,8 +155,9 @@ def restore_training(path: str | os.PathLike[str], trainer: Trainer, epochs: int
         raise RunError("has no checkpoint to go on from", where=str(path), hint="leave out resume to begin anew")
     config, tensors = _read(Path(path))
     try:
-        found, best, records = config["layout"], config["best"], tensors["epoch.records"]
-        done = len(config["history"]["loss"]) + bool(len(records))
+        found, best = config["layout"], config["best"]
+        record = [value for _, value in sorted(_under("epoch.", tensors).items(), key=lambda pair: int(pair[0]))]
+        done = len(config["history"]["loss"]) + bool(record)
         kept = Best(**best, parameters=_under("best.", tensors)) if best else Best()
     except (KeyError, TypeError) as error:
         raise RunError("not a checkpoint of a training", where=str(path), got=str(error)) from None
@@ -152,41 +171,38 @@ def restore_training(path: str | os.PathLike[str], trainer: Trainer, epochs: int
         raise ArgumentError(
             "the checkpoint is further than that", where="epochs", expected=f"at least {done}", got=epochs
         )
-    _restore(trainer, config, tensors, Path(path))
-    trainer.history.stopped = "finished"
-    return Position(kept, records, layout)
+    _restore(setup, train_state, config, tensors, Path(path))
+    train_state.history.stopped = "finished"
+    return Position(kept, record, layout)
 
 
-def _contents(trainer: Trainer) -> tuple[dict[str, Any], dict[str, Any]]:
+def _contents(setup: Setup, train_state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a trainer is on disk: the entries of `config.json`, and its tensors by name."""
-    recipe = {name: to_recipe(getattr(trainer, name)) for name in PARTS}
-    recipe |= {"metrics": [metric.name for metric in trainer.metrics]} | {
-        name: getattr(trainer, name) for name in SETTINGS
-    }
+    recipe = {name: to_recipe(getattr(setup, name)) for name in PARTS}
+    recipe |= {"metrics": by_output(setup.metrics)} | {name: getattr(setup, name) for name in SETTINGS}
     config = {
         "format": snapshot.FORMAT,
         "trainer": recipe,
-        "steps": trainer.steps,
-        "epochs": trainer.epochs,
-        "frozen": [name for name, p in trainer.model.named_parameters() if not p.requires_grad],
-        "plateau": [None if value == math.inf else value for value in trainer.plateau],
-        "history": {k: v for k, v in asdict(trainer.history).items() if k != "step_loss"},
+        "steps": train_state.steps,
+        "epochs": train_state.epochs,
+        "frozen": [name for name, p in setup.model.named_parameters() if not p.requires_grad],
+        "plateau": [None if value == math.inf else value for value in train_state.plateau],
+        "history": {k: v for k, v in asdict(train_state.history).items() if k != "step_loss"},
     }
-    tensors = {f"model.{name}": value for name, value in trainer.model.state_dict().items()}
-    tensors["history.step_loss"] = np.asarray(trainer.history.step_loss, np.float64)
-    state = trainer.optimizer_state
+    tensors = {f"model.{name}": value for name, value in setup.model.state_dict().items()}
+    tensors["history.step_loss"] = np.asarray(train_state.history.step_loss, np.float64)
+    state = train_state.optimizer
     if state is not None:
         tensors |= {f"optimizer.{n}": np.asarray(v) for n, v in _flat(state).items()}
-    if trainer.standardizer is not None:
-        tensors |= {"standardizer.mean": trainer.standardizer.mean, "standardizer.scale": trainer.standardizer.scale}
+    tensors |= {f"standardizer.{name}": value for name, value in _moments(train_state.standardizer).items()}
     return config, tensors
 
 
-def _write(folder: Path, trainer: Trainer, config: dict[str, Any], tensors: dict[str, Any]) -> None:
+def _write(folder: Path, train_state: TrainState, config: dict[str, Any], tensors: dict[str, Any]) -> None:
     from safetensors.numpy import save as to_bytes
 
     content = to_bytes({name: np.asarray(value, order="C") for name, value in tensors.items()})
-    lines = "".join(json.dumps(row) + "\n" for row in trainer.history.rows())
+    lines = "".join(json.dumps(row) + "\n" for row in train_state.history.rows())
     snapshot.write(folder, config, {TENSORS: content, LINES: lines.encode()})
 
 
@@ -194,39 +210,59 @@ def _flat(state: Any) -> dict[str, Any]:
     return dict(zip(tree.names(state), tree.flatten(state)[0], strict=True))
 
 
-def _restore(trainer: Trainer, config: dict[str, Any], tensors: dict[str, Any], folder: Path) -> None:
+def _restore(
+    setup: Setup, train_state: TrainState, config: dict[str, Any], tensors: dict[str, Any], folder: Path
+) -> None:
     """Put what was read into a trainer: all of it, or nothing where a part does not fit."""
-    before = trainer.model.state_dict()
+    before = setup.model.state_dict()
     try:
-        trainer.model.load_state_dict(_under("model.", tensors))
+        setup.model.load_state_dict(_under("model.", tensors))
     except ValueError as error:
         raise RunError("the parameters are not those of this model", where=str(folder), got=str(error)) from None
     try:
-        state = _optimizer_state(trainer, _under("optimizer.", tensors), config["frozen"])
-        scaling = _under("standardizer.", tensors)
-        standardizer = Standardizer(scaling["mean"], scaling["scale"]) if scaling else None
+        state = _optimizer_state(setup, _under("optimizer.", tensors), config["frozen"])
+        standardizer = _standardizer(_under("standardizer.", tensors))
         steps, epochs = int(config["steps"]), int(config["epochs"])
         factor, best, waited, resting = config["plateau"]
         plateau = Plateau(factor, math.inf if best is None else best, waited, resting)
         history = History(**config["history"], step_loss=tensors["history.step_loss"].tolist())
     except (KeyError, TypeError, ValueError) as error:
-        trainer.model.load_state_dict(before)
+        setup.model.load_state_dict(before)
         got = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise RunError("damaged, or of another kind of trainer", where=str(folder), got=got) from None
-    trainer.optimizer_state = state if state is not None else trainer.optimizer_state
-    trainer.standardizer = standardizer or trainer.standardizer
-    trainer.steps, trainer.epochs, trainer.history, trainer.plateau = steps, epochs, history, plateau
+    train_state.optimizer = state if state is not None else train_state.optimizer
+    train_state.standardizer = standardizer or train_state.standardizer
+    train_state.steps, train_state.epochs, train_state.history, train_state.plateau = steps, epochs, history, plateau
+
+
+def _moments(standardizer: Standardizers) -> dict[str, Any]:
+    """The arrays of a standardiser by name; of several inputs each has its name before."""
+    if standardizer is None:
+        return {}
+    if isinstance(standardizer, dict):
+        each = {name: _moments(one) for name, one in standardizer.items()}
+        return {f"{name}.{key}": value for name, found in each.items() for key, value in found.items()}
+    return {"mean": standardizer.mean, "scale": standardizer.scale}
+
+
+def _standardizer(found: dict[str, Any]) -> Standardizers:
+    if not found:
+        return None
+    if "mean" in found:
+        return Standardizer(found["mean"], found["scale"])
+    inputs = dict.fromkeys(name.rpartition(".")[0] for name in found)
+    return {name: Standardizer(found[f"{name}.mean"], found[f"{name}.scale"]) for name in inputs}
 
 
 def _under(prefix: str, tensors: dict[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _optimizer_state(trainer: Trainer, found: dict[str, Any], frozen: list[str]) -> Any:
+def _optimizer_state(setup: Setup, found: dict[str, Any], frozen: list[str]) -> Any:
     """The optimizer's state with the arrays found, by path; None where there are none."""
     if not found:
         return None
-    fresh = trainer.optimizer.init(dict(trainer.model.tree_children()))
+    fresh = setup.optimizer.init(dict(setup.model.tree_children()))
     known = {
         # There is none of a parameter that was frozen all along.
         key: {name: x for name, x in value.items() if f"{key}.{name}" in found or name not in frozen}
@@ -235,11 +271,11 @@ def _optimizer_state(trainer: Trainer, found: dict[str, Any], frozen: list[str])
         for key, value in fresh.items()
     }
     plain = tree.map(lambda x: x.numpy(), known)
-    tracked = trainer.optimizer.tracked(plain)
+    tracked = setup.optimizer.tracked(plain)
     empty = tracked if set(tree.names(tracked)) == set(found) else plain
     names = tree.names(empty)
     if unknown := [name for name in found if name not in names]:
-        raise ValueError(f"no place in {type(trainer.optimizer).__name__} for {unknown[0]}")
+        raise ValueError(f"no place in {type(setup.optimizer).__name__} for {unknown[0]}")
     return tree.unflatten(tree.flatten(empty)[1], [found[name] for name in names])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from chainrule.nn.module import Module
 from chainrule.nn.normalization import SmallBatchError
 from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
-from chainrule.train.arrays import numbers
+from chainrule.train.as_numbers import numbers
+from chainrule.train.callbacks import EarlyStopping
 from chainrule.train.metrics import classifies, regresses
 
 BATCH_SIZE = 32
@@ -32,12 +33,32 @@ def features(X: Any, dtype: np.dtype[Any], name: str = "X", first: int | None = 
             where=name,
             expected="(rows, columns)",
             got=array.shape,
-            hint=f"use {name.split()[-1]}.reshape(-1, 1)",
+            hint=f"use {_variable(name)}.reshape(-1, 1)",
         )
     if not len(array):
         raise DataError("there are no rows", where=name)
     _finite(array, name, first)
     return _cast(array, dtype, name)
+
+
+def named_features(X: Any, dtype: np.dtype[Any], name: str) -> np.ndarray[Any, Any]:
+    """One of several inputs: as `features` has it, but whole numbers stay whole numbers, since they may be indices.
+
+    Of more than 16 bits they become int32. They may be (N,), one a row.
+    """
+    array = numbers(X, name)
+    if array.dtype.kind not in "iu":
+        return features(array, dtype, name)
+    if not array.ndim or not len(array):
+        raise DataError("there are no rows", where=name)
+    return _cast(array, named_dtype(array, dtype), name)
+
+
+def named_dtype(X: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype in which a model gets one of several inputs."""
+    if X.dtype.kind not in "iu":
+        return dtype
+    return X.dtype if X.dtype.itemsize <= 2 else np.dtype(np.int32)
 
 
 def targets(
@@ -61,7 +82,7 @@ def targets(
             where=name,
             expected=f"({len(array)},)",
             got=array.shape,
-            hint=f"use {name.split()[-1]}.reshape(-1)",
+            hint=f"use {_variable(name)}.reshape(-1)",
         )
     return _cast(array, np.dtype(np.int32), name)
 
@@ -92,7 +113,7 @@ def labels_fit(y: np.ndarray[Any, Any], classes: int, name: str = "y") -> None:
         hint = (
             "leave out the rows to ignore: a training counts every row"
             if (found == -100).any()
-            else f"map them: np.unique({name.split()[-1]}, return_inverse=True)[1]"
+            else f"map them: np.unique({_variable(name)}, return_inverse=True)[1]"
             if len(found) <= classes
             else f"make the last layer {high + 1} wide"
         )
@@ -102,22 +123,16 @@ def labels_fit(y: np.ndarray[Any, Any], classes: int, name: str = "y") -> None:
 
 
 def arguments(
-    epochs: Any,
-    batch_size: Any,
-    shuffle: Any,
-    early_stopping: Any,
-    judge: Any,
-    hint: str = "give validation=0.1 or (X, y)",
-) -> None:
-    """Refuse arguments of `fit` that are outside their range; `judge` is what early stopping goes by, if anything."""
+    epochs: Any, batch_size: Any, shuffle: Any, early_stopping: Any, monitor: str = "val_loss"
+) -> EarlyStopping | None:
+    """Refuse arguments of `fit` that are outside their range; gives what early stopping is asked for, if any."""
     check_number("epochs", epochs, low=1, integer=True)
     if batch_size is not None:
         check_number("batch_size", batch_size, low=1, integer=True)
     check_choice("shuffle", shuffle, ("epoch", "once", "never"))
-    if early_stopping is not None:
-        check_number("early_stopping", early_stopping, low=1, integer=True)
-        if judge is None:
-            raise ArgumentError("nothing to judge by", where="early_stopping", hint=hint)
+    if early_stopping is None or isinstance(early_stopping, EarlyStopping):
+        return early_stopping
+    return EarlyStopping(early_stopping, monitor)
 
 
 def part(name: str, value: Any, kind: type) -> None:
@@ -138,19 +153,6 @@ def one_number(loss: Module) -> None:
             got=f"{type(loss).__name__}('none')",
             hint='use reduction="mean" or "sum"',
         )
-
-
-def called_after_epochs(callbacks: Any) -> tuple[Callable[[Any], Any], ...]:
-    """The callbacks of a `fit`; refuses what is not a sequence of functions."""
-    if callable(callbacks) or not isinstance(callbacks, Iterable):
-        name = getattr(callbacks, "__name__", "f")
-        hint = f"write callbacks=[{name if name.isidentifier() else 'f'}]" if callable(callbacks) else None
-        raise ArgumentError("several are wanted", where="callbacks", expected="a list of functions", hint=hint)
-    found = tuple(callbacks)
-    for callback in found:
-        if not callable(callback):
-            raise ArgumentError("not a function", where="callbacks", got=type(callback).__name__)
-    return found
 
 
 def equal_lengths(X: np.ndarray[Any, Any], y: np.ndarray[Any, Any], names: str = "X and y") -> None:
@@ -223,8 +225,8 @@ def batch_size(given: int | None, rows: int, optimizer: Optimizer, notes: list[s
 
 def last_batch_too_small(error: SmallBatchError, rows: int, batch: int) -> SmallBatchError:
     """The error for a training whose last batch is too small, with the nearest batch size that leaves no such one."""
-    fitting = [size for size in range(2, 2 * batch) if rows % size != 1]
-    nearest = min(fitting, key=lambda size: (abs(size - batch), -size), default=None)
+    config = [size for size in range(2, 2 * batch) if rows % size != 1]
+    nearest = min(config, key=lambda size: (abs(size - batch), -size), default=None)
     return SmallBatchError(
         error.what,
         where=error.where,
@@ -232,13 +234,6 @@ def last_batch_too_small(error: SmallBatchError, rows: int, batch: int) -> Small
         got=f"{rows} rows in batches of {batch}, the last one of {rows % batch}",
         hint=f"use batch_size={nearest}" if nearest else None,
     )
-
-
-def held_out(X: Any, y: Any, loss: Module, dtype: np.dtype[Any]) -> list[np.ndarray[Any, Any]]:
-    """X and y to validate on."""
-    X, y = features(X, dtype, "validation X"), targets(y, loss, dtype, "validation y")
-    equal_lengths(X, y, "validation X and y")
-    return [X, y]
 
 
 def fraction(share: Any) -> None:
@@ -259,12 +254,17 @@ def held(rows: int, share: float) -> int:
     return min(max(1, round(rows * share)), rows - 1)
 
 
-def split(X: Any, y: Any, share: float, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def split(rows: int, share: float, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Rows to train on and rows to validate on: a random share of the rows, at least one on each side."""
     fraction(share)
-    out = held(len(X), share)
-    order = np.random.Generator(np.random.Philox(key=[seed, 2**32])).permutation(len(X))
+    out = held(rows, share)
+    order = np.random.Generator(np.random.Philox(key=[seed, 2**32])).permutation(rows)
     return np.sort(order[out:]), np.sort(order[:out])
+
+
+def _variable(name: str) -> str:
+    """What the user calls an array that messages call "validation X"."""
+    return name.removeprefix("validation ")
 
 
 def _cast(array: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str) -> np.ndarray[Any, Any]:

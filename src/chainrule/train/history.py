@@ -22,7 +22,7 @@ class History:
     Attributes:
         loss: the mean training loss of each epoch, measured on each batch before its update.
         val_loss: the validation loss after each epoch; empty without validation data.
-        metrics: by name ("accuracy", "val_accuracy", …), one value an epoch.
+        metrics: by name ("accuracy", "val_accuracy", …), one value per epoch.
         lr: the learning rate at the end of each epoch.
         step_loss: the loss of every step, 8 bytes each. Of more than 1,048,576 steps it is every second one, every
             fourth one and so on, so that there are never more: `loss_steps` says of which.
@@ -93,7 +93,7 @@ class History:
         return self.val_loss or self.loss
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dict an epoch: what a line of `history.jsonl` holds."""
+        """One dict per epoch: what a line of `history.jsonl` holds."""
         rows = []
         for i in range(self.epochs):
             row = {"epoch": i + 1, "loss": self.loss[i], "lr": self.lr[i]}

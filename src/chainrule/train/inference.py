@@ -20,15 +20,20 @@ from chainrule.graph.graph import Graph
 from chainrule.graph.random import generator, keyed
 from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.graph.trace import trace
-from chainrule.passes import lift
+from chainrule.passes import hoist_constants as hoist
 from chainrule.passes.rowwise import rowwise, same_but_for_rows
-from chainrule.train.loop import summarized
-from chainrule.train.machine import Place
-from chainrule.train.metrics import spread
-from chainrule.train.recipe import described
-from chainrule.train.step import Step, cost_of, output_of, spec, untouched
+from chainrule.train.forward import cost_of, output_of, spec, untouched
+from chainrule.train.loop import joined
+from chainrule.train.metrics import Function
+from chainrule.train.precision import Place
+from chainrule.train.program import Record, summary
+from chainrule.train.serialize import described
+from chainrule.train.step import Step
+from chainrule.train.structures import labels
 
 Array = np.ndarray[Any, Any]
+Types = tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]
+"""The shapes and dtypes of the arrays of X."""
 BLOCK = 4096
 """Rows that are evaluated or predicted at once, where the model keeps rows apart."""
 KEPT = 32
@@ -41,21 +46,23 @@ class _Kept(NamedTuple):
     Attributes:
         graph: what it computes.
         by_row: for each output whether it has a row for each row of X; None where rows are mixed.
+        inputs: how many of the graph's inputs X is: the last ones, behind the key.
         run: the arrays of the graph's inputs → those of its outputs.
-        sketch: what the graph was as traced, where a part is the user's own and only tracing can tell; else None.
+        fingerprint: what the graph was as traced, where a part is the user's own and only tracing can tell; else None.
         backend: where it runs.
     """
 
     graph: Graph
     by_row: list[bool] | None
     run: Callable[[Sequence[Any]], list[Any]]
-    sketch: Any
+    fingerprint: Any
     backend: str
+    inputs: int
 
     @property
     def draws(self) -> bool:
         """Whether a model draws random numbers."""
-        key = self.graph.inputs[-2]
+        key = self.graph.inputs[-1 - self.inputs]
         return any(x is key for node in self.graph.nodes for x in node.inputs)
 
 
@@ -74,8 +81,8 @@ class Inference:
 
     _kept: OrderedDict[Any, _Kept] = field(default_factory=OrderedDict)
 
-    def outputs(self, step: Step, place: Place, X: Array) -> Any:
-        """What the model gives for every row of X (N, …), in the structure in which it gives it."""
+    def outputs(self, step: Step, place: Place, X: Sequence[Array]) -> Any:
+        """What the model gives for every row of the arrays of X, in the structure in which it gives it."""
         blocks = list(self._blocks(step, place, X))
         structure, by_row = blocks[0].kept.graph.gives.plain(), blocks[0].kept.by_row
         columns = zip(*(block.leaves for block in blocks), strict=True)
@@ -84,73 +91,84 @@ class Inference:
         leaves = [np.concatenate(parts) if split else parts[0] for parts, split in zip(columns, by_row, strict=True)]
         return tree.unflatten(structure, leaves)
 
-    def output(self, step: Step, place: Place, X: Array) -> Tensor:
-        """The first output for the first row of X, as far as shape and dtype go."""
-        return self._forward(step, place, "numpy", (1, *X.shape[1:])).graph.outputs[0]
+    def output(self, step: Step, place: Place, X: Sequence[Array]) -> Any:
+        """What the model gives for the first row of X, as far as shapes and dtypes go."""
+        graph = self._forward(step, place, "numpy", types(X, 1)).graph
+        return tree.unflatten(graph.gives.plain(), list(graph.outputs))
 
-    def scores(self, step: Step, place: Place, X: Array, y: Array, summed: bool) -> dict[str, float]:
+    def scores(
+        self, step: Step, place: Place, X: Sequence[Array], y: Sequence[Array], summed: bool
+    ) -> dict[str, float]:
         """The loss and the metrics over all rows."""
-        records, size = [], 0
+        records, sizes, size = [], [], 0
         for block in self._blocks(step, place, X, (step.seed, step.drawn_at)):
-            target = y[block.first : block.last]
-            size = size or len(target)
+            target = [array[block.first : block.last] for array in y]
+            size = size or len(target[0])
             outputs = tree.unflatten(block.kept.graph.gives.plain(), block.leaves)
-            judge = self._judging(step, place, outputs, target, -(-len(X) // size))
-            [record] = _run(judge, place, [*block.leaves, target])
-            records.append(record)
-        numbers = np.asarray(records, np.float64)[None]
-        [loss], found = summarized(numbers, size, len(X), step.metrics, summed, spread(y))
-        return {"loss": loss, **{name: value for name, [value] in found.items()}}
+            scoring = self._scoring(step, place, outputs, target, -(-len(X[0]) // size))
+            record = _run(scoring, place, [*block.leaves, *target])
+            records.append(tree.unflatten(scoring.graph.gives.plain(), record))
+            sizes.append(len(target[0]))
+        found = summary(joined(records), sizes, step.metrics, summed)
+        return {name: float(value.item()) for name, value in found.items()}
 
-    def _blocks(self, step: Step, place: Place, X: Array, key: tuple[int, int] | None = None) -> Iterator[_Block]:
+    def _blocks(
+        self, step: Step, place: Place, X: Sequence[Array], key: tuple[int, int] | None = None
+    ) -> Iterator[_Block]:
         """The outputs for a block of rows after another; all rows at once where the model mixes them.
 
         Args:
             step: of the model.
             place: where to run.
-            X: (N, …) rows, as the model takes them.
+            X: the arrays (N, …) of the rows, as the model takes them.
             key: what the model draws random numbers by, where it does; by default another one for each block.
         """
-        size = min(len(X), BLOCK)
+        every = len(X[0])
+        size = min(every, BLOCK)
         backend = place.settled or self._chosen(step, place, X, size)
         tensors = [np.asarray(x.value, x.dtype) for _, x in step.named]
         first = 0
-        while first < len(X):
-            rows = X[first : first + size]
-            padded = 1 << (len(rows) - 1).bit_length() if backend == "xla" else len(rows)
-            kept = self._forward(step, place, backend, (padded, *X.shape[1:]))
-            if kept.by_row is None and (padded, size) != (len(X), len(X)):
-                size = padded = len(X)
-                rows, kept = X, self._forward(step, place, backend, X.shape)
+        while first < every:
+            rows = [x[first : first + size] for x in X]
+            count = len(rows[0])
+            padded = 1 << (count - 1).bit_length() if backend == "xla" else count
+            kept = self._forward(step, place, backend, types(X, padded))
+            if kept.by_row is None and (padded, size) != (every, every):
+                size = padded = count = every
+                rows, kept = list(X), self._forward(step, place, backend, types(X, every))
             drawn = np.asarray(key or (0, 0), np.uint32)
             if key is None and kept.draws:
                 drawn = generator().integers(0, 2**32, 2, np.uint32)
-            leaves = _run(kept, place, [*tensors, drawn, _filled(rows, padded)])
-            yield _Block(kept, _cut(kept, leaves, len(rows)), first, first + len(rows))
-            first += len(rows)
+            leaves = _run(kept, place, [*tensors, drawn, *(_filled(x, padded) for x in rows)])
+            yield _Block(kept, _cut(kept, leaves, count), first, first + count)
+            first += count
 
-    def _chosen(self, step: Step, place: Place, X: Array, rows: int) -> str:
+    def _chosen(self, step: Step, place: Place, X: Sequence[Array], rows: int) -> str:
         """The backend by the size alone, so that the choice repeats."""
-        graph = self._forward(step, place, "numpy", (rows, *X.shape[1:])).graph
-        return place.once(graph, -(-len(X) // rows))
+        graph = self._forward(step, place, "numpy", types(X, rows)).graph
+        return place.once(graph, -(-len(X[0]) // rows))
 
-    def _forward(self, step: Step, place: Place, backend: str, shape: tuple[int, ...]) -> _Kept:
-        def traced(rows: int) -> Graph:
-            return forward(step, (rows, *shape[1:]))
+    def _forward(self, step: Step, place: Place, backend: str, like: Types) -> _Kept:
+        rows = like[0][0][0]
+
+        def traced(count: int) -> Graph:
+            return forward(step, tuple(((count, *shape[1:]), dtype) for shape, dtype in like))
 
         def split(graph: Graph) -> list[bool] | None:
-            kept = rowwise(graph, graph.inputs[-1])
-            sizes = shape[0], shape[0] + 1
+            kept = rowwise(graph, graph.inputs[-len(like) :])
+            sizes = rows, rows + 1
             return kept if kept is not None and same_but_for_rows(graph, traced(sizes[1]), sizes) else None
 
-        key = "forward", backend, place.device, shape, *step.settings
-        return self._program(step, key, backend, described(step.model), lambda: traced(shape[0]), split)
+        key = "forward", backend, place.device, like, *step.settings
+        return self._program(step, key, backend, described(step.model), lambda: traced(rows), split)
 
-    def _judging(self, step: Step, place: Place, outputs: Any, target: Array, blocks: int) -> _Kept:
+    def _scoring(self, step: Step, place: Place, outputs: Any, target: Sequence[Array], blocks: int) -> _Kept:
         leaves, structure = tree.flatten(outputs)
-        types = tuple((np.shape(x), np.asarray(x).dtype) for x in (*leaves, target))
-        key = "judging", structure, types, blocks, *step.settings, tuple(metric.name for metric in step.metrics)
-        return self._program(step, key, "", described(step.loss), lambda: judging(step, outputs, target), None, blocks)
+        given = tuple((np.shape(x), np.asarray(x).dtype) for x in (*leaves, *target))
+        key = "scoring", structure, given, blocks, *step.settings
+        own = any(isinstance(metric, Function) for metric in step.metrics)
+        parts = None if own else described(step.loss)
+        return self._program(step, key, "", parts, lambda: scoring_graph(step, outputs, target), None, blocks)
 
     def _program(
         self,
@@ -163,15 +181,22 @@ class Inference:
         blocks: int = 1,
     ) -> _Kept:
         """The program kept under a key; made where there is none, or where what it is made of has changed."""
-        kept, graph, sketch = self._kept.get((key, parts)), None, None
+        kept, graph, fingerprint = self._kept.get((key, parts)), None, None
         if parts is None:
             graph = traced()
-            sketch = lift.sketch([graph])
-        if kept is None or kept.sketch != sketch:
+            fingerprint = hoist.fingerprint([graph])
+        if kept is None or kept.fingerprint != fingerprint:
             graph = graph or traced()
             finished = step.finished(graph)
             name = backend or choose([finished], [blocks])
-            kept = _Kept(finished, split and split(graph), backends.get(name).compile_graph(finished), sketch, name)
+            kept = _Kept(
+                finished,
+                split and split(graph),
+                backends.get(name).compile_graph(finished),
+                fingerprint,
+                name,
+                step.structures.X.size,
+            )
         self._kept[key, parts] = kept
         self._kept.move_to_end((key, parts))
         if len(self._kept) > KEPT:
@@ -179,28 +204,37 @@ class Inference:
         return kept
 
 
-def forward(step: Step, shape: tuple[int, ...]) -> Graph:
-    """(tensors…, key, X) → outputs, in inference mode, for X of a shape; the tensors are those of `Step.named`."""
+def types(X: Sequence[Array], rows: int) -> Types:
+    """The shapes and dtypes of the arrays of X with so many rows."""
+    return tuple(((rows, *x.shape[1:]), x.dtype) for x in X)
 
-    def run(tensors: dict[str, Tensor], key: Tensor, X: Tensor) -> Any:
+
+def forward(step: Step, like: Types) -> Graph:
+    """(tensors…, key, X…) → outputs, in inference mode, for X of these types; the tensors are those of `Step.named`."""
+
+    def run(tensors: dict[str, Tensor], key: Tensor, *X: Tensor) -> Any:
         with keyed(key):
-            return output_of(step.model, tensors, {}, X)[0]
+            return output_of(step.model, tensors, {}, tree.unflatten(step.structures.X, list(X)))[0]
 
     # What messages about the traced function call it.
     run.__name__ = type(step.model).__name__
     tensors = {name: spec(x, name) for name, x in step.named}
     with untouched(training=False):
-        return trace(run, tensors, placeholder((2,), np.uint32, "key"), placeholder(shape, step.dtype, "X"))
+        names = labels(step.structures.X, "X")
+        inputs = [placeholder(shape, dtype, name) for (shape, dtype), name in zip(like, names, strict=True)]
+        return trace(run, tensors, placeholder((2,), np.uint32, "key"), *inputs)
 
 
-def judging(step: Step, outputs: Any, y: Array) -> Graph:
-    """(outputs…, y) → record = (loss, metrics…)."""
+def scoring_graph(step: Step, outputs: Any, y: Sequence[Array]) -> Graph:
+    """(outputs…, y…) → record…: see `Step.record`."""
 
-    def run(outputs: Any, y: Tensor) -> Tensor:
-        return step.record(cost_of(step.loss, outputs, y), outputs, y)
+    def run(outputs: Any, *leaves: Tensor) -> Record:
+        target = tree.unflatten(step.structures.y, list(leaves))
+        return step.record(cost_of(step.loss, outputs, target), outputs, target)
 
     with untouched(training=False):
-        return trace(run, tree.map(lambda x: spec(np.asarray(x), "output"), outputs), spec(y, "y"))
+        targets = [spec(*pair) for pair in zip(y, labels(step.structures.y, "y"), strict=True)]
+        return trace(run, tree.map(lambda x: spec(np.asarray(x), "output"), outputs), *targets)
 
 
 def _run(kept: _Kept, place: Place, values: list[Any]) -> list[Any]:

@@ -13,20 +13,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from chainrule.backends.loop import LoopProgram, Phase, Schedule, Span
-from chainrule.train.feeds.feed import Feed, Load
+from chainrule import tree
+from chainrule.backends.loop import LoopProgram
 from chainrule.train.history import History
-from chainrule.train.metrics import Metric, spread
+from chainrule.train.loaders.base import Chunk, DataLoader
+from chainrule.train.program import Record, Span, Training, summary
 from chainrule.train.progress import Progress
 
 RETURN_EVERY = 0.2
 """Seconds between two returns of the program to Python, about."""
 AT_LEAST, AT_MOST = 8, 1.0
 """Where that would be fewer steps than these, it may be so many seconds: a call with a large state has its own cost."""
-
-
-Summary = tuple[list[float], dict[str, list[float]]]
-"""Losses and metrics, an epoch each."""
 
 
 def steps_a_call(seconds: float) -> float:
@@ -53,152 +50,182 @@ class Loop:
     """One `fit`: the program, its data and what it writes down.
 
     Attributes:
-        feed: gives the rows, part by part.
+        gives: what the program gives besides the new state.
+        structure: of the state of the training and of what watches it.
+        loader: gives the rows, part by part.
         data: the arrays of the part that was trained on last.
-        rate: global step → learning rate.
+        rate: (step, factor of a schedule that observes) → learning rate.
         at_epoch_end: called after each whole epoch with the loop; returns whether to stop. None lets the program run
             over several epochs a call.
-        within_epoch: called after each other call of the program.
-        records: (steps, numbers) each, what the steps done in the epoch under way have recorded.
+        within_epoch: called after each other call of the program; returns whether to stop.
+        records: what the steps done in the epoch under way have recorded, a call's each, laid end to end.
+        cadence: steps after which the program returns, counted from the first of all; None where none is set.
     """
 
     program: LoopProgram
     backend: ModuleType
-    schedule: Schedule
+    training: Training
+    gives: tree.Structure
+    structure: tree.Structure
     state: list[Any]
-    feed: Feed
-    metrics: Sequence[Metric]
-    rate: Callable[[int], float]
+    loader: DataLoader
+    rate: Callable[[int, float], float]
     history: History
     progress: Progress
     at_epoch_end: Callable[[Loop], bool] | None
-    within_epoch: Callable[[Loop], None]
+    within_epoch: Callable[[Loop], bool]
     steps_a_call: float
-    records: list[Any]
-    summed: bool = False
+    records: list[Record]
+    cadence: int | None = None
     interrupted: bool = field(default=False, init=False)
     data: Sequence[Any] = field(default=(), init=False)
-    _spreads: dict[tuple[int, ...], float] = field(default_factory=dict, init=False)
 
     @property
     def done(self) -> int:
         """The steps done in the epoch under way."""
-        return sum(map(len, self.records))
+        return sum(len(record["loss"]) for record in self.records)
+
+    def current(self, read: Callable[[Sequence[Any]], list[Any]]) -> tuple[dict[str, Any], Any]:
+        """The state of the training, and that of the monitor (None where nothing is watched), as arrays to be had."""
+        state, watch = tree.unflatten(self.structure, list(read(self.state)))
+        return state, watch
+
+    @property
+    def watch(self) -> dict[str, Any] | None:
+        """The state of the monitor; None where nothing is watched."""
+        return tree.unflatten(self.structure, self.state)[1]
 
     def run(self, first: int, last: int) -> None:
         """Train the epochs [first, last)."""
-        steps = self.feed.steps
+        steps = self.loader.steps
         epoch, step = first, self.done
         with interruptible(self):
-            while epoch < last and not self.interrupted:
-                load = self.feed.load(epoch, step)
-                span = self._span(epoch, last, step, load)
-                epoch += self._call(epoch, last, span, load)
-                step = (span.stop + load.shift) % steps
+            while epoch < last and not self.interrupted and not self._out_of_patience():
+                chunk = self.loader.chunk(epoch, step)
+                span = self._span(epoch, last, step, chunk)
+                epoch += self._call(epoch, last, span, chunk)
+                step = (span.stop + chunk.shift) % steps
                 self.progress.update(self.history.epochs + step / steps, self.history)
                 if step:
-                    self.within_epoch(self)
+                    if self.within_epoch(self):
+                        break
                 elif self.at_epoch_end is not None and self.at_epoch_end(self):
                     break
         self.history.note(self.program.unchecked)
 
-    def _span(self, epoch: int, last: int, step: int, load: Load) -> Span:
+    def _out_of_patience(self) -> bool:
+        """Whether early stopping has ended the training, now or before it was broken off."""
+        watch = self.watch
+        out = watch is not None and int(watch["waited"]) >= int(watch["patience"])
+        if out:
+            self.history.stopped = "early stopping"
+            if watch is not None and not np.isfinite(watch["best"]) and self.training.monitor is not None:
+                name = self.training.monitor.value
+                self.history.note(f"early stopping: {name} was not a number in any epoch, so none was the best")
+        return out
+
+    def _span(self, epoch: int, last: int, step: int, chunk: Chunk) -> Span:
         """What to do in the next call: whole epochs where they are short, else a part of one."""
-        steps, budget = self.feed.steps, max(1, int(self.steps_a_call))
-        if step or min(budget, load.stop) < steps:
-            return Span(0, 1, step - load.shift, min(load.stop, step + budget) - load.shift)
-        several = min(budget // steps, self.schedule.epochs, last - epoch)
+        steps, budget = self.loader.steps, max(1, int(self.steps_a_call))
+        if self.cadence is not None:
+            budget = min(budget, self.cadence - (epoch * steps + step) % self.cadence)
+        if step or min(budget, chunk.stop) < steps:
+            return Span(0, 1, step - chunk.shift, min(chunk.stop, step + budget) - chunk.shift)
+        several = min(budget // steps, self.training.epochs, last - epoch)
         return Span(0, 1 if self.at_epoch_end is not None else several, 0, steps)
 
-    def _call(self, epoch: int, last: int, span: Span, load: Load) -> int:
+    def _call(self, epoch: int, last: int, span: Span, chunk: Chunk) -> int:
         """Run the program once; gives the number of epochs that are whole now."""
-        orders = np.zeros((self.schedule.epochs, self.schedule.train.rows), np.int32)
+        orders = np.zeros((self.training.epochs, self.training.train.rows), np.int32)
         # A step that takes all rows takes no order.
-        for i in range(span.last if self.feed.steps > 1 else 0):
-            orders[i] = load.order(epoch + i)
+        for i in range(span.last if self.loader.steps > 1 else 0):
+            orders[i] = chunk.order(epoch + i)
         before = time.perf_counter()
-        self.data = load.data
+        self.data = chunk.data
         # The program uses the state up: should it be broken off, there is none.
+        leaves = len(self.state)
         state, self.state = self.state, []
-        outcome = self.program(state, self.data, orders, span)
-        self.state = outcome.state
+        outcome = self.program(state, [*self.data, orders, *map(np.int32, span)])
+        self.state = outcome.outputs[:leaves]
+        reached, values, records = tree.unflatten(self.gives, outcome.outputs[leaves:])
         if outcome.check is not None:
             self.history.checked(outcome.check)
-        if load.stop - load.first == self.feed.steps > 1:
+        if chunk.stop - chunk.first == self.loader.steps > 1:
             # A compiled program may still be running; the next call's orders are drawn meanwhile.
             for later in range(epoch + span.last, min(epoch + 2 * span.last, last)):
-                load.order(later)
-        train = np.asarray(outcome.train, np.float64)
+                chunk.order(later)
+        ran = int(np.isfinite(np.asarray(reached)).sum())
         seconds = time.perf_counter() - before
-        self._pace(seconds, span.last * (span.stop - span.start))
-        evaluated = [np.asarray(records, np.float64) for records in outcome.evaluate]
-        return self._note(epoch, span, load.shift, orders, train[: span.last, span.start : span.stop], evaluated)
+        self._pace(seconds, max(ran, 1) * (span.stop - span.start))
+        records = tree.map(np.asarray, records)
+        values = {name: np.asarray(value)[:ran] for name, value in values.items()}
+        return self._note(epoch, span, chunk.shift, orders, ran, values, records)
 
     def _pace(self, seconds: float, steps: int) -> None:
         """Aim the next call at `RETURN_EVERY`, at most eightfold the last, since a short one tells little."""
         self.steps_a_call = min(steps_a_call(max(seconds, 1e-9) / steps), 8 * max(self.steps_a_call, steps))
 
-    def _note(self, epoch: int, span: Span, shift: int, orders: Any, train: Any, evaluated: Sequence[Any]) -> int:
-        """Write down the records (epochs, steps, numbers) of a call; gives the number of epochs that are whole now."""
-        finite = np.isfinite(train).all(axis=2)
-        fine = span.last if finite.all() else int(finite.all(axis=1).argmin())
-        whole = self._whole(train[:fine], span)
+    def _note(
+        self, epoch: int, span: Span, shift: int, orders: Any, ran: int, values: dict[str, Any], records: list[Record]
+    ) -> int:
+        """Write down what a call has given for the epochs it began; gives the number of epochs that are whole now."""
+        losses, probes = (_of_steps(records, name)[:ran, span.start : span.stop] for name in ("loss", "finite_probe"))
+        finite = np.isfinite(losses) & np.isfinite(probes)
+        fine = ran if finite.all() else int(finite.all(axis=1).argmin())
+        whole = self._whole(values, records, span, fine)
         if whole is not None:
-            self._write(epoch, whole, [records[: len(whole)] for records in evaluated])
-        self.history.record(train[:fine, :, 0].ravel())
-        if fine < span.last:
-            bad, batch = int(finite[fine].argmin()), self.schedule.train.batch
-            self.history.record(train[fine, :bad, 0])
-            self.records.append(train[fine, :bad].copy())
+            self._write(epoch, whole)
+        self.history.record(losses[:fine].ravel())
+        if fine < ran:
+            bad, batch = int(finite[fine].argmin()), self.training.train.batch
+            self.history.record(losses[fine, :bad])
+            self.records.append(_of_span(records, fine, span.start, span.start + bad))
             step = span.start + bad
             rows = orders[fine, step * batch : (step + 1) * batch]
-            raise NotFinite(epoch + fine, step + shift, rows, float(train[fine, bad, 0]))
-        return 0 if whole is None else len(whole)
+            raise NotFinite(epoch + fine, step + shift, rows, float(losses[fine, bad]))
+        return 0 if whole is None else len(whole["loss"])
 
-    def _whole(self, records: Any, span: Span) -> Any:
-        """The records of the epochs that are whole now, or None; those of a part are held till the rest is there."""
-        if span.stop - span.start == self.feed.steps:
-            return records
-        self.records += [part.copy() for part in records]
-        if not len(records) or span.stop < self.schedule.train.steps:
+    def _whole(self, values: dict[str, Any], records: list[Record], span: Span, fine: int) -> dict[str, Any] | None:
+        """The values of the epochs that are whole now, or None; what a part records is held till the rest is there."""
+        if span.stop - span.start == self.loader.steps:
+            return {name: value[:fine] for name, value in values.items()}
+        self.records += [_of_span(records, i, span.start, span.stop) for i in range(fine)]
+        if not fine or span.stop < self.training.train.steps:
             return None
-        whole, self.records = np.concatenate(self.records)[None], []
-        return whole
+        record, self.records = joined(self.records), []
+        training, rows = self.training, self.loader.rows
+        sizes = np.minimum(training.train.batch, rows - training.train.batch * np.arange(len(record["loss"])))
+        found = summary(record, sizes, training.metrics, training.summed)
+        return values | {name: np.reshape(value.numpy(), 1) for name, value in found.items()}
 
-    def _write(self, epoch: int, records: Any, evaluated: Sequence[Any]) -> None:
-        losses, metrics = self._summarized(
-            self.schedule.train.batch, self.feed.rows, records[..., :-1], self.feed.spread
-        )
-        val_losses: list[float] = []
-        for phase, of_phase in zip(self.schedule.evaluate, evaluated, strict=True):
-            val_losses, more = self._summarized(phase.batch, phase.rows, of_phase, self._spread(phase))
-            metrics |= {f"val_{name}": values for name, values in more.items()}
-        steps = self.feed.steps
-        rates = [self.rate((epoch + i + 1) * steps - 1) for i in range(len(losses))]
-        self.history.add(losses, metrics, rates, val_losses)
-
-    def _summarized(self, batch: int, rows: int, records: Any, spread: float) -> Summary:
-        return summarized(records, batch, rows, self.metrics, self.summed, spread)
-
-    def _spread(self, phase: Phase) -> float:
-        if phase.data not in self._spreads:
-            self._spreads[phase.data] = spread(self.data[phase.data[1]])
-        return self._spreads[phase.data]
+    def _write(self, epoch: int, values: dict[str, Any]) -> None:
+        columns = {name: value.tolist() for name, value in values.items()}
+        losses, steps = columns.pop("loss"), self.loader.steps
+        factors = columns.pop("factor", [1.0] * len(losses))
+        rates = [self.rate((epoch + i + 1) * steps - 1, factor) for i, factor in enumerate(factors)]
+        self.history.add(losses, columns, rates, columns.pop("val_loss", []))
 
 
-def summarized(records: Any, batch: int, rows: int, metrics: Sequence[Metric], summed: bool, spread: float) -> Summary:
-    """The losses and metrics over all rows, an epoch each, from the records (epochs, steps, numbers) of the batches.
+def _of_steps(records: Sequence[Record], name: str) -> Any:
+    """(epochs, steps) a number that each step records, from the records of the loops."""
+    return np.concatenate([record[name].reshape(len(record[name]), -1) for record in records], axis=1)
 
-    A mean loss of the batches is weighted by their rows; one that is a sum is summed.
-    """
-    sizes = np.minimum(batch, rows - batch * np.arange(records.shape[1]))
-    losses = records[..., 0].sum(axis=1) if summed else records[..., 0] @ sizes / rows
-    sums = records[..., 1:].sum(axis=1).T.tolist()
-    found = {
-        metric.name: [float(metric.finish(s, rows, spread)) for s in of_metric]
-        for metric, of_metric in zip(metrics, sums, strict=True)
-    }
-    return losses.tolist(), found
+
+def _of_span(records: Sequence[Record], epoch: int, start: int, stop: int) -> Record:
+    """What the steps [start, stop) of an epoch have recorded, laid end to end."""
+    parts, first = [], 0
+    for record in records:
+        steps = record["loss"].shape[1]
+        inside = slice(max(start - first, 0), max(stop - first, 0))
+        parts.append(tree.map(lambda x, cut=inside: x[epoch, cut].reshape(-1, *x.shape[3:]), record))
+        first += steps
+    return joined(parts)
+
+
+def joined(records: Sequence[Record]) -> Record:
+    """Records laid end to end, one behind the other."""
+    columns = zip(*(tree.flatten(record)[0] for record in records), strict=True)
+    return tree.unflatten(tree.flatten(records[0])[1], [np.concatenate(column) for column in columns])
 
 
 @contextmanager

@@ -1,22 +1,26 @@
 """Mistakes that the theory names, told from the graph of a step before the first one is made.
 
 Only what is certain is said: an output is traced back through what leaves its numbers as they are to the operation that
-made them, whatever module or function that stands in. What cannot be told gives no word.
+made them, whatever module or function that stands in. What cannot be told is passed over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from chainrule.graph.graph import ancestors
 from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.nn.layers import Dropout
 from chainrule.nn.losses import NLLLoss
+from chainrule.nn.module import Module
+from chainrule.nn.named_losses import NamedLosses
+from chainrule.train.forward import cost_of, output_of, spec, untouched
 from chainrule.train.label_order import LabelOrder
-from chainrule.train.step import Step, cost_of, output_of, spec, untouched
+from chainrule.train.step import Step
+from chainrule.train.structures import labels
 
-SAME = ("reshape", "identity", "cast", "transpose", "settle", "stop_gradient", "getitem", "after", "flip")
+SAME = ("reshape", "identity", "cast", "transpose", "materialize", "stop_gradient", "getitem", "depends_on", "flip")
 """Operations that leave numbers as they are."""
 SOFT = ("softmax", "sigmoid")
 """Operations that give probabilities."""
@@ -24,25 +28,39 @@ BEYOND = ("log_softmax", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "s
 """Operations whose results are no probabilities, whatever they are given."""
 
 
-def named(step: Step, X: Any, y: Any, batch: int) -> list[str]:
+def named(step: Step, arrays: Sequence[Any], batch: int) -> list[str]:
     """The mistakes in how a model, its outputs and its loss go together, a line each with the way out.
 
     Args:
         step: of a training.
-        X, y: the rows; only shapes and dtypes matter.
-        batch: rows a step.
+        arrays: X and y, and perhaps weights; only shapes and dtypes matter.
+        batch: rows per step.
     """
-    rows, target = placeholder((batch, *X.shape[1:]), X.dtype), placeholder((batch, *y.shape[1:]), y.dtype)
+    rows = [placeholder((batch, *x.shape[1:]), x.dtype) for x in arrays]
+    X, target, _ = step.structures.apart(rows)
     with untouched(training=True):
-        output, _ = output_of(step.model, {name: spec(x, name) for name, x in step.named}, {}, rows)
+        output, _ = output_of(step.model, {name: spec(x, name) for name, x in step.named}, {}, X)
         value = cost_of(step.loss, output, target)
     nodes = ancestors([value])
     found = [*_dropped(step), *_of_losses(nodes)]
-    if isinstance(step.loss, NLLLoss):
-        found += _of_log_likelihood(output)
-    if not found and all(node is not rows for node in nodes):
-        found.append("in training the output does not depend on X: nothing can be learnt of it; look into the model")
+    for loss, each in _pairs(step.loss, output, target):
+        if isinstance(loss, NLLLoss):
+            found += _of_log_likelihood(each)
+    if not found:
+        reached = {node.id for node in nodes}
+        idle = [name for name, x in zip(labels(step.structures.X, "X"), rows, strict=False) if x.id not in reached]
+        found += [
+            f"in training the output does not depend on {name}: nothing can be learnt of it; look into the model"
+            for name in idle
+        ]
     return list(dict.fromkeys(found))
+
+
+def _pairs(loss: Module, output: Any, target: Any) -> list[tuple[Module, Any]]:
+    """The losses and their outputs."""
+    if not isinstance(loss, NamedLosses):
+        return [(loss, output)]
+    return [(term.loss, term.output) for term in loss.terms(output, target)]
 
 
 def in_order(order: LabelOrder, batch: int) -> list[str]:
@@ -50,8 +68,9 @@ def in_order(order: LabelOrder, batch: int) -> list[str]:
     if order.rows <= batch or not order.are_sorted:
         return []
     return [
-        'the labels are sorted and shuffle="never" keeps them so: each batch is of one class, and the '
-        f'{len(order.classes)} are learnt and forgotten in turn; use shuffle="epoch"'
+        "the labels are sorted and nothing shuffles them: each batch is of one class, and the "
+        f'{len(order.classes)} are learnt and forgotten in turn; use shuffle="epoch", or shuffle what the batches are '
+        "made of"
     ]
 
 

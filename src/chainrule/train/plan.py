@@ -1,4 +1,4 @@
-"""What a training runs: its phases on one backend, and the program made of them."""
+"""What a training runs: its passes over rows on one backend, and the program made of them."""
 
 from __future__ import annotations
 
@@ -6,59 +6,62 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chainrule import backends, tree
-from chainrule.backends.loop import LoopProgram, Schedule
+from chainrule.backends.loop import LoopProgram
 from chainrule.graph.graph import Graph
-from chainrule.optim.plateau import Plateau
-from chainrule.passes import lift
+from chainrule.passes import hoist_constants as hoist
 from chainrule.train import inference, mistakes
 from chainrule.train.history import History
+from chainrule.train.monitor import Monitor
+from chainrule.train.program import Training
 from chainrule.train.step import Drawn, Step
 
-EPOCHS, ORDERS = 256, 2**18
-"""Epochs in a call, and row numbers in their orders, at most."""
+if TYPE_CHECKING:
+    from chainrule.train.loaders.base import DataLoader
+
+KEPT = ("parameters", "frozen", "buffers")
+"""The parts of a state that are kept of the best epoch: the model."""
 
 
 @dataclass
 class Plan:
-    """The phases of a training on a backend, and their program once there is one.
+    """The passes of a training on a backend, and their program once there is one.
 
     Attributes:
-        key: what the phases depend on, as far as it is plain data or ours.
-        sketch: what the graphs were as traced, where a part is the user's own and only tracing can tell.
+        key: what the passes depend on, as far as it is plain data or ours.
+        fingerprint: what the graphs were as traced, where a part is the user's own and only tracing can tell.
         notes: what the user should know of them.
         mistakes: what is wrong with them, by the theory.
+        gives: what the program gives besides the new state, once it is made.
     """
 
     key: Any
     backend: str
-    schedule: Schedule
-    sketch: Any = None
+    training: Training
+    fingerprint: Any = None
     notes: Sequence[str] = ()
     mistakes: Sequence[str] = ()
+    gives: tree.Structure = tree.LEAF
     _program: LoopProgram | None = None
 
-    def program(self, history: History, state: Any, arrays: Sequence[Any]) -> LoopProgram:
-        """The program for a state and data of these shapes, made where it has not been."""
+    def program(self, history: History, arrays: Sequence[Any]) -> LoopProgram:
+        """The program for data of these shapes, made where it has not been."""
         began = time.perf_counter()
         if self._program is None:
-            self._program = backends.get(self.backend).compile_schedule(self.schedule)
+            looping = self.training.looping(arrays)
+            self.gives = tree.Structure(tuple, (), looping.graph.gives.plain().children[1:])
+            self._program = backends.get(self.backend).compile_loops(looping)
             history.compile_seconds += time.perf_counter() - began
-        made = self._program.make(tree.flatten(state)[0], arrays)
+        made = self._program.make()
         if made is not None:
             history.compiled(made)
         return self._program
 
     def runs(self, epochs: int) -> tuple[list[Graph], list[int]]:
         """The graphs, and how often each one runs in so many epochs."""
-        found = [
-            (graph, epochs * times)
-            for phase in (self.schedule.train, *self.schedule.evaluate)
-            for graph, times in ((phase.step, phase.full), (phase.last, 1))
-            if graph is not None
-        ]
+        found = [pair for each in self.training.passes for pair in each.runs(epochs).items()]
         graphs, runs = zip(*found, strict=True)
         return list(graphs), list(runs)
 
@@ -70,7 +73,15 @@ class Plans:
     _kept: dict[str, Plan] = field(default_factory=dict)
 
     def get(
-        self, backend: str, step: Step, device: str, arrays: Sequence[Any], batch: int, room: int, history: History
+        self,
+        backend: str,
+        step: Step,
+        device: str,
+        loader: DataLoader,
+        batch: int,
+        room: int,
+        wanted: Wanted,
+        history: History,
     ) -> Plan:
         """What to run; the last plan again where nothing that it depends on has changed.
 
@@ -80,28 +91,72 @@ class Plans:
             backend: where.
             step: what a step is made of.
             device: where on it.
-            arrays: the data; only shapes and dtypes matter.
-            batch: rows a step.
-            room: epochs a call.
+            loader: the rows; only shapes and dtypes matter.
+            batch: rows per step.
+            room: epochs per call.
+            wanted: what the training is watched by.
             history: where the time is written down.
         """
-        key = device, batch, room, tuple((a.shape, a.dtype) for a in arrays), *step.settings, step.described
+        arrays, monitor = loader.arrays, monitored(step, wanted)
+        shapes = tuple((a.shape, a.dtype) for a in arrays)
+        key = (
+            device,
+            batch,
+            room,
+            shapes,
+            loader.width,
+            loader.rows,
+            monitor and monitor.key,
+            *step.settings,
+            step.described,
+        )
         kept = self._kept.get(backend)
         if kept is not None and kept.key != key:
             kept = None
         if kept is not None and step.described is not None:
             return kept
         began = time.perf_counter()
-        phases = drawn(step, arrays, batch)
-        own = [graph for phase in phases for graph in phase[:2] if graph is not None and step.described is None]
-        sketch = lift.sketch(own)
-        if kept is None or kept.sketch != sketch:
-            train, *evaluate = map(step.phase, phases)
-            wrong = mistakes.named(step, arrays[0], arrays[1], min(batch, len(arrays[0])))
-            kept = Plan(key, backend, Schedule(train, tuple(evaluate), room), sketch, step.notes, wrong)
+        phases = drawn(step, loader, batch)
+        own = [
+            graph for phase in phases if phase for graph in phase[:2] if graph is not None and step.described is None
+        ]
+        fingerprint = hoist.fingerprint(own)
+        if kept is None or kept.fingerprint != fingerprint:
+            train, evaluate = (phase and step.batches(phase) for phase in phases)
+            assert train is not None, "a training without its pass"
+            summed = getattr(step.loss, "reduction", "mean") == "sum"
+            training = Training(train, evaluate, room, loader.rows, tuple(step.metrics), summed, monitor)
+            wrong = mistakes.named(step, arrays[: loader.width], min(batch, len(arrays[0])))
+            kept = Plan(key, backend, training, fingerprint, step.notes, wrong)
             self._kept[backend] = kept
         history.trace_seconds += time.perf_counter() - began
         return kept
+
+
+class Wanted(NamedTuple):
+    """What a training is to be watched by.
+
+    Attributes:
+        value: the name of the value that early stopping and schedules go by.
+        sign: 1 where less of it is better, −1 where more is.
+        keeps: whether the best epoch's parameters are kept.
+    """
+
+    value: str
+    sign: int
+    keeps: bool
+
+
+def monitored(step: Step, wanted: Wanted) -> Monitor | None:
+    """The monitor of a training; None where nothing is to be watched."""
+    observes = step.schedule is not None and step.schedule.observes
+    if not (wanted.keeps or observes):
+        return None
+    state = step.state()
+    names = tree.names(state)
+    kept = [i for i, name in enumerate(names) if name.split(".")[0] in KEPT] if wanted.keeps else []
+    factor = names.index("factor") if observes else None
+    return Monitor(wanted.value, wanted.sign, tuple(kept), step.schedule if observes else None, factor)
 
 
 class Prepared(NamedTuple):
@@ -111,29 +166,22 @@ class Prepared(NamedTuple):
         name: of the backend.
         backend: itself.
         step: what a step is made of.
-        seen: what the schedule has made of the losses so far.
-        plan: the phases.
+        plan: the passes.
         program: made of them.
     """
 
     name: str
     backend: ModuleType
     step: Step
-    seen: Plateau
     plan: Plan
     program: LoopProgram
 
 
-def drawn(step: Step, arrays: Sequence[Any], batch: int) -> list[Drawn]:
-    """The phases as traced: training on the first two arrays in batches, evaluating the others, if any, in blocks."""
-    state = step.state()
-    found = [step.drawn("training", state, arrays[0], arrays[1], batch, (0, 1))]
-    if len(arrays) > 2:
-        block = min(inference.BLOCK, len(arrays[2]))
-        found.append(step.drawn("evaluation", state, arrays[2], arrays[3], block, (2, 3)))
-    return found
-
-
-def room_for(rows: int, one_by_one: bool) -> int:
-    """How many epochs a call has room for: what a call costs once is shared, but their orders are handed over whole."""
-    return 1 if one_by_one else max(1, min(EPOCHS, ORDERS // rows))
+def drawn(step: Step, loader: DataLoader, batch: int) -> tuple[Drawn, Drawn | None]:
+    """The passes as traced: training on the first arrays in batches, evaluating the others, if any, in blocks."""
+    state, arrays, width = step.state(), loader.arrays, loader.width
+    train = step.drawn("training", state, arrays[:width], batch, tuple(range(width)))
+    if len(arrays) == width:
+        return train, None
+    block = min(inference.BLOCK, len(arrays[width]))
+    return train, step.drawn("evaluation", state, arrays[width:], block, tuple(range(width, len(arrays))))

@@ -1,8 +1,8 @@
 """A folder whose files belong to one moment: replaced all together, or not at all.
 
 `config.json` names the other files with their checksums, and replacing it is what makes the new ones count. Before
-that they lie beside under names of their own, afterwards they move to their plain names. So a reader, or who goes on
-after the process was killed, finds either the old moment or the new one, and a mixture is refused.
+that they lie beside under names of their own, afterwards they move to their plain names. So a reader, or whoever
+resumes after the process was killed, finds either the old moment or the new one, and a mixture is refused.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NAMES = ("model.safetensors", "history.jsonl")
 
 
 def write(folder: Path, config: dict[str, Any], contents: dict[str, bytes]) -> None:
-    """Write `config.json` and the files named in NAMES, in place of those that are there.
+    """Write `config.json` and the files named in NAMES, replacing those that are there.
 
     Raises:
         RunError: they cannot be written, or the folder's files are another program's.

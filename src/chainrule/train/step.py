@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -12,16 +11,14 @@ import numpy as np
 
 from chainrule import tree
 from chainrule.autodiff.reverse import adjoints, ones_seed
-from chainrule.backends.loop import Phase
-from chainrule.errors import ArgumentError, ShapeError
+from chainrule.errors import ArgumentError
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph
 from chainrule.graph.indexing import taken
-from chainrule.graph.mode import setting
 from chainrule.graph.random import keyed
-from chainrule.graph.tensor import Tensor, constant, placeholder
+from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.graph.trace import trace
-from chainrule.nn.module import Module, in_mode
+from chainrule.nn.module import Module
 from chainrule.nn.normalization import SmallBatchError
 from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
@@ -30,24 +27,28 @@ from chainrule.passes.pack import Layout
 from chainrule.passes.precision import lowered
 from chainrule.passes.ranges import voided
 from chainrule.train import checks
-from chainrule.train.metrics import Metric
-from chainrule.train.recipe import described
+from chainrule.train.forward import Named, cost_of, output_of, spec, untouched
+from chainrule.train.metrics import Function, Metric, named
+from chainrule.train.program import Batches, Record
+from chainrule.train.serialize import described
+from chainrule.train.structures import SINGLE, Structures
 
 State = dict[str, Any]
-Named = dict[str, Tensor]
 SMALL = 4096
 """Elements of a gradient that is summed up in every step."""
 
 
 class Drawn(NamedTuple):
-    """The fields of a `Phase`, its graphs as they come from tracing."""
+    """The fields of a `Batches`, its graphs as they come from tracing."""
 
     step: Graph | None
     last: Graph | None
     batch: int
     rows: int
-    data: tuple[int, int]
+    data: tuple[int, ...]
     states: int
+    record: tree.Structure
+    trains: bool
 
 
 @dataclass
@@ -55,6 +56,7 @@ class Step:
     """Everything a training step is made of, and the graphs made of it.
 
     Attributes:
+        structures: how X and y nest.
         layout: the parameters that are trained.
         notes: what the user should know of the graphs that were traced.
         drawn_at: the steps done ever, by which random numbers are drawn.
@@ -72,6 +74,7 @@ class Step:
     packed: bool = True
     products: str | None = None
     drawn_at: int = 0
+    structures: Structures = SINGLE
     layout: Layout = field(init=False)
     notes: list[str] = field(init=False, default_factory=list)
 
@@ -82,11 +85,13 @@ class Step:
     def settings(self) -> tuple[Any, ...]:
         """What graphs depend on besides the model, the loss and what updates them."""
         shapes = tuple((name, x.shape, x.requires_grad) for name, x in self.named)
-        return self.seed, self.dtype, self.packed, self.products, tuple(m.name for m in self.metrics), shapes
+        return self.seed, self.dtype, self.packed, self.products, self.structures, tuple(self.metrics), shapes
 
     @functools.cached_property
     def described(self) -> Any:
         """What a training step is, where it is made of our own parts alone; else None."""
+        if any(isinstance(metric, Function) for metric in self.metrics):
+            return None
         return described(self.model, self.loss, self.optimizer, self.schedule, *self.penalties, self.clip)
 
     @property
@@ -107,9 +112,8 @@ class Step:
             start: the step at which this training began, from which the schedule counts.
             factor: what a schedule that observes the losses makes of the rate so far.
         """
-        named = {name: np.asarray(p.value, self.dtype) for name, p in self.model.named_parameters()}
-        trained = {name: named.pop(name) for name in self.trained}
-        parameters = np.concatenate([p.reshape(-1) for p in trained.values()]) if self.packed else trained
+        model = self.kept(dict(self.named_values))
+        parameters = model["parameters"]
         if optimizer is None:
             laid_out = self.optimizer.init(parameters)
         else:
@@ -118,9 +122,7 @@ class Step:
             laid_out = self.optimizer.tracked(laid_out)
         observed = {"factor": np.asarray(factor, self.dtype)} if self._observes else {}
         return {
-            "parameters": parameters,
-            "frozen": named,
-            "buffers": {name: b.value for name, b in self.model.named_buffers()},
+            **model,
             "optimizer": tree.map(lambda x: x.value if isinstance(x, Tensor) else x, laid_out),
             # A part of the state, so that one program serves every rate.
             "lr": np.asarray(self.optimizer.lr, self.dtype),
@@ -128,6 +130,26 @@ class Step:
             "start": np.asarray(start, np.int32),
             **observed,
         }
+
+    def kept(self, tensors: Mapping[str, Any]) -> State:
+        """The parts of a state that make up the model, from arrays by path."""
+        trained = {name: np.asarray(tensors[name], self.dtype) for name in self.trained}
+        parameters = np.concatenate([p.reshape(-1) for p in trained.values()]) if self.packed else trained
+        frozen = {n: np.asarray(tensors[n], self.dtype) for n, _ in self.model.named_parameters() if n not in trained}
+        return {
+            "parameters": parameters,
+            "frozen": frozen,
+            "buffers": {name: np.asarray(tensors[name], b.dtype) for name, b in self.model.named_buffers()},
+        }
+
+    def kept_state(self, leaves: list[Any]) -> State:
+        """The parts of a state that make up the model, from their leaves."""
+        return tree.unflatten(tree.flatten(self.kept(dict(self.named_values)))[1], leaves)
+
+    @property
+    def named_values(self) -> list[tuple[str, Any]]:
+        """The model's arrays by path."""
+        return [(name, x.value) for name, x in self.named]
 
     @property
     def _observes(self) -> bool:
@@ -156,7 +178,7 @@ class Step:
         """The trained parameters of a state as arrays by path."""
         if not self.packed:
             return dict(parameters)
-        return {name: t.numpy() for name, t in self.layout.unpack(parameters).items()}
+        return self.layout.arrays(parameters)
 
     def named_optimizer(self, optimizer: State) -> State:
         """The optimizer's state with its tensors by path."""
@@ -186,20 +208,27 @@ class Step:
 
     # ---- graphs
 
-    def training(self, state: State, X: Any, y: Any, rows: int) -> Graph:
-        """(state…, X, y, rows) → (state…, record) for batches of so many rows; record = (loss, metrics…, pulse)."""
-        return self.finished(self.traced("training", state, X, y, rows))
+    def training(self, state: State, data: Sequence[Any], rows: int) -> Graph:
+        """(state…, X, y, rows) → (state…, record…) for batches of so many rows: see `record`."""
+        return self.finished(self.traced("training", state, data, rows))
 
-    def evaluation(self, state: State, X: Any, y: Any, rows: int) -> Graph:
-        """(state…, X, y, rows) → record = (loss, metrics…), with the model in inference mode."""
-        return self.finished(self.traced("evaluation", state, X, y, rows))
+    def evaluation(self, state: State, data: Sequence[Any], rows: int) -> Graph:
+        """(state…, X, y, rows) → record…, with the model in inference mode."""
+        return self.finished(self.traced("evaluation", state, data, rows))
 
-    def traced(self, kind: str, state: State, X: Any, y: Any, rows: int) -> Graph:
-        """The graph of a "training" or an "evaluation" as it comes from tracing."""
+    def traced(self, kind: str, state: State, data: Sequence[Any], rows: int) -> Graph:
+        """The graph of a "training" or an "evaluation" as it comes from tracing.
+
+        Args:
+            kind: which.
+            state: as the program gets it; only shapes and dtypes matter.
+            data: the arrays of X and y, and the weights of the rows where they have any; only shapes and dtypes matter.
+            rows: of a batch.
+        """
         step = self._train if kind == "training" else self._evaluate
         with untouched(training=kind == "training"):
-            examples = _typed(state), spec(X, "X"), spec(y, "y"), placeholder((rows,), np.int32, "rows")
-            return voided(self._closed(trace(step, *examples)))
+            arrays = [spec(array, name) for array, name in zip(data, [*self.structures.names, "weight"], strict=False)]
+            return voided(self._closed(trace(step, _typed(state), arrays, placeholder((rows,), np.int32, "rows"))))
 
     @functools.cached_property
     def named(self) -> list[tuple[str, Tensor]]:
@@ -222,37 +251,37 @@ class Step:
         graph = graph.frozen().simplify()
         return (graph if self.products is None else lowered(graph, self.products)).verify()
 
-    def drawn(self, kind: str, state: State, X: Any, y: Any, batch: int, data: tuple[int, int]) -> Drawn:
-        """The graphs, as traced, that train on ("training") or evaluate ("evaluation") all rows of X and y in batches.
+    def drawn(self, kind: str, state: State, data: Sequence[Any], batch: int, places: tuple[int, ...]) -> Drawn:
+        """The graphs, as traced, that train on ("training") or evaluate ("evaluation") all rows in batches.
 
         Args:
-            kind: "training" or "evaluation".
-            state: as the program gets it; only shapes and dtypes matter.
-            X, y: the rows; only shapes and dtypes matter.
+            kind, state, data: as `traced` takes them.
             batch: rows a step.
-            data: which of the program's arrays X and y are.
+            places: which of the program's arrays the data are.
         """
-        rows = len(X)
-        step = self.traced(kind, state, X, y, batch) if rows >= batch else None
+        rows, trains = len(data[0]), kind == "training"
+        step = self.traced(kind, state, data, batch) if rows >= batch else None
         try:
-            last = self.traced(kind, state, X, y, rows % batch) if rows % batch else None
+            last = self.traced(kind, state, data, rows % batch) if rows % batch else None
         except SmallBatchError as error:
             raise checks.last_batch_too_small(error, rows, batch) from None
-        return Drawn(step, last, batch, rows, data, len(tree.flatten(state)[0]))
+        gives = (step or last).gives.plain()  # type: ignore[union-attr]  # there is a row at least
+        record = gives.children[-1] if trains else gives
+        return Drawn(step, last, batch, rows, places, len(tree.flatten(state)[0]), record, trains)
 
-    def phase(self, drawn: Drawn) -> Phase:
+    def batches(self, drawn: Drawn) -> Batches:
         """What to run of graphs that were traced."""
         step, last = (None if graph is None else self.finished(graph) for graph in drawn[:2])
-        return Phase(step, last, *drawn[2:])
+        return Batches(step, last, *drawn[2:])
 
-    def _train(self, state: State, X: Tensor, y: Tensor, rows: Tensor) -> tuple[State, Tensor]:
+    def _train(self, state: State, data: Sequence[Tensor], rows: Tensor) -> tuple[State, Record]:
         parameters, frozen = self._by_name(state["parameters"]), state["frozen"]
 
         def forward(parameters: Named) -> Any:
             with keyed(self._key(state)):
-                return self._forward({**parameters, **frozen}, state["buffers"], X, y, rows)
+                return self._forward({**parameters, **frozen}, state["buffers"], data, rows)
 
-        output, target, value, buffers = forward(parameters)
+        output, of_rows, value, buffers = forward(parameters)
         found = adjoints([value], [ones_seed(value)], list(parameters.values()))
         gradients = dict(zip(parameters, found, strict=True))
 
@@ -267,7 +296,8 @@ class Step:
             "optimizer": optimizer,
             "step": state["step"] + np.int32(1),
         }
-        return state | new, self.record(value, output, target, _pulse(gradients.values()))
+        probe = F.reshape(_finite_probe(gradients.values()), (1,))
+        return state | new, self.record(value, output, *of_rows) | {"finite_probe": probe}
 
     def _key(self, state: State) -> Tensor:
         return F.stack([F.as_tensor(np.uint32(self.seed)), F.cast(state["step"], np.uint32)])
@@ -276,12 +306,14 @@ class Step:
         return self.layout.unpack(parameters) if self.packed else parameters
 
     def _forward(
-        self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], X: Tensor, y: Tensor, rows: Tensor
+        self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], data: Sequence[Tensor], rows: Tensor
     ) -> Any:
         # All rows at once are taken as they lie: the order of the terms of a sum does not matter.
-        target, some = (y, X) if rows.shape[0] == X.shape[0] else (taken(y, rows), taken(X, rows))
-        output, after = output_of(self.model, parameters, buffers, some)
-        return output, target, cost_of(self.loss, output, target), after
+        every = rows.shape[0] == data[0].shape[0]
+        some = data if every else [taken(x, rows) for x in data]
+        X, target, weight = self.structures.apart(some)
+        output, after = output_of(self.model, parameters, buffers, X)
+        return output, (target, *weight), cost_of(self.loss, output, target, *weight), after
 
     def _rate(self, state: State) -> Tensor:
         rate = F.as_tensor(state["lr"])
@@ -321,50 +353,18 @@ class Step:
             moved = self.layout.pack(named) if self.packed else named
         return moved, optimizer
 
-    def _evaluate(self, state: State, X: Tensor, y: Tensor, rows: Tensor) -> Tensor:
+    def _evaluate(self, state: State, data: Sequence[Tensor], rows: Tensor) -> Record:
         parameters = {**self._by_name(state["parameters"]), **state["frozen"]}
-        output, target, value, _ = self._forward(parameters, state["buffers"], X, y, rows)
-        return self.record(value, output, target)
+        output, of_rows, value, _ = self._forward(parameters, state["buffers"], data, rows)
+        return self.record(value, output, *of_rows)
 
-    def record(self, value: Tensor, output: Tensor, target: Tensor, *more: Tensor) -> Tensor:
-        """The loss, the sums of the metrics, and what else is recorded, as a vector."""
-        sums = [metric.sum(output, target) for metric in self.metrics]
-        return F.stack([F.reshape(F.cast(number, self.dtype), ()) for number in (value, *sums, *more)])
-
-
-@contextlib.contextmanager
-def untouched(*, training: bool) -> Iterator[None]:
-    """Within this block models are traced in a mode, and tracing draws nothing from the generator that `seed` sets."""
-    with in_mode(training=training), keyed(constant(np.zeros(2, np.uint32))):
-        yield
+    def record(self, value: Tensor, output: Any, target: Any, weight: Tensor | None = None) -> Record:
+        """What is written down of a batch: the loss, and what it contributes to the metrics, by name."""
+        found = {named(metric): metric.update(*metric.picked(output, target), weight) for metric in self.metrics}
+        return {"loss": F.reshape(F.cast(value, self.dtype), (1,)), "metrics": found}
 
 
-def output_of(
-    model: Module, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], X: Tensor
-) -> tuple[Any, Named]:
-    """What a model gives with these parameters and buffers, and what becomes of the buffers; it stays as it is."""
-    stand_in = model.tree_rebuild({**parameters, **buffers})
-    updates: dict[int, tuple[Tensor, Tensor]] = {}
-    with setting(updates=updates):
-        output = stand_in(X)
-    return output, {name: updates.get(b.id, (b, b))[1] for name, b in buffers.items()}
-
-
-def cost_of(loss: Callable[[Any, Any], Any], output: Any, target: Tensor) -> Tensor:
-    """The loss of an output, one number."""
-    with setting(trusted=checks.labels_checked(loss)):
-        value = F.as_tensor(loss(output, target))
-    if value.size != 1:
-        raise ShapeError(
-            "the loss gives more than one number",
-            where="loss",
-            got=value.shape,
-            hint='use reduction="mean" or "sum"',
-        )
-    return value
-
-
-def _pulse(gradients: Iterable[Tensor]) -> Tensor:
+def _finite_probe(gradients: Iterable[Tensor]) -> Tensor:
     """A number that is finite as long as the gradients are: the sum of the small ones, which the large ones share.
 
     A bias's gradient is the sum of what its weights' gradient is a product of, and a thousandth of the work. Since the
@@ -388,8 +388,3 @@ def _typed(state: State) -> State:
     leaves, structure = tree.flatten(state)
     names = tree.names(state)
     return tree.unflatten(structure, [spec(leaf, name) for leaf, name in zip(leaves, names, strict=True)])
-
-
-def spec(array: Any, name: str) -> Tensor:
-    """A placeholder of the shape and dtype of an array."""
-    return placeholder(array.shape, array.dtype, name)

@@ -5,56 +5,76 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from chainrule import backends, tree
 from chainrule.backends.estimate import seconds
-from chainrule.data.standardize import Standardizer
 from chainrule.data.streams import Stream
-from chainrule.errors import ArgumentError, TrainingWarning, check_choice, check_number
+from chainrule.errors import ArgumentError, TrainingWarning
 from chainrule.graph.graph import Graph
-from chainrule.nn.layers import Lambda
-from chainrule.nn.module import Module, Parameter
+from chainrule.nn.module import Module
 from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
-from chainrule.optim.plateau import Plateau
 from chainrule.optim.schedules import Schedule as LearningRate
 from chainrule.train import checkpoint as files
-from chainrule.train import checks, machine, memory, mistakes, prepare
-from chainrule.train.diagnose import not_finite_error
-from chainrule.train.feeds import streaming
-from chainrule.train.feeds.arrays import foreseen, in_memory
-from chainrule.train.feeds.feed import Feed
-from chainrule.train.fitting import Fitting, Keeper
+from chainrule.train import checks, mistakes, prepare, structures
+from chainrule.train import estimate as memory
+from chainrule.train.callbacks import Callback, Callbacks, EarlyStopping
+from chainrule.train.estimate import Estimate
 from chainrule.train.history import History
-from chainrule.train.inference import Inference
+from chainrule.train.loaders.base import DataLoader
+from chainrule.train.loaders.choice import divided, loader_of
+from chainrule.train.loaders.given_batches import are_batches
+from chainrule.train.loaders.in_memory import Weights, foreseen
 from chainrule.train.loop import Loop, NotFinite, steps_a_call
-from chainrule.train.machine import Place
-from chainrule.train.memory import Estimate
-from chainrule.train.metrics import chosen, regresses
-from chainrule.train.plan import Plans
+from chainrule.train.metrics import Wanted, regresses
+from chainrule.train.nonfinite import not_finite_error
 from chainrule.train.progress import Bar, Silent
-from chainrule.train.step import Step
+from chainrule.train.session import FitConfig, FitSession
+from chainrule.train.setup import Setup
+from chainrule.train.state import TrainState
+from chainrule.train.structures import Standardizers, Structures
 
+Array = np.ndarray[Any, Any]
+T = TypeVar("T")
 LARGE = 1_000_000
 """Parameters from which on it is worth some milliseconds to give freed memory back."""
 
 
-class Trainer:
+class _OfState(Generic[T]):
+    """An attribute of a trainer that is one of its state."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, trainer: Trainer, kind: Any = None) -> T:
+        value: T = getattr(trainer.state, self._name)
+        return value
+
+    def __set__(self, trainer: Trainer, value: T) -> None:
+        setattr(trainer.state, self._name, value)
+
+
+class Trainer(Setup):
     """Trains a model: each epoch is one compiled program of gather, forward, gradient and update.
 
     Args:
         model: any Module.
         loss: a loss of `chainrule.nn` with reduction "mean" or "sum", or any function (output, target) → one number.
+            For a model that gives a dict, {output: loss}, whose sum is trained, or a function of two dicts.
         optimizer: of `chainrule.optim`.
         schedule: factor on the learning rate by step; None keeps it.
         penalty: L1, L2, or several: (L1(0.001), L2(0.01)).
         clip: ClipNorm or ClipValue.
-        metrics: names out of "accuracy", "r2", "rmse", "mae"; by default ("accuracy",) for a classifier's loss and
-            ("r2",) for a regression's, none for a function of your own.
+        metrics: names and functions of your own. For classifiers "accuracy", "auc", "f1", "precision", "recall",
+            "balanced_accuracy", "log_loss", "top5", for regressions "r2", "rmse", "mse", "mae", "mape", as scikit-learn
+            defines them (averages over classes are unweighted). A function (output, target) of `Tensor`s gives one
+            number; it gets all rows of an epoch at once. Of several outputs {output: these}, then called
+            "kind_accuracy". By default ("accuracy",) for a classifier's loss and ("r2",) for a regression's, none for a
+            loss of your own.
         normalize: "feature" or "channel" standardises X by the mean and deviation of the training rows, also when
             predicting; None leaves X as it is.
         backend: "numpy", "xla", or "auto": NumPy where the whole job is estimated to take less than compiling it.
@@ -65,14 +85,16 @@ class Trainer:
             (see `chainrule.seed`).
         device: where compiled programs run: "cpu", "gpu", or "auto", JAX's own choice: a GPU where it finds one. It is
             not saved, since the next machine may have another.
+        loss_weights: {output: w} by which losses by name are multiplied; 1 where nothing is said.
 
     Attributes:
+        state: where trainings so far have led; what follows is of it.
         history: what the last `fit` saw, also where it ended in an error.
+        steps, epochs: done ever.
+        standardizer: of the features, learnt in the first `fit` with `normalize`.
         optimizer_state: what the optimizer keeps, its tensors by path; None before the first training. Where it is not
             of the parameters that are trained now (one is trained that was frozen, or has been replaced) the optimizer
             begins anew, and the history says so.
-        optimized: the parameters that the optimizer's state belongs to, by path.
-        plateau: what the schedule had made of the losses before the last `fit`, where it observes them.
 
     Raises:
         ArgumentError: an argument is not one of these, or the machine has no such device.
@@ -90,63 +112,30 @@ class Trainer:
     def __init__(
         self,
         model: Module,
-        loss: Module | Callable[[Any, Any], Any],
+        loss: Module | Callable[[Any, Any], Any] | Mapping[str, Any],
         optimizer: Optimizer,
         schedule: LearningRate | None = None,
         penalty: Penalty | Sequence[Penalty] | None = None,
         clip: Clip | None = None,
-        metrics: Sequence[str] | None = None,
+        metrics: Wanted | Mapping[str, Wanted] | None = None,
         normalize: str | None = None,
         backend: str = "auto",
         precision: str = "float32",
         seed: int = 0,
         device: str = "auto",
+        loss_weights: Mapping[str, float] | None = None,
     ) -> None:
-        own = callable(loss) and not isinstance(loss, (Module, type))
-        self.loss: Module = Lambda(loss) if own else loss  # type: ignore[assignment]  # checked below
-        parts: tuple[tuple[str, Any, type], ...] = (
-            ("model", model, Module), ("loss", self.loss, Module), ("optimizer", optimizer, Optimizer),
-            ("schedule", schedule or LearningRate(), LearningRate), ("clip", clip or Clip(), Clip),
+        super().__init__(
+            model, loss, optimizer, schedule, penalty, clip, metrics, normalize, backend, precision, seed, device,
+            loss_weights,
         )  # fmt: skip
-        for name, value, kind in parts:
-            checks.part(name, value, kind)
-        checks.one_number(self.loss)
-        checks.fit_together(optimizer, checks.penalties(penalty), clip)
-        self.model, self.optimizer = model, optimizer
-        self.schedule, self.clip = schedule, clip
-        self.penalty = tuple(penalty) if isinstance(penalty, Sequence) else penalty
-        self.metrics = chosen(metrics, self.loss)
-        self.normalize = None if normalize is None else check_choice("normalize", normalize, ("feature", "channel"))
-        self.backend = check_choice("backend", backend, ("auto", "numpy", "xla"))
-        self.precision = check_choice("precision", precision, machine.PRECISIONS)
-        self.device = machine.device(device, self.backend)
-        self.seed = check_number("seed", seed, low=0, high=2**32 - 1, integer=True)
-        trained = list(model.parameters())
-        if not trained:
-            raise ArgumentError("there is nothing to train", where="model", expected="a module with parameters")
-        # Held in another precision than it is trained in, a model would be rounded between two calls of fit.
-        for tensor in (*trained, *(b for b in model.buffers() if b.dtype.kind == "f")):
-            tensor.dtype = self.dtype
-            tensor.value = np.asarray(tensor.value, tensor.dtype)
-        self.history = History()
-        self.standardizer: Standardizer | None = None
-        self.steps = self.epochs = 0
-        self.optimizer_state: Any = None
-        self.optimized: dict[str, Parameter] = {}
-        self.plateau = Plateau()
-        self.plans, self._inference = Plans(), Inference()
+        self.state = TrainState()
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The dtype of the parameters, the inputs and the predictions."""
-        return machine.PRECISIONS[self.precision].dtype
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What is copied and pickled: all but the programs, which are made anew."""
-        return {name: value for name, value in vars(self).items() if name not in ("plans", "_inference")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, plans=Plans(), _inference=Inference())
+    history = _OfState[History]("history")
+    steps = _OfState[int]("steps")
+    epochs = _OfState[int]("epochs")
+    standardizer = _OfState[Standardizers]("standardizer")
+    optimizer_state = _OfState[Any]("optimizer")
 
     # ---- training
 
@@ -158,11 +147,14 @@ class Trainer:
         batch_size: int | None = None,
         validation: float | tuple[Any, Any] | None = None,
         shuffle: str = "epoch",
-        early_stopping: int | None = None,
+        early_stopping: int | EarlyStopping | None = None,
         progress: bool = True,
-        callbacks: Sequence[Callable[[Trainer], Any]] = (),
+        callbacks: Sequence[Callback | Callable[[Trainer], Any]] = (),
         checkpoint: str | os.PathLike[str] | None = None,
         resume: bool = False,
+        monitor: str = "val_loss",
+        sample_weight: Any = None,
+        class_weight: str | Mapping[Any, float] | None = None,
     ) -> History:
         """Train on; a second call goes on from where the first one ended: optimizer, schedule and counts go on.
 
@@ -171,24 +163,35 @@ class Trainer:
         Parameters whose `requires_grad` is False stay as they are; buffers (running statistics) move all the same.
 
         Args:
-            X: (N, …) numbers, no NaN; or a `chainrule.data.stream`, which brings its own targets, for data larger than
-                memory.
-            y: (N,) class indices 0…K−1 for CrossEntropyLoss and NLLLoss, else numbers of the output's shape.
+            X: (N, …) numbers, no NaN; or {name: array}, where the model's forward takes such a dict: whole numbers in
+                it stay whole (indices, say), of at most 32 bits. A `chainrule.data.stream`, for data larger than
+                memory, and batches (X, y) or (X, y, weight) bring their own targets. Batches are a list, a loader
+                (PyTorch's `DataLoader`), or a function that gives an iterator; all are of one size, but the last may be
+                smaller. They are gone through once to be checked, then once an epoch, and trained on as they come.
+            y: (N,) class indices 0…K−1 for CrossEntropyLoss and NLLLoss, else numbers of the output's shape; or
+                {name: array} where the loss is by name.
             epochs: passes over the rows, at least 1.
             batch_size: rows a step, at least 1; 32 by default, or all with an optimizer that needs all (`LBFGS`).
-                Larger than N uses all rows and says so. The last batch of an epoch may be smaller; it is trained on
-                exactly, as a mean over its own rows.
-            validation: None, the fraction of rows to hold out, or (X, y). Of a stream at most 100,000 rows, or one
-                chunk, are held out.
+                Batches have their own. Larger than N uses all rows and says so. The last batch of an epoch may be
+                smaller; it is trained on exactly, as a mean over its own rows.
+            validation: None, the fraction of rows to hold out, (X, y), (X, y, weights), or batches of them. Of a
+                stream at most 100,000 rows, or one chunk, are held out; of batches none.
             shuffle: the order of the rows is drawn anew each "epoch", "once", or "never".
-            early_stopping: stop after so many epochs without a better val_loss, and keep the best parameters.
+            early_stopping: stop after so many epochs without a better value of `monitor`, and keep the best parameters;
+                or an `EarlyStopping`, which says more. It runs within the program.
             progress: whether to show a bar on standard error.
-            callbacks: functions that are called with this trainer after each epoch; one that returns True stops the
-                training ("callback" in `history.stopped`). What they change counts from the next epoch on: weights, the
-                learning rate, `requires_grad`, attributes; all but weights and rate may take a new program.
+            callbacks: `Callback`s, or functions that are called with this trainer after each epoch; one that returns
+                True stops the training ("callback" in `history.stopped`). What they change counts from then on:
+                weights, the learning rate, `requires_grad`, attributes; all but the first two may take a new program.
             checkpoint: a folder to keep the whole state in, about every ten seconds and at the end, within epochs too.
                 Where it cannot be written the training goes on, with a warning and a note in the history.
-            resume: go on from the checkpoint, bit for bit as if the training had never been broken off.
+            resume: go on from the checkpoint, bit for bit as if the training had never been broken off. Of batches a
+                checkpoint is written after each epoch, and it goes on with what the loader gives next.
+            sample_weight: (N,) how much each row counts, at least 0: as if it occurred so often. For a mean loss they
+                are scaled to a mean of 1. Rows that are held out keep theirs; validation=(X, y, weights) has its own.
+            class_weight: "balanced" (each class counts as much as any other), or {class: weight}, times the rows' own;
+                for the rows that are trained on only.
+            monitor: what early stopping goes by: "val_loss", "loss", or a metric on the validation rows ("val_auc").
 
         Returns:
             The history. Ctrl-C ends the training cleanly: the history says "interrupted", the last state is kept.
@@ -204,56 +207,33 @@ class Trainer:
             NotFiniteError: the loss became NaN or infinite; names the step, the layer and the operation. The model
                 keeps the last finite parameters.
         """
-        checks.arguments(epochs, batch_size, shuffle, early_stopping, validation)
+        early = checks.arguments(epochs, batch_size, shuffle, early_stopping, monitor)
+        called = Callbacks.of(callbacks, self)
         checks.something_to_train(self.model)
         if resume and checkpoint is None:
             raise ArgumentError("nothing to resume from", where="resume", hint="give checkpoint=, the folder")
-        self.plateau = prepare.observed(self.schedule, self.history, self.plateau)
         self.history = History()
         began = time.perf_counter()
-        feed = self._feed(X, y, validation)
-        size = checks.batch_size(batch_size, feed.rows, self.optimizer, self.history.notes)
-        fitting = Fitting(epochs, size, shuffle, early_stopping, checks.called_after_epochs(callbacks), checkpoint)
-        feed.divide(size)
-        self.history.notes += feed.notes
+        loader = loader_of(self, self.state, X, y, validation, Weights(sample_weight, class_weight), epochs > 1)
+        size, shuffle = divided(loader, batch_size, shuffle, self.optimizer, self.history.notes)
+        config = FitConfig(epochs, size, shuffle, early, called, checkpoint)
+        loader.set_batch_size(size)
+        self.history.notes += loader.notes
         if checkpoint is not None:
             files.check_place(checkpoint)
-        layout = {} if checkpoint is None else fitting.layout(feed.rows, self.seed) | feed.layout
+        layout = {} if checkpoint is None else config.layout(loader.rows, self.seed) | loader.layout
         position = files.Position(layout=layout)
         if resume and checkpoint is not None:
-            position = files.restore_training(checkpoint, self, epochs, position.layout)
+            position = files.restore_training(checkpoint, self, self.state, epochs, position.layout)
         try:
             with self.place.entered():
-                self._run(feed, fitting, position, progress)
+                self._run(loader, config, position, progress)
         finally:
-            feed.close()
+            loader.close()
             if sum(p.size for p in self.model.parameters()) > LARGE:
                 backends.release()
             self.history.seconds += time.perf_counter() - began
         return self.history
-
-    def _feed(self, X: Any, y: Any, validation: Any) -> Feed:
-        if not isinstance(X, Stream):
-            return in_memory(self, X, y, validation)
-        feed = streaming.feed(self, X, y, validation)
-        self.labels_fit(feed.sample, feed.labels)
-        return feed
-
-    def labels_fit(self, X: np.ndarray[Any, Any], labels: dict[str, np.ndarray[Any, Any]]) -> None:
-        """Refuse rows that the model does not take, and labels that are not among a classifier's outputs."""
-        output = self._inference.output(self.step("numpy"), self.place, X)
-        if checks.takes_labels(self.loss):
-            for name, y in labels.items():
-                checks.labels_fit(y, output.shape[-1], name)
-
-    def step(self, backend: str, schedule: LearningRate | None = None) -> Step:
-        """What a training step on a backend is made of."""
-        # One packed vector spares the interpreter most of its calls; XLA fuses the update of each tensor as it is.
-        packed = backend == "numpy" and self.optimizer.elementwise
-        return Step(
-            self.model, self.loss, self.optimizer, schedule, checks.penalties(self.penalty), self.clip, self.metrics,
-            self.seed, self.dtype, packed, machine.PRECISIONS[self.precision].products, self.steps,
-        )  # fmt: skip
 
     def estimate(
         self,
@@ -262,9 +242,12 @@ class Trainer:
         epochs: int = 20,
         batch_size: int | None = None,
         validation: float | tuple[Any, Any] | None = None,
-        early_stopping: int | None = None,
-        callbacks: Sequence[Callable[[Trainer], Any]] = (),
+        early_stopping: int | EarlyStopping | None = None,
+        callbacks: Sequence[Callback | Callable[[Trainer], Any]] = (),
         checkpoint: str | os.PathLike[str] | None = None,
+        monitor: str = "val_loss",
+        sample_weight: Any = None,
+        class_weight: str | Mapping[Any, float] | None = None,
     ) -> Estimate:
         """What memory `fit` with these arguments will take; the program is made, and `fit` then uses it.
 
@@ -274,90 +257,97 @@ class Trainer:
         Raises:
             ShapeError, ArgumentError: as `fit`.
         """
-        checks.arguments(epochs, batch_size, "epoch", early_stopping, validation)
+        early = checks.arguments(epochs, batch_size, "epoch", early_stopping, monitor)
         checks.something_to_train(self.model)
         standardizer = self.standardizer
-        feed = self._feed(X, y, validation) if isinstance(X, Stream) else foreseen(self, X, y, validation)
+        weights = Weights(sample_weight, class_weight)
+        if isinstance(X, Stream) or are_batches(X, y):
+            # Batches that can be had only once would be used up.
+            loader = loader_of(self, self.state, X, y, validation, weights, again=True)
+        else:
+            loader = foreseen(self, self.state, X, y, validation, weights)
         try:
-            size = checks.batch_size(batch_size, feed.rows, self.optimizer)
-            fitting = Fitting(epochs, size, "epoch", early_stopping, checks.called_after_epochs(callbacks), checkpoint)
-            feed.divide(size)
+            size, shuffle = divided(loader, batch_size, "epoch", self.optimizer, [])
+            config = FitConfig(epochs, size, shuffle, early, Callbacks.of(callbacks, self), checkpoint)
+            loader.set_batch_size(size)
             with self.place.entered():
-                found, state = prepare.prepared(self, feed, fitting, History(), self.steps)
-                return memory.stated(found, state, feed, fitting, self.optimizer_state)
+                found, state = prepare.prepared(
+                    self, self.state, loader, config, History(), self.steps, files.Position()
+                )
+                return memory.stated(found, state, loader, config, self.optimizer_state)
         finally:
-            feed.close()
+            loader.close()
             self.standardizer = standardizer
 
-    def _run(self, feed: Feed, fitting: Fitting, position: files.Position, progress: bool) -> None:
+    def _run(self, loader: DataLoader, config: FitConfig, position: files.Position, progress: bool) -> None:
         history = self.history
         first = history.epochs
         begun = self.epochs - first
-        start = self.steps - first * feed.steps - len(position.records)
-        prepared, state = prepare.prepared(self, feed, fitting, history, start)
-        name, backend, step, seen, plan, program = prepared
-        estimate = memory.stated(prepared, state, feed, fitting, self.optimizer_state)
-        memory.check(estimate, feed.room(backend).there, backend.device_memory())
+        start = self.steps - first * loader.steps - (len(position.record[0]) if position.record else 0)
+        config.callbacks.begin()
+        prepared, state = prepare.prepared(self, self.state, loader, config, history, start, position)
+        name, backend, step, plan, program = prepared
+        estimate = memory.stated(prepared, state, loader, config, self.optimizer_state)
+        memory.check(estimate, loader.room(backend).there, backend.device_memory())
         history.backend, history.memory = name, estimate.peak
         leaves, structure = tree.flatten(state)
-        offset = prepare.schedule_offset(self, feed.steps)
-        keeper = Keeper(fitting, self, step, plan, structure, begun, start, offset, position, seen)
-        wrong = list(plan.mistakes)
-        if fitting.shuffle == "never" and not regresses(self.loss):
-            wrong += mistakes.in_order(feed.label_order, fitting.batch_size)
-        for note in (*plan.notes, *keeper.notes(feed.steps), *wrong):
-            history.note(note)
-        for mistake in wrong:
-            warnings.warn(mistake, TrainingWarning, stacklevel=3)
+        offset = prepare.schedule_offset(self, self.state, loader.steps)
+        session = FitSession(config, self, self.state, step, plan, begun, start, offset, position)
+        self._tell(loader, config, session)
         # From here on the state lives where the program runs; large networks must not have it twice.
         del state
         self.optimizer_state = None
-        feed.begin(fitting, self.seed, begun, backend)
+        loader.begin(config, self.seed, begun, backend)
+        records = [plan.training.train.named(position.record)] if position.record else []
         loop = Loop(
-            program, backend, plan.schedule, backend.put(leaves), feed,
-            self.metrics, keeper.rate, history, Bar(fitting.epochs, history.notes) if progress else Silent(),
-            keeper.at_epoch_end if keeper.watches else None, keeper.checkpoint_if_due,
-            steps_a_call(seconds(plan.schedule.train.graph, name)), [position.records] * bool(len(position.records)),
-            summed=self.summed,
+            program, backend, plan.training, plan.gives, structure, backend.put(leaves), loader, session.rate, history,
+            Bar(config.epochs, history.notes) if progress else Silent(),
+            session.at_epoch_end if config.watches else None, session.within_epoch,
+            steps_a_call(seconds(plan.training.train.graph, name)), records, config.callbacks.cadence,
         )  # fmt: skip
         try:
-            if not keeper.has_ended():
-                loop.run(first, fitting.epochs)
+            loop.run(first, config.epochs)
         except NotFinite as stop:
-            raise not_finite_error(stop, loop, keeper.step, feed.steps) from None
+            raise not_finite_error(stop, loop, session.step, loader.steps) from None
         finally:
             loop.progress.close()
-            keeper.finish(loop)
+            session.finish(loop)
+        config.callbacks.end()
 
-    @property
-    def place(self) -> Place:
-        """Where its graphs run, as far as its settings say."""
-        return Place(self.backend, self.device, self.precision)
-
-    @property
-    def summed(self) -> bool:
-        """Whether the loss of a batch is the sum over its rows."""
-        return getattr(self.loss, "reduction", "mean") == "sum"
+    def _tell(self, loader: DataLoader, config: FitConfig, session: FitSession) -> None:
+        """Write down what the user should know, and warn of what the theory says cannot go well."""
+        wrong = list(session.plan.mistakes)
+        losses = structures.each_loss(self.loss, loader.structures.y)
+        for loss, order in zip(losses, loader.label_orders if config.shuffle == "never" else [], strict=False):
+            wrong += [] if regresses(loss) else mistakes.in_order(order, config.batch_size)
+        for note in (*session.plan.notes, *session.notes(loader.steps), *wrong):
+            self.history.note(note)
+        for mistake in wrong:
+            # Behind us are three methods of ours.
+            warnings.warn(mistake, TrainingWarning, stacklevel=4)
 
     def step_graph(self, X: Any, y: Any, batch_size: int = 32) -> Graph:
         """The training step as one graph: (state…, X, y, rows) → (state…, record). What is printed is what runs."""
-        step, dtype = self.step("xla"), self.dtype
-        return step.training(step.state(), checks.features(X, dtype), checks.targets(y, self.loss, dtype), batch_size)
+        inputs, of_X = structures.features(X, self.dtype)
+        wanted, of_y = structures.targets(y, self.loss, self.dtype)
+        step = self.step("xla", structures=Structures(of_X, of_y))
+        return step.training(step.state(), [*inputs, *wanted], batch_size)
 
     # ---- using the model
 
     def predict(self, X: Any) -> Any:
         """The model's outputs in inference mode for every row of X: (N, …) in the trainer's precision.
 
-        Where the model gives a tuple, a list or a dict, so does this, of arrays. Any number of rows is given to the
-        model in pieces; one that mixes rows, as x − x.mean(0) does, gets them all at once.
+        X is an array, or a dict of them as `fit` takes it. Where the model gives a tuple, a list or a dict, so does
+        this, of arrays. Any number of rows is given to the model in pieces; one that mixes rows, as x − x.mean(0) does,
+        gets them all at once.
 
         Raises:
             ShapeError: X has other columns than the model takes.
             DataError: X is not an array of finite numbers.
         """
-        X = self._standardized(checks.features(X, self.dtype))
-        return self._inference.outputs(self.step("numpy"), self.place, X)
+        arrays, structure = self._inputs(X)
+        return self.inference.outputs(self.step("numpy", structures=Structures(structure)), self.place, arrays)
 
     def evaluate(self, X: Any, y: Any) -> dict[str, float]:
         """The loss and the metrics on (X, y), in inference mode: {"loss": …, "accuracy": …}.
@@ -365,13 +355,20 @@ class Trainer:
         Raises:
             ShapeError, DataError: as `fit`.
         """
-        X, y = self._standardized(checks.features(X, self.dtype)), checks.targets(y, self.loss, self.dtype)
-        checks.equal_lengths(X, y)
-        self.labels_fit(X, {"y": y})
-        return self._inference.scores(self.step("numpy"), self.place, X, y, self.summed)
+        inputs, of_X = self._inputs(X)
+        wanted, of_y = structures.targets(y, self.loss, self.dtype)
+        for array, name in zip(wanted, structures.labels(of_y, "y"), strict=True):
+            checks.equal_lengths(inputs[0], array, f"{structures.labels(of_X, 'X')[0]} and {name}")
+        how = Structures(of_X, of_y)
+        self.labels_fit(inputs, {"y": [*inputs, *wanted]}, how)
+        return self.inference.scores(
+            self.step("numpy", structures=how, drawn_at=self.steps), self.place, inputs, wanted, self.summed
+        )
 
-    def _standardized(self, X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return X if self.standardizer is None else self.standardizer(X)
+    def _inputs(self, X: Any) -> tuple[list[Array], tree.Structure]:
+        """The arrays of X as the model takes them, and how they nest."""
+        arrays, structure = structures.features(X, self.dtype)
+        return structures.standardized(self.standardizer, arrays, structure), structure
 
     # ---- files
 
@@ -381,7 +378,7 @@ class Trainer:
         Raises:
             RunError: the folder cannot be written; what it held before is still there.
         """
-        files.save(self, path)
+        files.save(self, self.state, path)
 
     @staticmethod
     def load(path: str | os.PathLike[str], model: Module | None = None) -> Trainer:
@@ -394,4 +391,11 @@ class Trainer:
         Raises:
             RunError: the folder is not such a one, or is damaged.
         """
-        return files.load(path, Trainer, model)
+
+        def made(**arguments: Any) -> tuple[Setup, TrainState]:
+            trainer = Trainer(**arguments)
+            return trainer, trainer.state
+
+        trainer, _ = files.load(path, made, model)
+        assert isinstance(trainer, Trainer), "a trainer that is none"
+        return trainer

@@ -1,4 +1,4 @@
-"""The compiled backend: a graph, or a whole schedule of epochs, as one XLA program.
+"""The compiled backend: a graph, loops and all, as one XLA program.
 
 JAX serves as array namespace and compiler (`jit`, `lax` control flow); nothing here differentiates. It is imported
 when the first program is compiled. Double precision is switched on around our own calls only, so that a user's own
@@ -21,12 +21,11 @@ from chainrule.backends.xla.devices import (
     lacking,
     running_on,
 )
-from chainrule.backends.xla.fleet import compile_fleet
 from chainrule.backends.xla.graphs import compile_graph, run_unchecked
-from chainrule.backends.xla.loops import compile_schedule
+from chainrule.backends.xla.loops import compile_loops
 
 __all__ = [
-    "compile_fleet", "compile_graph", "compile_schedule", "device", "device_memory", "device_name", "find_device",
+    "compile_graph", "compile_loops", "device", "device_memory", "device_name", "find_device",
     "get", "held_bytes", "hold", "lacking", "put", "run_unchecked", "running_on", "view",
 ]  # fmt: skip
 

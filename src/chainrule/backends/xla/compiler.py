@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import functools
+import pickle  # noqa: TID251  # loading a program runs what is in its file in any case
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+from chainrule.backends import cache
 from chainrule.backends.loop import Made
-from chainrule.backends.xla.devices import device_name
-from chainrule.backends.xla.kept import keeping
+from chainrule.backends.xla import kept
+from chainrule.backends.xla.devices import device, device_name
+from chainrule.backends.xla.digest import digest, is_ours
+from chainrule.backends.xla.kept import Kept
+from chainrule.graph.graph import Graph
 
 GRAPH, LOOP, KERNEL = "graph", "loop", "one kernel"
 """What a program is: a graph run once, loops over a state that is used up, loops that are one kernel in part."""
@@ -49,15 +54,25 @@ class Program:
         kind: what it is: GRAPH, LOOP or KERNEL.
         donate: the positions of arguments that a call uses up.
         fusions: whether the compiler may put operations together.
+        graph: what the function computes, if that and the other arguments are all that it follows from: then the
+            program is kept from one process to the next.
+
+    Attributes:
+        kept: where the program is kept, once it has been made; None where it is not.
     """
 
     def __init__(
-        self, function: Callable[..., Any], kind: str = GRAPH, donate: tuple[int, ...] = (), fusions: bool = True
+        self,
+        function: Callable[..., Any],
+        kind: str = GRAPH,
+        donate: tuple[int, ...] = (),
+        fusions: bool = True,
+        graph: Graph | None = None,
     ) -> None:
-        self._function, self._kind, self._donate, self._fusions = function, kind, donate, fusions
+        self._function, self._kind, self._donate, self._fusions, self._graph = function, kind, donate, fusions, graph
         self._compiled: Any = None
         self._turn = threading.Lock()
-        self.cached = False
+        self.kept: Kept | None = None
 
     def make(self, *arguments: Any) -> Made | None:
         """Trace and compile, or take the program from the cache; None where that was done before."""
@@ -67,16 +82,55 @@ class Program:
             return None if self._compiled is not None else self._make(*arguments)
 
     def _make(self, *arguments: Any) -> Made:
+        began, note = time.perf_counter(), None
+        self.kept = self._place(arguments)
+        found = self._loaded()
+        cached = found is not None
+        if not cached:
+            found, note = self._traced_and_compiled(arguments)
+        seconds = time.perf_counter() - began
+        # What there is a note about is not kept, so that it is said again the next time.
+        if self.kept is not None and note is None:
+            if not cached and seconds >= kept.LEAST:
+                _save(found, self.kept)
+            note = self.kept.note
+        self._compiled = found
+        return Made(seconds, cached, note)
+
+    def _place(self, arguments: Any) -> Kept | None:
+        """Where the program is kept for such arguments."""
         import jax
 
-        began = time.perf_counter()
+        if self._graph is None or cache.folder() is None or not is_ours(self._graph):
+            return None
+        # An executable that JAX itself took from a file cannot be put into another one.
+        if jax.config.jax_compilation_cache_dir:
+            return None
+        leaves, structure = jax.tree.flatten(arguments)
+        types = [(x.shape, x.dtype, getattr(x, "weak_type", False)) for x in leaves]
+        return Kept(digest((self._kind, self._options, self._donate, str(structure), types), self._graph))
+
+    def _loaded(self) -> Any | None:
+        """The program as it was kept; None where it was not."""
+        content = None if self.kept is None else self.kept.load()
+        if self.kept is None or content is None:
+            return None
+        found = _unpacked(content)
+        if found is None:
+            self.kept.remove()
+        return found
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return options(self._kind) | ({} if self._fusions else WITHOUT_FUSIONS)
+
+    def _traced_and_compiled(self, arguments: Any) -> tuple[Any, str | None]:
+        """The program, and what the user is to know of it."""
+        import jax
+
         lowered = jax.jit(self._function, donate_argnums=self._donate).lower(*arguments)
-        chosen = options(self._kind) | ({} if self._fusions else WITHOUT_FUSIONS)
-        with keeping() as found:
-            compiled, unknown = _compiled(lowered, chosen)
-        self.cached = found.cached
-        self._compiled = compiled
-        return Made(time.perf_counter() - began, found.cached, _missing(unknown) or found.note)
+        compiled, unknown = _compiled(lowered, self._options)
+        return compiled, _missing(unknown)
 
     def without_fusions(self) -> Program | None:
         """The same, to be compiled without fusions; None where that cannot be asked for.
@@ -85,7 +139,7 @@ class Program:
         """
         if device_name() != "cpu" or self._kind == KERNEL:
             return None
-        return Program(self._function, self._kind, self._donate, fusions=False)
+        return Program(self._function, self._kind, self._donate, fusions=False, graph=self._graph)
 
     @functools.cached_property
     def extra(self) -> int:
@@ -105,6 +159,29 @@ class Program:
         if self._compiled is None:
             self.make(*arguments)
         return self._compiled(*arguments)
+
+
+def _save(compiled: Any, place: Kept) -> None:
+    from jax.experimental.serialize_executable import serialize
+
+    try:
+        content = pickle.dumps(serialize(compiled))
+    # Not every device's programs can be put into a file, and JAX does not say what it raises then.
+    except Exception as error:
+        place.note = kept.not_kept(error)
+    else:
+        place.save(content)
+
+
+def _unpacked(content: bytes) -> Any | None:
+    from jax.experimental.serialize_executable import deserialize_and_load
+
+    here = device()
+    try:
+        return deserialize_and_load(*pickle.loads(content), backend=here.client, execution_devices=[here])
+    # It was kept whole, but is none for this process; JAX does not say what it raises then.
+    except Exception:
+        return None
 
 
 def _compiled(lowered: Any, chosen: dict[str, Any]) -> tuple[Any, list[str]]:

@@ -11,7 +11,7 @@ import numpy as np
 from chainrule.backends.kernels import KERNELS, Kernel, blank, gelu
 from chainrule.backends.xla.devices import device_name, has_tf32
 from chainrule.graph.graph import Graph
-from chainrule.graph.ops import BUNDLE, Slot, fill, parts, split_pieces
+from chainrule.graph.ops import TUPLE, Slot, fill, parts, row_of, split_pieces
 from chainrule.graph.tensor import Tensor
 from chainrule.passes.guard import guarded
 
@@ -56,11 +56,10 @@ def _put_pieces(attrs: dict[str, Any]) -> Kernel:
 
     pieces, shape = attrs["pieces"], attrs["shape"]
     each = [_put_add({"index": piece.index, "shape": shape}) for piece in pieces]
-    whole = ("slice", None, None, None)
-    rows = [p.index[0] for p in pieces if type(p.index[0]) is int and all(e == whole for e in p.index[1:])]
+    rows = [row_of(piece.index) for piece in pieces]
 
     def kernel(*operands: Any) -> Any:
-        if len(rows) == len(pieces):
+        if None not in rows:
             # One scatter of all rows, where each row as an array of full size would be quadratic.
             return jnp.zeros(shape, operands[0].dtype).at[np.array(rows)].add(jnp.stack(operands))
         parts = zip(each, split_pieces(operands, pieces), strict=True)
@@ -265,8 +264,8 @@ OWN: dict[str, Row] = {
     "getitem": _getitem,
     "put_add": _put_add,
     "put_pieces": _put_pieces,
-    "settle": _settle,
-    "after": _after,
+    "materialize": _settle,
+    "depends_on": _after,
     "linear": _linear,
     "matmul": _matmul,
     "sum": _sum,
@@ -340,5 +339,5 @@ def _run(graph: Graph, rows: Mapping[str, Row], values: Sequence[Any]) -> tuple[
             value, fine[node.id] = value
         elif node.op == "within":
             fine[node.id] = _passes(node.attrs, value)
-        held[node.id] = value if node.dtype == BUNDLE else value.astype(node.dtype)
+        held[node.id] = value if node.dtype == TUPLE else value.astype(node.dtype)
     return [held[y.id] for y in graph.outputs], fine

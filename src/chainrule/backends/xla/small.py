@@ -9,61 +9,23 @@ time, along rows that lie together in memory.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from chainrule.backends.kernels import Kernel
-from chainrule.backends.loop import Phase
 from chainrule.backends.work import bodies, is_small
 from chainrule.backends.xla.compiler import GRAPH, KERNEL, LOOP, Program
 from chainrule.backends.xla.devices import device_name
+from chainrule.backends.xla.digest import digest
+from chainrule.backends.xla.kept import Kept
 from chainrule.backends.xla.lower import TURNED, Row, looped
 from chainrule.graph.graph import Graph
-from chainrule.passes.turn import NARROW, to_turn, transposed_state, turned
+from chainrule.passes.transpose_state import NARROW, transposed_state
 
 MARK = {"inlineable": "false", "xla_cpu_small_call": "true"}
 AT_ONCE = 5
 """Rank-one updates in one pass over the result: fewer read and write it too often, more run out of registers."""
-
-
-def fitting(train: Phase, *evaluate: Phase) -> list[bool]:
-    """For each of these phases whether its steps are small, and made of operations that such a function can hold.
-
-    Where the training's are not, the evaluations are left as they are too.
-    """
-    small = possible() and all(map(is_small, train.graphs))
-    return [small, *(small and all(map(is_small, phase.graphs)) for phase in evaluate)]
-
-
-@dataclass(frozen=True)
-class Turning:
-    """Which matrices of the state a loop of small steps holds turned round.
-
-    Attributes:
-        places: among the leaves of the state.
-    """
-
-    places: frozenset[int]
-
-    @classmethod
-    def of(cls, train: Phase, small: bool) -> Turning:
-        """What pays for a training."""
-        return cls(to_turn(train.graph, train.states) if small else frozenset())
-
-    def phase(self, phase: Phase) -> Phase:
-        """A phase of the same training that takes, and gives, the state turned."""
-        states = phase.states if phase.changes_state else 0
-        if not self.places:
-            return phase
-        step, last = (graph and turned(graph, self.places, states) for graph in (phase.step, phase.last))
-        return dataclasses.replace(phase, step=step, last=last)
-
-    def state(self, leaves: Sequence[Any], first: int = 0) -> list[Any]:
-        """The leaves of a state from the first one on, turned, or turned back."""
-        return [x.T if i in self.places else x for i, x in enumerate(leaves, first)]
 
 
 def one_kernel(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,23 +58,51 @@ def _touched(arrays: Sequence[Any]) -> Any:
     return jnp.stack(firsts).sum()
 
 
-def loops(graph: Graph) -> tuple[Graph, Mapping[str, Row], str]:
-    """How the loops of a graph are compiled: the graph with state as they hold it, rows, and the kind of program."""
+def kind(graph: Graph) -> str:
+    """What kind of program a graph is compiled to."""
     if not bodies(graph):
-        return graph, {}, GRAPH
-    # Beside larger loops, or within them, XLA aborts over some such kernels (jaxlib 0.10.2), and less is to be gained.
-    if not possible() or not all(map(is_small, bodies(graph))):
-        return graph, {}, LOOP
-    return transposed_state(graph, is_small), {"loop": lambda attrs: one_kernel(looped(attrs, ROWS))}, KERNEL
+        return GRAPH
+    return KERNEL if possible() and _has_kernel(graph) else LOOP
+
+
+def lowered(graph: Graph, kind: str) -> tuple[Graph, Mapping[str, Row]]:
+    """What is compiled for a kind of program: the graph, with state as its loops hold it, and the rows for it."""
+    return (transposed_state(graph, is_small), {"loop": _loop}) if kind == KERNEL else (graph, {})
+
+
+def _has_kernel(graph: Graph) -> bool:
+    """Whether a loop in a graph is one kernel, or has one in it; if one that carries a state is not, none is."""
+    fit = [(node.attrs["carries"], _fits(node.attrs["body"])) for node in graph.nodes if node.op == "loop"]
+    return any(fits for _, fits in fit) and all(fits for carries, fits in fit if carries)
+
+
+def _fits(body: Graph) -> bool:
+    return is_small(body) or _has_kernel(body)
+
+
+def _loop(attrs: dict[str, Any]) -> Kernel:
+    """A loop of small steps, and all loops in it, as one kernel; any other one as usual, those in it as may be."""
+    if is_small(attrs["body"]):
+        return one_kernel(looped(attrs, ROWS))
+    return looped(attrs, {"loop": _loop} if _has_kernel(attrs["body"]) else {})
 
 
 @functools.cache
 def possible() -> bool:
-    """Whether this version of XLA makes one kernel of a call that asks for it."""
-    import jax
-
+    """Whether this version of XLA makes one kernel of a call that asks for it; what was found is kept."""
     if device_name() != "cpu":
         return False
+    kept = Kept(digest("one kernel"))
+    known = kept.load()
+    if known is None:
+        known = b"yes" if _is_made_one() else b"no"
+        kept.save(known)
+    return known == b"yes"
+
+
+def _is_made_one() -> bool:
+    import jax
+
     program = Program(one_kernel(lambda x: jax.lax.fori_loop(0, x, lambda i, y: y + x * i, x)), KERNEL)
     try:
         program.make(3)

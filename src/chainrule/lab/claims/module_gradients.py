@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Function = Callable[..., Any]
-WITHOUT_RULE = (nn.Module, nn.Loss, nn.Sequential, nn.Lambda)
+WITHOUT_RULE = (nn.Module, nn.Loss, nn.Sequential, nn.Lambda, nn.NamedLosses)
 """What only holds other modules, or a user's function."""
 COMPOSED: dict[str, Function] = {
     **DECOMPOSITIONS,
