@@ -15,8 +15,8 @@ from chainrule.passes import hoist_constants as hoist
 from chainrule.train import inference, mistakes
 from chainrule.train.history import History
 from chainrule.train.monitor import Monitor
-from chainrule.train.program import Training
-from chainrule.train.step import Drawn, Step
+from chainrule.train.program import Batches, Training
+from chainrule.train.step import Step
 
 if TYPE_CHECKING:
     from chainrule.train.loaders.base import DataLoader
@@ -117,9 +117,7 @@ class Plans:
             return kept
         began = time.perf_counter()
         phases = drawn(step, loader, batch)
-        own = [
-            graph for phase in phases if phase for graph in phase[:2] if graph is not None and step.described is None
-        ]
+        own = [graph for phase in phases if phase for graph in phase.graphs if step.described is None]
         fingerprint = hoist.fingerprint(own)
         if kept is None or kept.fingerprint != fingerprint:
             train, evaluate = (phase and step.batches(phase) for phase in phases)
@@ -177,7 +175,7 @@ class Prepared(NamedTuple):
     program: LoopProgram
 
 
-def drawn(step: Step, loader: DataLoader, batch: int) -> tuple[Drawn, Drawn | None]:
+def drawn(step: Step, loader: DataLoader, batch: int) -> tuple[Batches, Batches | None]:
     """The passes as traced: training on the first arrays in batches, evaluating the others, if any, in blocks."""
     state, arrays, width = step.state(), loader.arrays, loader.width
     train = step.drawn("training", state, arrays[:width], batch, tuple(range(width)))

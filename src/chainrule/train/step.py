@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -36,19 +37,6 @@ from chainrule.train.structures import SINGLE, Structures
 State = dict[str, Any]
 SMALL = 4096
 """Elements of a gradient that is summed up in every step."""
-
-
-class Drawn(NamedTuple):
-    """The fields of a `Batches`, its graphs as they come from tracing."""
-
-    step: Graph | None
-    last: Graph | None
-    batch: int
-    rows: int
-    data: tuple[int, ...]
-    states: int
-    record: tree.Structure
-    trains: bool
 
 
 @dataclass
@@ -251,7 +239,7 @@ class Step:
         graph = graph.frozen().simplify()
         return (graph if self.products is None else lowered(graph, self.products)).verify()
 
-    def drawn(self, kind: str, state: State, data: Sequence[Any], batch: int, places: tuple[int, ...]) -> Drawn:
+    def drawn(self, kind: str, state: State, data: Sequence[Any], batch: int, places: tuple[int, ...]) -> Batches:
         """The graphs, as traced, that train on ("training") or evaluate ("evaluation") all rows in batches.
 
         Args:
@@ -267,12 +255,12 @@ class Step:
             raise checks.last_batch_too_small(error, rows, batch) from None
         gives = (step or last).gives.plain()  # type: ignore[union-attr]  # there is a row at least
         record = gives.children[-1] if trains else gives
-        return Drawn(step, last, batch, rows, places, len(tree.flatten(state)[0]), record, trains)
+        return Batches(step, last, batch, rows, places, len(tree.flatten(state)[0]), record, trains)
 
-    def batches(self, drawn: Drawn) -> Batches:
+    def batches(self, drawn: Batches) -> Batches:
         """What to run of graphs that were traced."""
-        step, last = (None if graph is None else self.finished(graph) for graph in drawn[:2])
-        return Batches(step, last, *drawn[2:])
+        step, last = (None if graph is None else self.finished(graph) for graph in (drawn.step, drawn.last))
+        return dataclasses.replace(drawn, step=step, last=last)
 
     def _train(self, state: State, data: Sequence[Tensor], rows: Tensor) -> tuple[State, Record]:
         parameters, frozen = self._by_name(state["parameters"]), state["frozen"]

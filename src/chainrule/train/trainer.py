@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 import warnings
@@ -16,9 +17,6 @@ from chainrule.data.streams import Stream
 from chainrule.errors import ArgumentError, TrainingWarning
 from chainrule.graph.graph import Graph
 from chainrule.nn.module import Module
-from chainrule.optim.base import Optimizer
-from chainrule.optim.penalties import Clip, Penalty
-from chainrule.optim.schedules import Schedule as LearningRate
 from chainrule.train import checkpoint as files
 from chainrule.train import checks, mistakes, prepare, structures
 from chainrule.train import estimate as memory
@@ -30,7 +28,7 @@ from chainrule.train.loaders.choice import divided, loader_of
 from chainrule.train.loaders.given_batches import are_batches
 from chainrule.train.loaders.in_memory import Weights, foreseen
 from chainrule.train.loop import Loop, NotFinite, steps_a_call
-from chainrule.train.metrics import Wanted, regresses
+from chainrule.train.metrics import regresses
 from chainrule.train.nonfinite import not_finite_error
 from chainrule.train.progress import Bar, Silent
 from chainrule.train.session import FitConfig, FitSession
@@ -109,27 +107,10 @@ class Trainer(Setup):
         [1.0, 4.0]
     """
 
-    def __init__(
-        self,
-        model: Module,
-        loss: Module | Callable[[Any, Any], Any] | Mapping[str, Any],
-        optimizer: Optimizer,
-        schedule: LearningRate | None = None,
-        penalty: Penalty | Sequence[Penalty] | None = None,
-        clip: Clip | None = None,
-        metrics: Wanted | Mapping[str, Wanted] | None = None,
-        normalize: str | None = None,
-        backend: str = "auto",
-        precision: str = "float32",
-        seed: int = 0,
-        device: str = "auto",
-        loss_weights: Mapping[str, float] | None = None,
-    ) -> None:
-        super().__init__(
-            model, loss, optimizer, schedule, penalty, clip, metrics, normalize, backend, precision, seed, device,
-            loss_weights,
-        )  # fmt: skip
-        self.state = TrainState()
+    @functools.cached_property
+    def state(self) -> TrainState:
+        """Where trainings so far have led."""
+        return TrainState()
 
     history = _OfState[History]("history")
     steps = _OfState[int]("steps")
