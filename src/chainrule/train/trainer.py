@@ -57,7 +57,7 @@ class _OfState(Generic[T]):
 
 
 class Trainer(Setup):
-    """Trains a model: each epoch is one compiled program of gather, forward, gradient and update.
+    """Trains a model: a training, with its gradients, validation and early stopping, is one graph run as one program.
 
     Args:
         model: any Module.
@@ -304,7 +304,7 @@ class Trainer(Setup):
         for note in (*session.plan.notes, *session.notes(loader.steps), *wrong):
             self.history.note(note)
         for mistake in wrong:
-            # Behind us are three methods of ours.
+            # The warning points at the caller of `fit`, past three methods of this class.
             warnings.warn(mistake, TrainingWarning, stacklevel=4)
 
     def step_graph(self, X: Any, y: Any, batch_size: int = 32) -> Graph:

@@ -153,7 +153,7 @@ class Sweeping:
             with interruptible(self):
                 groups = Grouping(self.plan).groups()
                 for mistake in self._mistakes(groups):
-                    # Behind us are this method and `Sweep.fit`.
+                    # The warning points at the caller of `Sweep.fit`.
                     warnings.warn(mistake, TrainingWarning, stacklevel=3)
                 runs = [_GroupRun.of(group) for group in groups]
                 data = backends.get(self.plan.backend).hold([np.stack(self.plan.rows.X), self.plan.rows.y])
