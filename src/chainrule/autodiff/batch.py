@@ -226,11 +226,11 @@ def _call(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tenso
     return apply("call", *xs, **{**node.attrs, "body": Graph(inner, outputs).simplify()})
 
 
-def _after(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
+def _depends_on(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
     return apply("depends_on", xs[0] if flags[0] else _repeat(xs[0], size), xs[1])
 
 
-def _project(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
+def _get_item(node: Tensor, xs: list[Tensor], flags: list[bool], size: int) -> Tensor:
     if xs[0].op == "loop":
         return _project_loop(node, xs[0])
     part = apply("get_item", xs[0], **node.attrs)
@@ -260,8 +260,8 @@ _SOME: dict[str, SomeRow] = {
     "call": _call,
     "scan": _scan,
     "loop": _loop,
-    "get_item": _project,
-    "depends_on": _after,
+    "get_item": _get_item,
+    "depends_on": _depends_on,
 }
 _ALL: dict[str, Row] = {
     "broadcast_to": _broadcast_to,

@@ -30,6 +30,11 @@ class Loss(Module):
         return "" if self.reduction == "mean" else f"reduction={self.reduction!r}"
 
 
+def is_sum(loss: Module) -> bool:
+    """Whether the loss of a batch is the sum over its rows, not their mean."""
+    return getattr(loss, "reduction", "mean") == "sum"
+
+
 def _same_shape(name: str, output: Any, target: Any) -> tuple[Tensor, Tensor]:
     output, target = F.as_tensor(output), F.as_tensor(target)
     if output.shape != target.shape:

@@ -17,7 +17,7 @@ from chainrule import tree
 from chainrule.backends.loop import LoopProgram
 from chainrule.train.history import History
 from chainrule.train.loaders.base import Chunk, DataLoader
-from chainrule.train.program import Record, Span, Training, summary
+from chainrule.train.program import Record, Span, Training, batch_sizes, summary
 from chainrule.train.progress import Progress
 
 RETURN_EVERY = 0.2
@@ -193,8 +193,8 @@ class Loop:
         if not fine or span.stop < self.training.train.steps:
             return None
         record, self.records = joined(self.records), []
-        training, rows = self.training, self.loader.rows
-        sizes = np.minimum(training.train.batch, rows - training.train.batch * np.arange(len(record["loss"])))
+        training = self.training
+        sizes = batch_sizes(self.loader.rows, training.train.batch, len(record["loss"]))
         found = summary(record, sizes, training.metrics, training.summed)
         return values | {name: np.reshape(value.numpy(), 1) for name, value in found.items()}
 

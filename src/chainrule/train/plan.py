@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from chainrule import backends, tree
 from chainrule.backends.loop import LoopProgram
 from chainrule.graph.graph import Graph
+from chainrule.nn.losses import is_sum
 from chainrule.passes import hoist_constants as hoist
 from chainrule.train import inference, mistakes
 from chainrule.train.history import History
@@ -122,8 +123,7 @@ class Plans:
         if kept is None or kept.fingerprint != fingerprint:
             train, evaluate = (phase and step.batches(phase) for phase in phases)
             assert train is not None, "a training without its pass"
-            summed = getattr(step.loss, "reduction", "mean") == "sum"
-            training = Training(train, evaluate, room, loader.rows, tuple(step.metrics), summed, monitor)
+            training = Training(train, evaluate, room, loader.rows, tuple(step.metrics), is_sum(step.loss), monitor)
             wrong = mistakes.named(step, arrays[: loader.width], min(batch, len(arrays[0])))
             kept = Plan(key, backend, training, fingerprint, step.notes, wrong)
             self._kept[backend] = kept

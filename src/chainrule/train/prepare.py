@@ -13,6 +13,7 @@ from chainrule.train import checks, precision
 from chainrule.train.loaders.base import room_for
 from chainrule.train.metrics import is_better_greater, named
 from chainrule.train.plan import Plan, Prepared, Wanted
+from chainrule.train.program import batch_sizes
 from chainrule.train.step import State, Step
 
 if TYPE_CHECKING:
@@ -47,9 +48,8 @@ def prepared(
     watch = watched(past, step, plan, state, config, position.best)
     if watch is not None and position.record:
         losses = np.asarray(position.record[0], np.float64)
-        batch, rows = plan.training.train.batch, loader.rows
-        sizes = np.minimum(batch, rows - batch * np.arange(len(losses)))
-        watch["epoch_loss"] = losses.sum() if plan.training.summed else losses @ sizes / rows
+        sizes = batch_sizes(loader.rows, plan.training.train.batch, len(losses))
+        watch["epoch_loss"] = losses.sum() if plan.training.summed else losses @ sizes / loader.rows
     return Prepared(name, backends.get(name), step, plan, plan.program(history, loader.arrays)), (state, watch)
 
 

@@ -89,7 +89,7 @@ class Batches:
 
     def sizes(self) -> Any:
         """The rows of each step."""
-        return np.minimum(self.batch, self.rows - self.batch * np.arange(self.steps))
+        return batch_sizes(self.rows, self.batch, self.steps)
 
     def looped(
         self, state: Sequence[Tensor], data: Sequence[Tensor], order: Tensor, start: Tensor, stop: Tensor
@@ -140,6 +140,11 @@ class Batches:
 
 Record = dict[str, Any]
 """What is recorded: "loss", "finite_probe" where it trains, and "metrics" by name."""
+
+
+def batch_sizes(rows: int, batch: int, steps: int) -> Any:
+    """(steps,) the rows of each of the first steps of an epoch."""
+    return np.minimum(batch, rows - batch * np.arange(steps))
 
 
 class Pass(NamedTuple):

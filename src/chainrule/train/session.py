@@ -121,7 +121,7 @@ class FitSession:
         self.put_back(before)
         stop = callbacks.step(steps) if callbacks.due(steps) else False
         stop = callbacks.epoch() or stop if whole else stop
-        self.follow(loop, self._tensors(before[0]))
+        self.follow(loop, self.step.tensors(before[0]))
         if stop:
             self.state.history.stopped = "callback"
         return stop
@@ -161,13 +161,10 @@ class FitSession:
         kept = self.step.tensors(self.step.kept_state(list(map(np.asarray, watch["kept"]))))
         return files.Best(float(watch["best"]) * monitor.sign, epoch, self.config.early_stopping.monitor, kept)
 
-    def _tensors(self, state: dict[str, Any]) -> dict[str, Any]:
-        return self.step.tensors(state)
-
     def put_back(self, current: tuple[dict[str, Any], Any]) -> None:
         """Give the model and the trainer a state of the loop."""
         state, watch = current
-        self.setup.model.load_state_dict(self._tensors(state))
+        self.setup.model.load_state_dict(self.step.tensors(state))
         self.state.optimizer = self.step.named_optimizer(state["optimizer"])
         named = dict(self.setup.model.named_parameters())
         self.state.optimized = {name: named[name] for name in self.step.trained}

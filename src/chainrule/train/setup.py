@@ -9,6 +9,7 @@ import numpy as np
 
 from chainrule.errors import ArgumentError, check_choice, check_number
 from chainrule.nn.layers import Lambda
+from chainrule.nn.losses import is_sum
 from chainrule.nn.module import Module
 from chainrule.nn.named_losses import NamedLosses
 from chainrule.optim.base import Optimizer
@@ -146,7 +147,7 @@ class Setup:
     @property
     def summed(self) -> bool:
         """Whether the loss of a batch is the sum over its rows."""
-        return getattr(self.loss, "reduction", "mean") == "sum"
+        return is_sum(self.loss)
 
 
 def _loss(given: Any, weights: Mapping[str, float] | None) -> Module:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import ArgumentError, DataError
-from chainrule.nn.losses import Loss
+from chainrule.nn.losses import Loss, is_sum
 from chainrule.nn.module import Module
 from chainrule.nn.named_losses import NamedLosses
 from chainrule.train.as_numbers import numbers
@@ -77,8 +77,7 @@ def of_classes(given: Any, y: Array, loss: Module) -> Array:
 
 def scaled(weights: Array, loss: Module, dtype: np.dtype[Any]) -> Array:
     """The weights as the program takes them: for a mean loss their mean is 1, so that the rate need not change."""
-    summed = getattr(loss, "reduction", "mean") == "sum"
-    return np.asarray(weights if summed else weights / weights.mean(), dtype)
+    return np.asarray(weights if is_sum(loss) else weights / weights.mean(), dtype)
 
 
 def _can_be_weighted(loss: Module, name: str) -> None:

@@ -124,7 +124,7 @@ def _linear(attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-def _settle(attrs: dict[str, Any]) -> Kernel:
+def _materialize(attrs: dict[str, Any]) -> Kernel:
     import jax.numpy as jnp
     from jax import lax
 
@@ -140,7 +140,7 @@ def _settle(attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-def _after(attrs: dict[str, Any]) -> Kernel:
+def _depends_on(attrs: dict[str, Any]) -> Kernel:
     import jax.numpy as jnp
     from jax import lax
 
@@ -264,8 +264,8 @@ OWN: dict[str, Row] = {
     "getitem": _getitem,
     "put_add": _put_add,
     "put_pieces": _put_pieces,
-    "materialize": _settle,
-    "depends_on": _after,
+    "materialize": _materialize,
+    "depends_on": _depends_on,
     "linear": _linear,
     "matmul": _matmul,
     "sum": _sum,

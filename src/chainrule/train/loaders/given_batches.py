@@ -156,7 +156,7 @@ class Look:
             where = f"batch {count - 1}"
             if count > 1 and self._size != self.batch:
                 raise _uneven(f"batch {count - 2}", self.batch, self._size)
-            arrays = read(batch, setup, state, where, self if self.samples else None)
+            arrays = read(batch, setup, where, self if self.samples else None)
             if not self.samples:
                 self._begin(batch, arrays, setup, state)
             self._add(arrays, where)
@@ -209,7 +209,7 @@ def _uneven(where: str, batch: int, got: int) -> DataError:
     )  # fmt: skip
 
 
-def read(batch: Any, setup: Setup, state: TrainState, where: str, like: Look | None) -> list[Array]:
+def read(batch: Any, setup: Setup, where: str, like: Look | None) -> list[Array]:
     """The arrays of a batch as the program takes them, but not standardised: X, y, and the weights as they are given.
 
     Raises:
@@ -217,7 +217,7 @@ def read(batch: Any, setup: Setup, state: TrainState, where: str, like: Look | N
     """
     X, y, *weight = _parts(batch, where)
     try:
-        arrays, _ = checked(X, y, setup, state, like=like.structures if like is not None else None)
+        arrays, _ = checked(X, y, setup, like=like.structures if like is not None else None)
         if weight:
             arrays.append(weights.of_rows(weight[0], len(arrays[0]), setup.loss, "weight"))
     except ChainruleError as error:
@@ -315,7 +315,7 @@ class BatchLoader(Chunked):
             hint = "give what can be gone through again and again: a list, a loader, or a function that makes them"
             what = "fewer batches than in the pass before"
             raise DataError(what, where=where, expected=self.steps, hint=hint) from None
-        arrays = read(batch, self._setup, self._state, where, self._look)
+        arrays = read(batch, self._setup, where, self._look)
         self._check(arrays)
         inputs = self.structures.X.size
         arrays[:inputs] = structures.standardized(self._state.standardizer, arrays[:inputs], self.structures.X)

@@ -45,13 +45,13 @@ def in_memory(setup: Setup, state: TrainState, X: Any, y: Any, validation: Any, 
     """
     given = _given(X, y)
     memory.check_rows(_making(setup, state, given.X, validation))
-    arrays, how = checked(given.X, given.y, setup, state)
+    arrays, how = checked(given.X, given.y, setup)
     rows, width = len(arrays[0]), len(arrays)
     if given_weights.sample is not None:
         arrays.append(weights.of_rows(given_weights.sample, rows, setup.loss))
     train, held = arrays, list[Array]()
     if _is_given(validation):
-        held = checked(validation[0], validation[1], setup, state, "validation ", how)[0]
+        held = checked(validation[0], validation[1], setup, "validation ", how)[0]
         if len(validation) == 3:
             held.append(weights.of_rows(validation[2], len(held[0]), setup.loss, "validation weights"))
     elif validation is not None:
@@ -60,7 +60,7 @@ def in_memory(setup: Setup, state: TrainState, X: Any, y: Any, validation: Any, 
         train, held = ([array[rows] for array in arrays] for rows in parts)
     del arrays
     if given_weights or len(held) > width:
-        _weigh(train, held, given_weights, setup, state, width)
+        _weigh(train, held, given_weights, setup, width)
     _standardise(train, held, setup, state, how)
     setup.labels_fit(train, {"y": train} | ({"validation y": held} if held else {}), how)
     arrays, users = [*train, *held], given.leaves + (_leaves(validation[:2]) if _is_given(validation) else [])
@@ -98,7 +98,7 @@ def _numbers(values: Any, name: str) -> Any:
 
 
 def checked(
-    X: Any, y: Any, setup: Setup, state: TrainState, before: str = "", like: Structures | None = None
+    X: Any, y: Any, setup: Setup, before: str = "", like: Structures | None = None
 ) -> tuple[list[Array], Structures]:
     """The arrays of X and y as the program takes them, and how they nest."""
     dtype, loss = setup.dtype, setup.loss
@@ -111,11 +111,11 @@ def checked(
 
 def held_out(pair: Sequence[Any], setup: Setup, state: TrainState, like: Structures) -> list[Array]:
     """X and y to validate on, standardised where that is wanted."""
-    arrays, _ = checked(pair[0], pair[1], setup, state, "validation ", like)
+    arrays, _ = checked(pair[0], pair[1], setup, "validation ", like)
     return [*structures.standardized(state.standardizer, arrays[: like.X.size], like.X), *arrays[like.X.size :]]
 
 
-def _weigh(train: list[Array], held: list[Array], given: Weights, setup: Setup, state: TrainState, width: int) -> None:
+def _weigh(train: list[Array], held: list[Array], given: Weights, setup: Setup, width: int) -> None:
     """Bring the weights of the rows, behind X and y, into the shape that the program takes."""
     if given.classes is not None:
         of_classes = weights.of_classes(given.classes, train[width - 1], setup.loss)
@@ -138,14 +138,14 @@ def foreseen(setup: Setup, state: TrainState, X: Any, y: Any, validation: Any, g
 
     Where y is None it is taken to be what the loss takes: a label a row, or numbers in the shape of the output.
     """
-    given = _given(X, _like_output(setup, state, X) if y is None else y)
+    given = _given(X, _like_output(setup, X) if y is None else y)
     users = given.leaves
-    train, how = _foreseen(given, setup, state)
+    train, how = _foreseen(given, setup)
     evaluate = list[Array]()
     if _is_given(validation):
         other = _Given(_numbers(validation[0], "validation X"), _numbers(validation[1], "validation y"))
         users += other.leaves
-        evaluate, _ = _foreseen(other, setup, state)
+        evaluate, _ = _foreseen(other, setup)
     elif validation is not None:
         held = checks.held(len(train[0]), validation)
         sizes = (len(train[0]) - held, held)
@@ -163,7 +163,7 @@ def foreseen(setup: Setup, state: TrainState, X: Any, y: Any, validation: Any, g
     return InMemory(arrays, own, len(train), there=False, making=making, structures=how)
 
 
-def _foreseen(given: _Given, setup: Setup, state: TrainState) -> tuple[list[Array], Structures]:
+def _foreseen(given: _Given, setup: Setup) -> tuple[list[Array], Structures]:
     """The arrays as the program will take them, shape_only where they will be converted."""
     X, of_X = structures_of(given.X, "X")
     y, of_y = structures_of(given.y, "y")
@@ -209,7 +209,7 @@ def _is_given(validation: Any) -> bool:
     return isinstance(validation, (tuple, list)) and len(validation) in (2, 3)
 
 
-def _like_output(setup: Setup, state: TrainState, X: Any) -> Any:
+def _like_output(setup: Setup, X: Any) -> Any:
     arrays, structure = structures_of(_numbers(X, "X"), "X")
     dtypes = [setup.dtype if structure is LEAF else checks.named_dtype(x, setup.dtype) for x in arrays]
     like = tuple(((1, *x.shape[1:]), dtype) for x, dtype in zip(arrays, dtypes, strict=True))
