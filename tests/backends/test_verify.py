@@ -11,7 +11,7 @@ import chainrule as cr
 from chainrule import nn
 from chainrule.backends import agreement, cache, mismatch, verify, xla
 from chainrule.backends.kernels import KERNELS
-from chainrule.backends.xla import compiler, kept, loops, lower, small
+from chainrule.backends.xla import compile_cache, compiler, loops, lower, single_kernel
 from chainrule.errors import ArgumentError, CompilerMismatch, CompilerWarning, OutOfRangeError
 from small import QUIET, classifier, parameters, same, table
 
@@ -35,8 +35,8 @@ def broken(monkeypatch):
             monkeypatch.setitem(rows, op, lambda attrs: lambda *xs: wrong(row(attrs)(*xs)))
 
         break_row(lower.OWN, lower.OWN.get(op, lambda attrs: KERNELS[op](jnp, attrs)))
-        if op in small.ROWS:
-            break_row(small.ROWS, small.ROWS[op])
+        if op in single_kernel.ROWS:
+            break_row(single_kernel.ROWS, single_kernel.ROWS[op])
 
     return breaking
 
@@ -146,7 +146,7 @@ def test_a_right_training_is_checked_and_keeps_its_bits(monkeypatch):
 )
 def test_a_training_whose_program_is_wrong_is_interpreted(broken, monkeypatch, op, wrong, one_kernel):
     if not one_kernel:
-        monkeypatch.setattr(small, "possible", lambda: False)
+        monkeypatch.setattr(single_kernel, "is_supported", lambda: False)
     right, _ = fitted(backend="numpy")
     broken(op, wrong)
     trainer, history = fitted(backend="xla")
@@ -166,8 +166,8 @@ def test_a_wrong_evaluation_is_found(broken):
 
 
 def test_what_is_too_dear_to_check_is_said_and_always_means_always(monkeypatch):
-    monkeypatch.setattr(verify, "LEAST", 0.0)
-    monkeypatch.setattr(verify, "SHARE", 0.0)
+    monkeypatch.setattr(verify, "MIN_SECONDS", 0.0)
+    monkeypatch.setattr(verify, "MAX_SHARE", 0.0)
     _, history = fitted(backend="xla")
     [note] = history.notes
     assert verify.SWITCH in note
@@ -179,7 +179,7 @@ def test_what_is_too_dear_to_check_is_said_and_always_means_always(monkeypatch):
 
 
 def test_a_check_waits_until_the_training_has_run_long_enough(monkeypatch):
-    monkeypatch.setattr(verify, "LEAST", 0.0)
+    monkeypatch.setattr(verify, "MIN_SECONDS", 0.0)
     seen = []
 
     def later(self):
@@ -229,12 +229,12 @@ def test_a_wrong_judging_in_a_sweep_is_found(broken):
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
     monkeypatch.setenv(cache.SWITCH, str(tmp_path / "kept"))
-    monkeypatch.setattr(kept, "LEAST", 0.0)
+    monkeypatch.setattr(compile_cache, "MIN_SECONDS", 0.0)
     return tmp_path / "kept"
 
 
 def checked(folder):
-    return list(folder.rglob(f"*{kept.CHECKED}"))
+    return list(folder.rglob(f"*{compile_cache.CHECKED}"))
 
 
 def test_a_program_from_the_cache_that_was_checked_once_is_not_checked_again(folder, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn, optim
-from chainrule.backends.live import live_bytes
+from chainrule.backends.liveness import live_bytes
 from chainrule.backends.xla.lower import function
 from small import COLUMNS, QUIET, table
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from chainrule import backends, tree
-from chainrule.backends.estimate import compile_seconds, seconds
-from chainrule.backends.live import holders
+from chainrule.backends.cost import compile_seconds, seconds
+from chainrule.backends.liveness import holders
 from chainrule.errors import check_choice
 from chainrule.graph import seams
 from chainrule.graph.elementwise import as_tensor, cast
@@ -188,7 +188,7 @@ def compile(f: Callable[..., Any], backend: str = "auto") -> Compiled:
     Args:
         f: takes and returns tensors or nests of them; a module counts as the dict of its parameters.
         backend: "numpy" interprets, "xla" compiles, "auto" interprets until the calls so far would have paid for
-            compiling, by the estimate of `chainrule.backends.estimate`.
+            compiling, by the estimate of `chainrule.backends.cost`.
 
     Returns:
         A callable of the same signature; `.structures` counts the programs it holds. Parameters, buffers and arrays

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.backends.flops import all_bodies
 from chainrule.backends.kernels import KERNELS, Kernel
-from chainrule.backends.live import live_bytes, nbytes
+from chainrule.backends.liveness import live_bytes, nbytes
 from chainrule.backends.loop import Looping, LoopProgram, Outcome
 from chainrule.backends.nested import NESTED, Nested, Program, drained
 from chainrule.backends.numpy_kernels import OWN
 from chainrule.backends.threads import suited
-from chainrule.backends.work import all_bodies
 from chainrule.graph import seams
 from chainrule.graph.graph import LEAVES, Graph
 from chainrule.graph.ops import OPS, TUPLE

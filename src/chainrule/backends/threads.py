@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from chainrule import resources
-from chainrule.backends.work import product
+from chainrule.backends.flops import product_flops
 from chainrule.graph.graph import Graph
 
 SHARED = 5e8
@@ -73,7 +73,7 @@ def suited(graphs: Iterable[Graph]) -> Iterator[None]:
     process wants one of the processors, or a hypervisor takes it, a step takes ten times as long and more.
     """
     limit: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-    if max(sum(map(product, graph.nodes)) for graph in graphs) <= SHARED:
+    if max(sum(map(product_flops, graph.nodes)) for graph in graphs) <= SHARED:
         limit = _limit.at_most(1)
     elif _too_many():
         limit = _limit.at_most(_cores())

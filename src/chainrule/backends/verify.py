@@ -15,18 +15,18 @@ from chainrule.graph.graph import Graph
 
 SWITCH = "CHAINRULE_VERIFY"
 """The environment variable that says what is checked."""
-LEAST, SHARE = 0.05, 0.02
+MIN_SECONDS, MAX_SHARE = 0.05, 0.02
 """Seconds that a check may take in any case, and of what a program has taken so far."""
 P = TypeVar("P")
 
 
-class Kept(Protocol):
+class CheckRecord(Protocol):
     """Where a program outlasts the process, and what came of checking it."""
 
-    def stands(self) -> bool:
+    def is_verified(self) -> bool:
         """Whether the program was kept from an earlier process, and found right there."""
 
-    def set(self) -> None:
+    def mark_verified(self) -> None:
         """Write down that it was found right."""
 
     def remove(self) -> None:
@@ -60,24 +60,24 @@ class Watch:
         cost: the seconds that a check is expected to take.
         pending: whether it is still to be checked.
         spent: the seconds that compiling and running it have taken so far.
-        kept: where the program is kept, or None.
+        entry: where the program is kept, or None.
     """
 
     cost: float
     pending: bool = True
     spent: float = 0.0
-    kept: Kept | None = None
+    entry: CheckRecord | None = None
 
-    def recall(self, kept: Kept | None) -> None:
+    def recall(self, entry: CheckRecord | None) -> None:
         """The program has been made: where it was kept from before and found right then, it is not checked again."""
-        self.kept = kept
-        self.pending = not (kept is not None and setting() == "first" and kept.stands())
+        self.entry = entry
+        self.pending = not (entry is not None and setting() == "first" and entry.is_verified())
 
     def done(self, right: bool) -> None:
         """The program has been checked."""
         self.pending = False
-        if self.kept is not None:
-            (self.kept.set if right else self.kept.remove)()
+        if self.entry is not None:
+            (self.entry.mark_verified if right else self.entry.remove)()
 
     def due(self) -> bool:
         """Whether to check now."""
@@ -90,7 +90,7 @@ class Watch:
     @property
     def cheap(self) -> bool:
         """Whether a check is cheap beside what the program has taken so far."""
-        return self.cost <= max(LEAST, SHARE * self.spent)
+        return self.cost <= max(MIN_SECONDS, MAX_SHARE * self.spent)
 
     @property
     def note(self) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chainrule import tree
-from chainrule.backends.estimate import seconds
+from chainrule.backends.cost import seconds
 from chainrule.backends.loop import Looping, Reading
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph, inlined

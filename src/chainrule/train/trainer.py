@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from chainrule import backends, tree
-from chainrule.backends.estimate import seconds
+from chainrule.backends.cost import seconds
 from chainrule.data.streams import Stream
 from chainrule.errors import ArgumentError, TrainingWarning
 from chainrule.graph.graph import Graph

@@ -11,10 +11,10 @@ from typing import Any
 
 from chainrule.backends import cache
 from chainrule.backends.loop import Made
-from chainrule.backends.xla import kept
+from chainrule.backends.xla import compile_cache
+from chainrule.backends.xla.compile_cache import CacheEntry
 from chainrule.backends.xla.devices import device, device_name
 from chainrule.backends.xla.digest import digest, is_ours
-from chainrule.backends.xla.kept import Kept
 from chainrule.graph.graph import Graph
 
 GRAPH, LOOP, KERNEL = "graph", "loop", "one kernel"
@@ -58,7 +58,7 @@ class Program:
             program is kept from one process to the next.
 
     Attributes:
-        kept: where the program is kept, once it has been made; None where it is not.
+        entry: where the program is kept, once it has been made; None where it is not.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Program:
         self._function, self._kind, self._donate, self._fusions, self._graph = function, kind, donate, fusions, graph
         self._compiled: Any = None
         self._turn = threading.Lock()
-        self.kept: Kept | None = None
+        self.entry: CacheEntry | None = None
 
     def make(self, *arguments: Any) -> Made | None:
         """Trace and compile, or take the program from the cache; None where that was done before."""
@@ -83,21 +83,21 @@ class Program:
 
     def _make(self, *arguments: Any) -> Made:
         began, note = time.perf_counter(), None
-        self.kept = self._place(arguments)
+        self.entry = self._place(arguments)
         found = self._loaded()
         cached = found is not None
         if not cached:
             found, note = self._traced_and_compiled(arguments)
         seconds = time.perf_counter() - began
         # What there is a note about is not kept, so that it is said again the next time.
-        if self.kept is not None and note is None:
-            if not cached and seconds >= kept.LEAST:
-                _save(found, self.kept)
-            note = self.kept.note
+        if self.entry is not None and note is None:
+            if not cached and seconds >= compile_cache.MIN_SECONDS:
+                _save(found, self.entry)
+            note = self.entry.note
         self._compiled = found
         return Made(seconds, cached, note)
 
-    def _place(self, arguments: Any) -> Kept | None:
+    def _place(self, arguments: Any) -> CacheEntry | None:
         """Where the program is kept for such arguments."""
         import jax
 
@@ -108,16 +108,16 @@ class Program:
             return None
         leaves, structure = jax.tree.flatten(arguments)
         types = [(x.shape, x.dtype, getattr(x, "weak_type", False)) for x in leaves]
-        return Kept(digest((self._kind, self._options, self._donate, str(structure), types), self._graph))
+        return CacheEntry(digest((self._kind, self._options, self._donate, str(structure), types), self._graph))
 
     def _loaded(self) -> Any | None:
         """The program as it was kept; None where it was not."""
-        content = None if self.kept is None else self.kept.load()
-        if self.kept is None or content is None:
+        content = None if self.entry is None else self.entry.load()
+        if self.entry is None or content is None:
             return None
         found = _unpacked(content)
         if found is None:
-            self.kept.remove()
+            self.entry.remove()
         return found
 
     @property
@@ -161,14 +161,14 @@ class Program:
         return self._compiled(*arguments)
 
 
-def _save(compiled: Any, place: Kept) -> None:
+def _save(compiled: Any, place: CacheEntry) -> None:
     from jax.experimental.serialize_executable import serialize
 
     try:
         content = pickle.dumps(serialize(compiled))
     # Not every device's programs can be put into a file, and JAX does not say what it raises then.
     except Exception as error:
-        place.note = kept.not_kept(error)
+        place.note = compile_cache.not_cached(error)
     else:
         place.save(content)
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from chainrule.backends import numpy as interpreter
 from chainrule.backends.agreement import Disagreement, disagreement
-from chainrule.backends.estimate import seconds
+from chainrule.backends.cost import seconds
 from chainrule.backends.verify import Watch, judged, tell
-from chainrule.backends.xla import small
+from chainrule.backends.xla import single_kernel
 from chainrule.backends.xla.compiler import Program
 from chainrule.backends.xla.lower import Row, checked, function
 from chainrule.graph.graph import Graph
@@ -41,14 +41,14 @@ class _Checked:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._kind = small.kind(graph)
+        self._kind = single_kernel.program_kind(graph)
         self._program: Program | None = Program(self._traced, self._kind, graph=graph)
         self._watch = Watch(seconds(graph, "numpy"))
         self._turn = threading.Lock()
 
     def _traced(self, values: list[Any]) -> Any:
         """What the program computes, as JAX traces it."""
-        return checked(*small.lowered(self._graph, self._kind))(values)
+        return checked(*single_kernel.lowering(self._graph, self._kind))(values)
 
     def __call__(self, values: Sequence[Any]) -> list[Any]:
         """The arrays of the graph's outputs."""
@@ -74,7 +74,7 @@ class _Checked:
             made = program.make(list(values))
         if made is not None:
             tell(made.note, stacklevel=5)
-            self._watch.recall(program.kept)
+            self._watch.recall(program.entry)
 
     def _verified(self, program: Program, values: Sequence[Any], found: list[Any]) -> list[Any]:
         results = {id(program): found}
@@ -83,7 +83,7 @@ class _Checked:
             results[id(made)] = results.get(id(made)) or self._arrays(made, values)
             return disagreement(self._graph, values, results[id(made)])
 
-        alone = partial(run_unchecked, rows=small.lowered(self._graph, self._kind)[1])
+        alone = partial(run_unchecked, rows=single_kernel.lowering(self._graph, self._kind)[1])
         verdict = judged(program, program.without_fusions, differs, alone)
         self._program = verdict.program
         self._watch.done(verdict.note is None)

@@ -13,10 +13,10 @@ import numpy as np
 from chainrule import resources
 from chainrule.backends import numpy as interpreter
 from chainrule.backends.agreement import Disagreement, disagreement
-from chainrule.backends.live import live_bytes
+from chainrule.backends.liveness import live_bytes
 from chainrule.backends.loop import Check, Looping, LoopProgram, Made, Outcome
 from chainrule.backends.verify import Watch, judged, setting
-from chainrule.backends.xla import small
+from chainrule.backends.xla import single_kernel
 from chainrule.backends.xla.compiler import KERNEL, Program
 from chainrule.backends.xla.devices import device_name
 from chainrule.backends.xla.graphs import run_unchecked
@@ -33,7 +33,7 @@ def compile_loops(looping: Looping) -> LoopProgram:
 
 class _Loops:
     def __init__(self, looping: Looping) -> None:
-        self._looping, self._kind = looping, small.kind(looping.graph)
+        self._looping, self._kind = looping, single_kernel.program_kind(looping.graph)
         self._scratch = 0 if self._kind == KERNEL or device_name() != "cpu" else SCRATCH
         self._program = Program(self._traced, self._kind, donate=(0,), graph=looping.graph)
         self._instead: LoopProgram | None = None
@@ -42,7 +42,7 @@ class _Loops:
 
     def _traced(self, state: list[Any], rest: list[Any]) -> list[Any]:
         """What the program computes, as JAX traces it."""
-        lowered, rows = small.lowered(self._looping.graph, self._kind)
+        lowered, rows = single_kernel.lowering(self._looping.graph, self._kind)
         return function(lowered, rows)([*state, *rest])
 
     def make(self) -> Made | None:
@@ -55,7 +55,7 @@ class _Loops:
             made = self._program.make(types[:states], types[states:])
         if made is not None:
             self._watch.spent += made.seconds
-            self._watch.recall(self._program.kept)
+            self._watch.recall(self._program.entry)
         return made
 
     @property
@@ -107,7 +107,7 @@ class _Loops:
             return None
         began = time.perf_counter()
         differs = partial(self._differs, [np.asarray(x) for x in (*state, *rest)])
-        alone = partial(run_unchecked, rows=small.ROWS if self._kind == KERNEL else {})
+        alone = partial(run_unchecked, rows=single_kernel.ROWS if self._kind == KERNEL else {})
         verdict = judged(self._program, self._program.without_fusions, differs, alone)
         if verdict.program is None:
             self._instead = interpreter.compile_loops(self._looping)

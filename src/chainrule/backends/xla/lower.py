@@ -16,7 +16,7 @@ from chainrule.graph.tensor import Tensor
 from chainrule.passes.guard import guarded
 
 Row = Callable[[dict[str, Any]], Kernel]
-TURNED = "matmul, its first operand turned round"
+MATMUL_TRANSPOSED = "matmul, its first operand transposed"
 """What a product is called whose first operand is a transpose, where there is a row that reads it as it lies."""
 BATCH = 512
 """Rows that a product adds up with an error like NumPy's, 1e-6 of the sum in float32; it grows with their number."""
@@ -292,10 +292,10 @@ def _literal(value: np.ndarray[Any, Any]) -> Any:
     return jnp.broadcast_to(jnp.asarray(core, dtype=value.dtype), value.shape)
 
 
-def _read(node: Tensor, turned: bool) -> tuple[str, Sequence[Tensor]]:
+def _read(node: Tensor, transposed_first: bool) -> tuple[str, Sequence[Tensor]]:
     """The name of a node's row, and what the row takes."""
-    if turned and node.op == "matmul" and node.inputs[0].op == "transpose" and node.ndim == 2:
-        return TURNED, (node.inputs[0].inputs[0], node.inputs[1])
+    if transposed_first and node.op == "matmul" and node.inputs[0].op == "transpose" and node.ndim == 2:
+        return MATMUL_TRANSPOSED, (node.inputs[0].inputs[0], node.inputs[1])
     return node.op, node.inputs
 
 
@@ -333,7 +333,7 @@ def _run(graph: Graph, rows: Mapping[str, Row], values: Sequence[Any]) -> tuple[
             passed = _all({x.id: fine[x.id] for x in node.inputs})
             held[node.id] = jnp.where(passed, 0.0, jnp.nan).astype(node.dtype)
             continue
-        name, operands = _read(node, TURNED in rows)
+        name, operands = _read(node, MATMUL_TRANSPOSED in rows)
         value = _kernel(name, node.attrs, rows)(*(held[x.id] for x in operands))
         if node.op in ("call", "scan", "loop"):
             value, fine[node.id] = value

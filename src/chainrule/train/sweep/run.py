@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chainrule import backends, resources, tree
-from chainrule.backends.estimate import seconds
+from chainrule.backends.cost import seconds
 from chainrule.backends.loop import Check, LoopProgram
 from chainrule.errors import TrainingWarning
 from chainrule.train.loop import RETURN_EVERY, interruptible

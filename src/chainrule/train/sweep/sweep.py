@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.backends.estimate import choose
+from chainrule.backends.cost import choose_backend
 from chainrule.data.split import folds as dealt
 from chainrule.data.standardize import Standardizer
 from chainrule.errors import ArgumentError, ChainruleError, ShapeError, check_choice, check_number
@@ -192,7 +192,7 @@ class Sweep:
             return self.backend
         shape = plan.shape(0, 0)
         graph = plan.graph(0, GraphKey("training", shape.batch, shape)).simplify()
-        return choose([graph], [plan.epochs * shape.steps * len(plan.configs) * len(plan.rows.splits)])
+        return choose_backend([graph], [plan.epochs * shape.steps * len(plan.configs) * len(plan.rows.splits)])
 
     def _rows(self, trainer: Trainer, X: Any, y: Any, validation: Any, folds: int | None) -> Rows:
         dtype = trainer.dtype

@@ -7,7 +7,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn
-from chainrule.backends import live
+from chainrule.backends import liveness
 from chainrule.backends import numpy as interpreter
 from chainrule.backends.numpy import compile_graph
 from chainrule.graph.graph import LEAVES
@@ -69,7 +69,7 @@ def test_what_a_kernel_holds_besides_its_result_is_as_the_table_says(name):
     graph = cr.trace(lambda *xs: apply(name, *xs, **attrs), *operands)
     program = compile_graph(graph)
     _, peak = most(lambda: program(operands))
-    stated = live.live_bytes(graph, set())
+    stated = liveness.live_bytes(graph, set())
     # What a kernel looks at element by element, such as a comparison, takes a byte each.
     assert stated == pytest.approx(peak, rel=0.15, abs=X.size)
 
@@ -87,14 +87,14 @@ def test_random_numbers_take_what_the_table_says():
 def _stated_and_held(graph, values):
     program = compile_graph(graph)
     _, peak = most(lambda: program(values))
-    return live.live_bytes(graph, interpreter._stretched_by_numpy(graph)), peak
+    return liveness.live_bytes(graph, interpreter._stretched_by_numpy(graph)), peak
 
 
 @pytest.mark.parametrize("draw", [cr.random.normal, cr.random.permutation, cr.random.uniform])
 def test_a_draw_holds_what_the_table_says(draw):
     graph = cr.trace(lambda key: draw(300_000, key=key), np.array([1, 2], np.uint32))
     _, peak = most(lambda: graph.run(np.array([1, 2], np.uint32)))
-    assert live.live_bytes(graph, set()) == pytest.approx(peak, rel=0.15)
+    assert liveness.live_bytes(graph, set()) == pytest.approx(peak, rel=0.15)
 
 
 @pytest.mark.parametrize("optimizer", [cr.optim.Adam(), cr.optim.LBFGS()], ids=["Adam", "LBFGS"])

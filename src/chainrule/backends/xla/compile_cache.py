@@ -18,17 +18,17 @@ from pathlib import Path
 from chainrule import files
 from chainrule.backends import cache
 
-ROOM = 256 * 2**20
+MAX_BYTES = 256 * 2**20
 """Bytes of programs that are kept; the least recently used ones go first. One program is some 300 kB."""
-LEAST = 0.1
+MIN_SECONDS = 0.1
 """Seconds of tracing and compiling from which on a program is kept."""
-CHECKED = ".checked"
+VERIFIED = ".checked"
 """The ending of a program that was found right."""
 SEAL = hashlib.sha256().digest_size
 """Bytes before a file's content: a digest of it and its name."""
 
 
-class Kept:
+class CacheEntry:
     """The place of one program, where it may be or may be put.
 
     Args:
@@ -40,12 +40,12 @@ class Kept:
 
     def __init__(self, name: str) -> None:
         self.note: str | None = None
-        self._name, self._stands = name, False
+        self._name, self._verified = name, False
         self._folder: Path | None = None
         try:
             self._folder = _folder()
         except OSError as error:
-            self.note = not_kept(error)
+            self.note = not_cached(error)
 
     def load(self) -> bytes | None:
         """What was kept; None where nothing was. A damaged file is removed."""
@@ -55,7 +55,7 @@ class Kept:
                 continue
             seal, content = content[:SEAL], content[SEAL:]
             if seal == self._seal(content):
-                self._stands = path.suffix == CHECKED
+                self._verified = path.suffix == VERIFIED
                 return content
             _remove(path)
         return None
@@ -68,13 +68,13 @@ class Kept:
             files.write(self._paths()[-1], self._seal(content) + content)
             _make_room(self._folder.parent)
         except OSError as error:
-            self.note = not_kept(error)
+            self.note = not_cached(error)
 
-    def stands(self) -> bool:
+    def is_verified(self) -> bool:
         """Whether the program was loaded, and had been found right before."""
-        return self._stands
+        return self._verified
 
-    def set(self) -> None:
+    def mark_verified(self) -> None:
         """Write down that the program was found right."""
         with contextlib.suppress(OSError):
             for checked, fresh in [self._paths()] if self._folder else []:
@@ -87,7 +87,7 @@ class Kept:
 
     def _paths(self) -> list[Path]:
         """Where it is if it was found right, and where it is if nobody has looked."""
-        return [] if self._folder is None else [self._folder / f"{self._name}{end}" for end in (CHECKED, "")]
+        return [] if self._folder is None else [self._folder / f"{self._name}{end}" for end in (VERIFIED, "")]
 
     def _seal(self, content: bytes) -> bytes:
         return hashlib.sha256(self._name.encode() + content).digest()
@@ -106,11 +106,11 @@ def _folder() -> Path | None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for inner in (place.parent, place):
         inner.mkdir(mode=0o700, exist_ok=True)
-    _refuse_open(place, (folder, place.parent))
+    _refuse_shared(place, (folder, place.parent))
     return place
 
 
-def _refuse_open(place: Path, above: Iterable[Path]) -> None:
+def _refuse_shared(place: Path, above: Iterable[Path]) -> None:
     """Refuse a folder that others can write to or put another one in the place of: they could have us run anything."""
     if not hasattr(os, "geteuid"):  # Windows
         return
@@ -121,11 +121,11 @@ def _refuse_open(place: Path, above: Iterable[Path]) -> None:
         if status.st_uid not in (0, user) or status.st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
             raise PermissionError(f"others can write to {folder}")
     status = place.lstat()
-    if not stat.S_ISDIR(status.st_mode) or not _own(status):
+    if not stat.S_ISDIR(status.st_mode) or not _is_private(status):
         raise PermissionError(f"others can write to {place}")
 
 
-def _own(status: os.stat_result) -> bool:
+def _is_private(status: os.stat_result) -> bool:
     """Whether something is the user's, and nobody else can write to it."""
     return not hasattr(os, "geteuid") or (
         status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
@@ -138,14 +138,14 @@ def _read(path: Path) -> bytes | None:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
         with open(descriptor, "rb") as file:
             status = os.fstat(descriptor)
-            if stat.S_ISREG(status.st_mode) and _own(status):
+            if stat.S_ISREG(status.st_mode) and _is_private(status):
                 content = file.read()
                 os.utime(path)
                 return content
     return None
 
 
-def not_kept(reason: object) -> str:
+def not_cached(reason: object) -> str:
     """The note that nothing is kept, and why."""
     said = " ".join(str(reason).split())
     return f"compiled programs are not kept ({said}); {cache.SWITCH} names another folder, or is off"
@@ -159,7 +159,7 @@ def _make_room(folder: Path) -> None:
             status = path.stat()
             known.append((status.st_mtime, status.st_size, path))
     known.sort(key=lambda entry: entry[0])
-    excess = sum(size for _, size, _ in known) - ROOM
+    excess = sum(size for _, size, _ in known) - MAX_BYTES
     for _, size, path in known:
         if excess <= 0:
             break

@@ -13,22 +13,22 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from chainrule.backends.flops import bodies, fits_single_kernel
 from chainrule.backends.kernels import Kernel
-from chainrule.backends.work import bodies, is_small
+from chainrule.backends.xla.compile_cache import CacheEntry
 from chainrule.backends.xla.compiler import GRAPH, KERNEL, LOOP, Program
 from chainrule.backends.xla.devices import device_name
 from chainrule.backends.xla.digest import digest
-from chainrule.backends.xla.kept import Kept
-from chainrule.backends.xla.lower import TURNED, Row, looped
+from chainrule.backends.xla.lower import MATMUL_TRANSPOSED, Row, looped
 from chainrule.graph.graph import Graph
 from chainrule.passes.transpose_state import NARROW, transposed_state
 
 MARK = {"inlineable": "false", "xla_cpu_small_call": "true"}
-AT_ONCE = 5
+UNROLL = 5
 """Rank-one updates in one pass over the result: fewer read and write it too often, more run out of registers."""
 
 
-def one_kernel(f: Callable[..., Any]) -> Callable[..., Any]:
+def as_single_kernel(f: Callable[..., Any]) -> Callable[..., Any]:
     """A function like `f`, compiled as one kernel."""
     import jax
     import jax.numpy as jnp
@@ -58,52 +58,52 @@ def _touched(arrays: Sequence[Any]) -> Any:
     return jnp.stack(firsts).sum()
 
 
-def kind(graph: Graph) -> str:
+def program_kind(graph: Graph) -> str:
     """What kind of program a graph is compiled to."""
     if not bodies(graph):
         return GRAPH
-    return KERNEL if possible() and _has_kernel(graph) else LOOP
+    return KERNEL if is_supported() and _has_single_kernel(graph) else LOOP
 
 
-def lowered(graph: Graph, kind: str) -> tuple[Graph, Mapping[str, Row]]:
+def lowering(graph: Graph, kind: str) -> tuple[Graph, Mapping[str, Row]]:
     """What is compiled for a kind of program: the graph, with state as its loops hold it, and the rows for it."""
-    return (transposed_state(graph, is_small), {"loop": _loop}) if kind == KERNEL else (graph, {})
+    return (transposed_state(graph, fits_single_kernel), {"loop": _loop}) if kind == KERNEL else (graph, {})
 
 
-def _has_kernel(graph: Graph) -> bool:
+def _has_single_kernel(graph: Graph) -> bool:
     """Whether a loop in a graph is one kernel, or has one in it; if one that carries a state is not, none is."""
     fit = [(node.attrs["carries"], _fits(node.attrs["body"])) for node in graph.nodes if node.op == "loop"]
     return any(fits for _, fits in fit) and all(fits for carries, fits in fit if carries)
 
 
 def _fits(body: Graph) -> bool:
-    return is_small(body) or _has_kernel(body)
+    return fits_single_kernel(body) or _has_single_kernel(body)
 
 
 def _loop(attrs: dict[str, Any]) -> Kernel:
     """A loop of small steps, and all loops in it, as one kernel; any other one as usual, those in it as may be."""
-    if is_small(attrs["body"]):
-        return one_kernel(looped(attrs, ROWS))
-    return looped(attrs, {"loop": _loop} if _has_kernel(attrs["body"]) else {})
+    if fits_single_kernel(attrs["body"]):
+        return as_single_kernel(looped(attrs, ROWS))
+    return looped(attrs, {"loop": _loop} if _has_single_kernel(attrs["body"]) else {})
 
 
 @functools.cache
-def possible() -> bool:
+def is_supported() -> bool:
     """Whether this version of XLA makes one kernel of a call that asks for it; what was found is kept."""
     if device_name() != "cpu":
         return False
-    kept = Kept(digest("one kernel"))
-    known = kept.load()
+    entry = CacheEntry(digest("one kernel"))
+    known = entry.load()
     if known is None:
-        known = b"yes" if _is_made_one() else b"no"
-        kept.save(known)
+        known = b"yes" if _compiles_to_one() else b"no"
+        entry.save(known)
     return known == b"yes"
 
 
-def _is_made_one() -> bool:
+def _compiles_to_one() -> bool:
     import jax
 
-    program = Program(one_kernel(lambda x: jax.lax.fori_loop(0, x, lambda i, y: y + x * i, x)), KERNEL)
+    program = Program(as_single_kernel(lambda x: jax.lax.fori_loop(0, x, lambda i, y: y + x * i, x)), KERNEL)
     try:
         program.make(3)
     except (jax.errors.JaxRuntimeError, TypeError):
@@ -114,7 +114,7 @@ def _is_made_one() -> bool:
 # ---- products
 
 
-def _product(x: Any, y: Any, turned: bool = False) -> Any:
+def _product(x: Any, y: Any, transposed: bool = False) -> Any:
     """X·Y, or Xᵀ·Y, as rank-one updates, in an order that lets the rows of Y and of the result be read as they lie."""
     import jax.numpy as jnp
     from jax import lax
@@ -126,32 +126,32 @@ def _product(x: Any, y: Any, turned: bool = False) -> Any:
 
     def updates(result: Any, x: Any, y: Any) -> Any:
         for k in range(y.shape[0]):
-            result = result + (x[k][:, None] if turned else x[:, k : k + 1]) * y[k : k + 1, :]
+            result = result + (x[k][:, None] if transposed else x[:, k : k + 1]) * y[k : k + 1, :]
         return result
 
-    def some(turn: Any, result: Any) -> Any:
-        at = rest + turn * some_at_once
+    def step(block: Any, result: Any) -> Any:
+        at = rest + block * unroll
         return updates(
             result,
-            lax.dynamic_slice_in_dim(x, at, some_at_once, 0 if turned else 1),
-            lax.dynamic_slice_in_dim(y, at, some_at_once, 0),
+            lax.dynamic_slice_in_dim(x, at, unroll, 0 if transposed else 1),
+            lax.dynamic_slice_in_dim(y, at, unroll, 0),
         )
 
     # What a loop gives is kept; anything else would be computed anew by each of its users, in an order of their own.
-    some_at_once = max((k for k in range(1, AT_ONCE + 1) if inner >= 2 * k), key=lambda k: k - inner % k, default=inner)
-    turns = inner // some_at_once
-    rest = inner - turns * some_at_once
-    blank = jnp.zeros((x.shape[1 if turned else 0], columns + missing), x.dtype)
-    result = updates(blank, x[:rest] if turned else x[:, :rest], y[:rest])
-    return lax.fori_loop(0, turns, some, result)[:, :columns]
+    unroll = max((k for k in range(1, UNROLL + 1) if inner >= 2 * k), key=lambda k: k - inner % k, default=inner)
+    blocks = inner // unroll
+    rest = inner - blocks * unroll
+    blank = jnp.zeros((x.shape[1 if transposed else 0], columns + missing), x.dtype)
+    result = updates(blank, x[:rest] if transposed else x[:, :rest], y[:rest])
+    return lax.fori_loop(0, blocks, step, result)[:, :columns]
 
 
 def _matmul(attrs: dict[str, Any]) -> Kernel:
     return _product
 
 
-def _turned(attrs: dict[str, Any]) -> Kernel:
-    return functools.partial(_product, turned=True)
+def _matmul_transposed(attrs: dict[str, Any]) -> Kernel:
+    return functools.partial(_product, transposed=True)
 
 
 def _linear(attrs: dict[str, Any]) -> Kernel:
@@ -160,8 +160,8 @@ def _linear(attrs: dict[str, Any]) -> Kernel:
 
     def kernel(x: Any, weight: Any, bias: Any = None) -> Any:
         # Turned round once, or every update would gather its row from far apart.
-        turned = lax.optimization_barrier(weight.T)
-        y = jnp.reshape(_product(jnp.reshape(x, (-1, x.shape[-1])), turned), (*x.shape[:-1], weight.shape[0]))
+        transposed = lax.optimization_barrier(weight.T)
+        y = jnp.reshape(_product(jnp.reshape(x, (-1, x.shape[-1])), transposed), (*x.shape[:-1], weight.shape[0]))
         return y if bias is None else y + bias
 
     return kernel
@@ -185,5 +185,5 @@ def _sum(attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-ROWS: dict[str, Row] = {"matmul": _matmul, TURNED: _turned, "linear": _linear, "sum": _sum}
+ROWS: dict[str, Row] = {"matmul": _matmul, MATMUL_TRANSPOSED: _matmul_transposed, "linear": _linear, "sum": _sum}
 ROWS["loop"] = lambda attrs: looped(attrs, ROWS)

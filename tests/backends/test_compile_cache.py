@@ -14,7 +14,7 @@ import chainrule as cr
 from chainrule import files
 from chainrule.backends import cache
 from chainrule.backends.kernels import KERNELS
-from chainrule.backends.xla import compiler, kept, small
+from chainrule.backends.xla import compile_cache, compiler, single_kernel
 from chainrule.backends.xla.compiler import Program
 from chainrule.backends.xla.lower import OWN, function
 from small import QUIET, classifier, same, table
@@ -27,7 +27,7 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="needs owners and modes of
 def folder(monkeypatch, tmp_path):
     """An empty cache folder, for programs that are as quick to compile as those here."""
     monkeypatch.setenv(cache.SWITCH, str(tmp_path / "kept"))
-    monkeypatch.setattr(kept, "LEAST", 0.0)
+    monkeypatch.setattr(compile_cache, "MIN_SECONDS", 0.0)
     return tmp_path / "kept"
 
 
@@ -179,7 +179,7 @@ def test_a_program_is_made_once():
 
 
 def test_what_compiles_in_no_time_is_not_kept(folder, monkeypatch):
-    monkeypatch.setattr(kept, "LEAST", 60.0)
+    monkeypatch.setattr(compile_cache, "MIN_SECONDS", 60.0)
     made()
     assert entries(folder) == []
 
@@ -240,7 +240,7 @@ def exchanged(path, other):
 
 def sealed_nonsense(path, other):
     path.unlink()
-    kept.Kept(path.name).save(pickle.dumps("no program"))
+    compile_cache.CacheEntry(path.name).save(pickle.dumps("no program"))
 
 
 @pytest.mark.parametrize("damage", [cut, emptied, flipped, exchanged, sealed_nonsense])
@@ -314,7 +314,7 @@ def test_what_was_longest_not_used_makes_room(folder, monkeypatch):
     for path, seconds in ((first, 100), (second, 200)):
         os.utime(path, (seconds, seconds))
     assert made(power=2).cached  # and thereby used last
-    monkeypatch.setattr(kept, "ROOM", int(2.5 * first.stat().st_size))
+    monkeypatch.setattr(compile_cache, "MAX_BYTES", int(2.5 * first.stat().st_size))
     made(power=4)
     assert [made(power=power).cached for power in (2, 4, 3)] == [True, True, False]
 
@@ -365,7 +365,7 @@ print(trainer.predict(X[:2]).tolist(), trainer.evaluate(X, y), f(X[:3]).numpy().
 
 
 def test_a_new_process_with_its_programs_kept_traces_nothing_and_comes_to_the_same_bits(folder):
-    code = f"from chainrule.backends.xla import kept\nkept.LEAST = 0.0\n{WARM}"
+    code = f"from chainrule.backends.xla import compile_cache\ncompile_cache.MIN_SECONDS = 0.0\n{WARM}"
     said = [
         subprocess.run([sys.executable, "-c", code, word], capture_output=True, text=True, check=True).stdout
         for word in ("traced", "untraced")
@@ -377,10 +377,10 @@ def test_a_new_process_with_its_programs_kept_traces_nothing_and_comes_to_the_sa
 
 @pytest.mark.parametrize("answer", [True, False])
 def test_whether_one_kernel_can_be_made_is_asked_once(folder, monkeypatch, answer):
-    monkeypatch.setattr(small, "_is_made_one", lambda: answer)
-    assert small.possible.__wrapped__() is answer
-    monkeypatch.setattr(small, "_is_made_one", None)
-    assert small.possible.__wrapped__() is answer
+    monkeypatch.setattr(single_kernel, "_compiles_to_one", lambda: answer)
+    assert single_kernel.is_supported.__wrapped__() is answer
+    monkeypatch.setattr(single_kernel, "_compiles_to_one", None)
+    assert single_kernel.is_supported.__wrapped__() is answer
 
 
 def test_a_training_says_what_kept_its_program_from_being_kept_once(folder):

@@ -9,14 +9,14 @@ from chainrule.graph.graph import LEAVES, Graph
 from chainrule.graph.ops import Slot
 from chainrule.graph.tensor import Tensor
 
-SMALL = 1e7
+MAX_FLOPS = 1e7
 """Floating-point operations a step up to which one thread without waiting beats two that wait for each other."""
 
 
-def is_small(graph: Graph) -> bool:
+def fits_single_kernel(graph: Graph) -> bool:
     """Whether a step is little work, and made of operations that one kernel can hold."""
     plain = [node for node in graph.nodes if node.op != "loop"]
-    return sum(map(_work, plain)) <= SMALL and all(map(is_small, bodies(graph)))
+    return sum(map(_flops, plain)) <= MAX_FLOPS and all(map(fits_single_kernel, bodies(graph)))
 
 
 def bodies(graph: Graph) -> list[Graph]:
@@ -29,12 +29,12 @@ def all_bodies(graph: Graph) -> list[Graph]:
     return [graph, *(inner for body in bodies(graph) for inner in all_bodies(body))]
 
 
-def product(node: Tensor) -> float:
+def product_flops(node: Tensor) -> float:
     """The floating-point operations of a product of matrices; 0 for any other operation."""
     return 2.0 * node.size * node.inputs[0].shape[-1] if node.op in ("linear", "matmul") else 0.0
 
 
-def _work(node: Tensor) -> float:
+def _flops(node: Tensor) -> float:
     """The floating-point operations of a node; infinite where it cannot be part of one kernel."""
     if node.op in LEAVES:
         return 0.0
@@ -48,5 +48,5 @@ def _work(node: Tensor) -> float:
     if scatters or batched or not is_fusible(node.op):
         return math.inf
     if node.op in ("linear", "matmul"):
-        return product(node)
+        return product_flops(node)
     return float(node.size if node.op == "getitem" else max(x.size for x in (node, *node.inputs)))

@@ -5,8 +5,8 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn
-from chainrule.backends.work import is_small
-from chainrule.backends.xla import small
+from chainrule.backends.flops import fits_single_kernel
+from chainrule.backends.xla import single_kernel
 from small import QUIET
 
 
@@ -39,9 +39,9 @@ CASES = [
 @pytest.mark.parametrize(("width", "out", "rows", "batch", "inside"), CASES)
 def test_one_kernel_gives_the_numbers_of_the_other_ways(width, out, rows, batch, inside, monkeypatch):
     one, weights, graph = trained(width, out, rows, batch, inside, "xla")
-    assert is_small(graph)
+    assert fits_single_kernel(graph)
     plain, others, _ = trained(width, out, rows, batch, inside, "numpy")
-    monkeypatch.setattr(small, "possible", lambda: False)
+    monkeypatch.setattr(single_kernel, "is_supported", lambda: False)
     usual, third, _ = trained(width, out, rows, batch, inside, "xla")
     for history, state in ((plain, others), (usual, third)):
         np.testing.assert_allclose(one.loss, history.loss, rtol=2e-4)
@@ -67,7 +67,7 @@ def test_double_precision_agrees_to_rounding():
 )
 def test_whether_a_step_is_small_is_told_by_its_graph(f):
     graph = cr.trace(f, np.ones((4, 4), "float32"), np.array([0, 1]))
-    assert is_small(graph)
+    assert fits_single_kernel(graph)
 
 
 @pytest.mark.parametrize(
@@ -81,4 +81,4 @@ def test_whether_a_step_is_small_is_told_by_its_graph(f):
 )
 def test_what_one_kernel_cannot_hold_takes_the_usual_way(f):
     graph = cr.trace(f, np.ones((4, 4), "float32")).simplify()
-    assert not is_small(graph)
+    assert not fits_single_kernel(graph)

@@ -15,9 +15,9 @@ from chainrule.graph.graph import LEAVES, Graph
 from chainrule.graph.ops import TUPLE, Slot, parts
 from chainrule.graph.tensor import Tensor
 
-ROUNDED = 6.5
+ROUNDED_WORKSPACE = 6.5
 """The workspace of a product whose operands are rounded, in arrays of the size of its largest one."""
-LITTLE = 2**20
+NEGLIGIBLE_BYTES = 2**20
 """Bytes of all values of a graph together below which it is not worth finding out which are alive at once."""
 
 
@@ -28,20 +28,20 @@ def live_bytes(graph: Graph, viewed: set[int]) -> int:
         graph: any graph.
         viewed: nodes whose result is a view, besides those of the operations that always give one.
     """
-    total = sum(nbytes(node) + _own(node) for node in graph.nodes if node.op not in LEAVES)
-    if total < LITTLE:
+    total = sum(nbytes(node) + _workspace_bytes(node) for node in graph.nodes if node.op not in LEAVES)
+    if total < NEGLIGIBLE_BYTES:
         return total
     holder, sizes = holders(graph, viewed)
     last = {holder[x.id]: node.id for node in graph.nodes for x in node.inputs}
-    kept = {holder[y.id] for y in graph.outputs}
+    outputs = {holder[y.id] for y in graph.outputs}
     freed: dict[int, int] = {}
     for held, user in last.items():
-        if held in sizes and held not in kept:
+        if held in sizes and held not in outputs:
             freed[user] = freed.get(user, 0) + sizes[held]
     now = most = 0
     for node in graph.nodes:
         now += sizes.get(node.id, 0)
-        most = max(most, now + _own(node))
+        most = max(most, now + _workspace_bytes(node))
         now -= freed.get(node.id, 0)
     return most
 
@@ -88,7 +88,7 @@ def nbytes(node: Tensor) -> int:
     return node.size * node.dtype.itemsize
 
 
-def _passed_on(node: Tensor) -> int:
+def _handed_to_inner_loop(node: Tensor) -> int:
     """The bytes of a loop's carry that its body hands to a loop within and no longer holds: they are that one's."""
     body, count = node.attrs["body"], node.attrs.get("carries", 0)
     if node.op != "loop" or node.attrs["guarded"]:
@@ -98,8 +98,8 @@ def _passed_on(node: Tensor) -> int:
     return sum(map(nbytes, inside))
 
 
-def _own(node: Tensor) -> int:
+def _workspace_bytes(node: Tensor) -> int:
     if "body" in node.attrs:
-        return live_bytes(node.attrs["body"], set()) - _passed_on(node)
-    times = ROUNDED if node.attrs.get("precision") else cost_of(node.op).workspace
+        return live_bytes(node.attrs["body"], set()) - _handed_to_inner_loop(node)
+    times = ROUNDED_WORKSPACE if node.attrs.get("precision") else cost_of(node.op).workspace
     return int(times * max(nbytes(x) for x in (node, *node.inputs))) if times else 0

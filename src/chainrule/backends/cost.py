@@ -13,8 +13,8 @@ import math
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
+from chainrule.backends.flops import fits_single_kernel, product_flops
 from chainrule.backends.kernels import cost_of
-from chainrule.backends.work import is_small, product
 from chainrule.graph.graph import LEAVES, Graph
 
 
@@ -26,15 +26,15 @@ class Costs(NamedTuple):
     element: float
 
 
-COSTS = {
+UNIT_COSTS = {
     "numpy": Costs(2.4e-6, 0.7e-11, 0.4e-9),
     "xla": Costs(0.3e-6, 0.7e-11, 0.1e-9),
     "one kernel": Costs(0.05e-6, 0.8e-11, 0.05e-9),
 }
 """Interpreted; compiled; compiled as one kernel, on one thread."""
-COMPILE, COMPILE_NODE = 0.6, 7e-3
+COMPILE_SECONDS, COMPILE_SECONDS_PER_NODE = 0.6, 7e-3
 """Seconds for importing JAX and compiling anything, and more for each node."""
-ROUNDING = 2e-9
+ROUNDING_SECONDS = 2e-9
 """Seconds for rounding a number to a lower precision, which the interpreter does bit by bit."""
 
 
@@ -46,15 +46,15 @@ def seconds(graph: Graph, backend: str) -> float:
     """The estimated time of one run of a graph within a loop, compiling apart."""
     known = _known.setdefault(graph, {})
     if backend not in known:
-        kind = kind_of(graph, backend)
-        starts_and_work = zip(counts(graph), COSTS[kind], strict=True)
+        kind = cost_kind(graph, backend)
+        starts_and_work = zip(counts(graph), UNIT_COSTS[kind], strict=True)
         known[backend] = math.fsum(n * cost for n, cost in starts_and_work) + _rounding(graph, kind)
     return known[backend]
 
 
-def kind_of(graph: Graph, backend: str) -> str:
+def cost_kind(graph: Graph, backend: str) -> str:
     """Which of the costs hold for a graph in a loop on a backend."""
-    return "one kernel" if backend == "xla" and is_small(graph) else backend
+    return "one kernel" if backend == "xla" and fits_single_kernel(graph) else backend
 
 
 def counts(graph: Graph) -> Costs:
@@ -72,8 +72,8 @@ def counts(graph: Graph) -> Costs:
             )
             continue
         nodes += 1
-        flops += product(node)
-        elements += 0 if product(node) else node.size * cost_of(node.op).element
+        flops += product_flops(node)
+        elements += 0 if product_flops(node) else node.size * cost_of(node.op).element
     return Costs(nodes, flops, elements)
 
 
@@ -81,15 +81,17 @@ def _rounding(graph: Graph, kind: str) -> float:
     # XLA rounds the operands of a product on their way into it.
     if kind != "numpy":
         return 0.0
-    return ROUNDING * sum(x.size for node in graph.nodes if node.attrs.get("precision") for x in node.inputs[:2])
+    return ROUNDING_SECONDS * sum(
+        x.size for node in graph.nodes if node.attrs.get("precision") for x in node.inputs[:2]
+    )
 
 
 def compile_seconds(graphs: list[Graph]) -> float:
     """The estimated time of importing JAX and compiling; as if for the first time, so that the choice repeats."""
-    return COMPILE + COMPILE_NODE * sum(len(g) for g in graphs)
+    return COMPILE_SECONDS + COMPILE_SECONDS_PER_NODE * sum(len(g) for g in graphs)
 
 
-def choose(graphs: list[Graph], runs: list[int]) -> str:
+def choose_backend(graphs: list[Graph], runs: list[int]) -> str:
     """The backend, "numpy" or "xla", for graphs that are each run so many times."""
     plain, compiled = (
         math.fsum(n * seconds(g, b) for g, n in zip(graphs, runs, strict=True)) for b in ("numpy", "xla")
