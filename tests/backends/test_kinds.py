@@ -7,7 +7,7 @@ import chainrule as cr
 from chainrule.autodiff import batch
 from chainrule.backends.flops import bodies, fits_single_kernel
 from chainrule.backends.kernels import is_fusible
-from chainrule.backends.xla.graphs import run_unchecked
+from chainrule.backends.xla.compiled_graph import run_unchecked
 from chainrule.graph.graph import Graph
 from chainrule.graph.ops import OPS, Kind, Rounding
 from chainrule.graph.tensor import apply, placeholder

@@ -7,9 +7,8 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn
-from chainrule.backends import liveness
-from chainrule.backends import numpy as interpreter
-from chainrule.backends.numpy import compile_graph
+from chainrule.backends import interpreter, liveness
+from chainrule.backends.interpreter import compile_graph
 from chainrule.graph.graph import LEAVES
 from chainrule.graph.ops import OPS, Piece, Slot
 from chainrule.graph.tensor import apply

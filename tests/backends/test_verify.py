@@ -11,7 +11,7 @@ import chainrule as cr
 from chainrule import nn
 from chainrule.backends import agreement, cache, mismatch, verify, xla
 from chainrule.backends.kernels import KERNELS
-from chainrule.backends.xla import compile_cache, compiler, loops, lower, single_kernel
+from chainrule.backends.xla import compile_cache, compiled_loops, compiler, lower, single_kernel
 from chainrule.errors import ArgumentError, CompilerMismatch, CompilerWarning, OutOfRangeError
 from small import QUIET, classifier, parameters, same, table
 
@@ -186,7 +186,7 @@ def test_a_check_waits_until_the_training_has_run_long_enough(monkeypatch):
         seen.append(self.spent)
         return len(seen) == 3
 
-    monkeypatch.setattr(verify.Watch, "due", later)
+    monkeypatch.setattr(verify.CheckSchedule, "due", later)
     trainer = classifier(backend="xla")
     history = trainer.fit(*table(), epochs=4, batch_size=16, callbacks=[lambda t: None], **QUIET)
     assert history.verify_seconds > 0
@@ -257,7 +257,7 @@ def test_that_it_was_checked_does_not_count_where_somebody_else_can_have_said_so
 
 
 def test_a_wrong_program_is_not_kept(folder, monkeypatch):
-    monkeypatch.setattr(loops, "judged", lambda *_: verify.Verdict(None, "it is wrong"))
+    monkeypatch.setattr(compiled_loops, "checked_program", lambda *_: verify.Verdict(None, "it is wrong"))
     for _ in range(2):
         history = fitted(backend="xla")[1]
         assert history.notes == ["it is wrong"]

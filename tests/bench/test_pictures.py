@@ -6,7 +6,7 @@ import pytest
 
 from chainrule.bench import pictures
 from chainrule.bench.task import Cell
-from chainrule.bench.turns import Found, Measured
+from chainrule.bench.turns import CellResult, PeerResult
 
 
 @pytest.fixture
@@ -16,10 +16,10 @@ def cells():
     for width in (16, 64, 256):
         times = {"chainrule": 10.0, "torch": 10.05, "numpy": 10.1} | ({"keras": 900.0} if width < 200 else {})
         peers = {
-            peer: Found(1.0, True, 0.0, 0.0, epochs=2, us=[us * width], call_s=[us * width])
+            peer: PeerResult(1.0, True, 0.0, 0.0, epochs=2, us=[us * width], call_s=[us * width])
             for peer, us in times.items()
         }
-        found.append(Measured(Cell((width, width, 10), 128, 1280), 2.0, 1.0, peers, [{"us": 0.1 * width}]))
+        found.append(CellResult(Cell((width, width, 10), 128, 1280), 2.0, 1.0, peers, [{"us": 0.1 * width}]))
     return found
 
 

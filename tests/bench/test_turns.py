@@ -7,12 +7,12 @@ from statistics import median
 import pytest
 
 from chainrule.bench import report, table, turns
-from chainrule.bench.crew import Crew, PeerError
 from chainrule.bench.peer import Refused
 from chainrule.bench.peers import numpy as plain_numpy
 from chainrule.bench.task import Cell
 from chainrule.bench.turns import Pace, measure
 from chainrule.bench.worker import Desk
+from chainrule.bench.worker_pool import PeerError, WorkerPool
 
 CELL = Cell((5, 4, 3), batch=6, rows=12)
 PACE = Pace(rounds=3, seconds=0.001)
@@ -150,17 +150,17 @@ def test_processes_answer_and_what_fails_says_one_line(tmp_path, monkeypatch):
         "broken": "broken_peer",
         "absent": "absent_peer",
     }
-    with Crew(peers) as crew:
-        assert crew.left_out == {
+    with WorkerPool(peers) as pool:
+        assert pool.left_out == {
             "absent": "not installed (there is no there_is_no_such_module)",
             "broken": "RuntimeError: no compiler",
         }
-        found = measure(CELL, crew.workers(), Floor(), Pace(rounds=1, seconds=0.001), lambda text: None)
+        found = measure(CELL, pool.workers(), Floor(), Pace(rounds=1, seconds=0.001), lambda text: None)
         assert median(found.peers["numpy"].us) > 0
         assert found.peers["numpy"].same_loss
         with pytest.raises(PeerError, match="AssertionError"):
-            crew.workers()["numpy"].ask("time", epochs=1)  # between two cells
-        again = crew.workers()["numpy"]
+            pool.workers()["numpy"].ask("time", epochs=1)  # between two cells
+        again = pool.workers()["numpy"]
         assert again.ask("hello")["version"].startswith("numpy")
         again.stop()
         with pytest.raises(PeerError, match="its process ended with status -9"):

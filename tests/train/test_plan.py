@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.backends import cache
-from chainrule.backends import numpy as interpreter
+from chainrule.backends import cache, interpreter
 from chainrule.train.step import Step
 from small import QUIET, classifier, table
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from types import ModuleType
 
-from chainrule.backends import numpy
+from chainrule.backends import interpreter
 from chainrule.errors import ArgumentError, check_choice
 
 _lost = False
@@ -45,7 +45,7 @@ def get(name: str) -> ModuleType:
         from chainrule.backends import xla
 
         return xla
-    return numpy
+    return interpreter
 
 
 @contextlib.contextmanager

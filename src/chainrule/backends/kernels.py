@@ -1,7 +1,7 @@
 """How each operation is computed, once, over an array namespace: NumPy's, or JAX's of the same names.
 
 A row takes the namespace and the node's attributes and gives a function of arrays; what can be settled before the
-arrays are known is settled then. Where a backend can do better than these it has its own row (see `numpy.py`,
+arrays are known is settled then. Where a backend can do better than these it has its own row (see `interpreter.py`,
 `xla/`). Beside a kernel stands what it costs, where that is more than to read the operands and to write the result.
 """
 

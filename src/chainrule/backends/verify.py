@@ -33,7 +33,7 @@ class CheckRecord(Protocol):
         """Keep it no longer."""
 
 
-def setting() -> str:
+def verify_mode() -> str:
     """What `$CHAINRULE_VERIFY` says.
 
     "first", the default: each program that was compiled anew, once, as soon as that is cheap beside what it has done.
@@ -53,7 +53,7 @@ class Verdict(NamedTuple, Generic[P]):
 
 
 @dataclass
-class Watch:
+class CheckSchedule:
     """Whether a program is still to be checked, and whether that would be cheap by now.
 
     Attributes:
@@ -71,7 +71,7 @@ class Watch:
     def recall(self, entry: CheckRecord | None) -> None:
         """The program has been made: where it was kept from before and found right then, it is not checked again."""
         self.entry = entry
-        self.pending = not (entry is not None and setting() == "first" and entry.is_verified())
+        self.pending = not (entry is not None and verify_mode() == "first" and entry.is_verified())
 
     def done(self, right: bool) -> None:
         """The program has been checked."""
@@ -83,7 +83,7 @@ class Watch:
         """Whether to check now."""
         if not self.pending:
             return False
-        chosen = setting()
+        chosen = verify_mode()
         self.pending = chosen != "off"
         return chosen == "always" or (self.pending and self.cheap)
 
@@ -95,7 +95,7 @@ class Watch:
     @property
     def note(self) -> str | None:
         """Why a program was not checked; None where it was, or nobody wanted it."""
-        if not self.pending or setting() == "off":
+        if not self.pending or verify_mode() == "off":
             return None
         return (
             f"the compiled program was not compared with the interpreter: that takes about {self.cost:.2g} s, and it "
@@ -103,7 +103,7 @@ class Watch:
         )
 
 
-def judged(
+def checked_program(
     program: P,
     again: Callable[[], P | None],
     differs: Callable[[P], Disagreement | None],
@@ -129,7 +129,7 @@ def judged(
     return Verdict(second if fine else None, note)
 
 
-def tell(note: str | None, stacklevel: int = 3) -> None:
+def warn(note: str | None, stacklevel: int = 3) -> None:
     """Warn, where there is something to say."""
     if note is not None:
         warnings.warn(note, CompilerWarning, stacklevel=stacklevel)

@@ -11,7 +11,7 @@ import numpy as np
 
 from chainrule import files
 from chainrule.bench import OURS, PEERS, table
-from chainrule.bench.turns import Measured
+from chainrule.bench.turns import CellResult
 from chainrule.explain import style
 
 if TYPE_CHECKING:
@@ -31,22 +31,22 @@ class Picture(NamedTuple):
     title: str
     x_name: str
     y_name: str
-    x: Callable[[Measured], float]
-    y: Callable[[Measured, str], float]
-    floor: Callable[[Measured], float]
+    x: Callable[[CellResult], float]
+    y: Callable[[CellResult, str], float]
+    floor: Callable[[CellResult], float]
 
 
-def step_us(measured: Measured, peer: str) -> float:
+def step_us(measured: CellResult, peer: str) -> float:
     """Median µs a step."""
     return median(measured.peers[peer].us)
 
 
-def call_s(measured: Measured, peer: str) -> float:
+def call_s(measured: CellResult, peer: str) -> float:
     """Median seconds of a call that trains one epoch."""
     return median(measured.peers[peer].call_s)
 
 
-def epoch_floor_s(measured: Measured) -> float:
+def epoch_floor_s(measured: CellResult) -> float:
     """The floor under an epoch, in seconds."""
     return table.floor_us(measured) * measured.cell.steps / 1e6
 
@@ -68,7 +68,7 @@ PICTURES = {
 }  # fmt: skip
 
 
-def draw(series: Mapping[str, Mapping[str, Measured]], folder: Path) -> list[Path]:
+def draw(series: Mapping[str, Mapping[str, CellResult]], folder: Path) -> list[Path]:
     """A PNG for each of these series that has at least two cells."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
@@ -81,7 +81,7 @@ def draw(series: Mapping[str, Mapping[str, Measured]], folder: Path) -> list[Pat
     return drawn
 
 
-def figure(picture: Picture, cells: list[Measured]) -> Figure:
+def figure(picture: Picture, cells: list[CellResult]) -> Figure:
     """A line for each peer, named at its end; grey below the floor."""
     figure = style.blank(10, 6.5)
     axes = style.axes(figure, x=picture.x_name, y=picture.y_name, title=picture.title, log="xy")

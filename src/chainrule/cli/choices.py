@@ -9,7 +9,7 @@ from chainrule import nn, optim
 
 if TYPE_CHECKING:
     from chainrule.nn.module import Module
-    from chainrule.optim.schedules import Schedule
+    from chainrule.optim.lr_schedules import Schedule
 
 TASKS = ("auto", "classify", "regress")
 BACKENDS = ("auto", "numpy", "xla")

@@ -17,7 +17,7 @@ from chainrule.explain.steps import Array, Recipe
 from chainrule.explain.values import values
 from chainrule.explain.worked import DOUBLE, Worked
 from chainrule.nn.module import Module
-from chainrule.optim.base import Optimizer
+from chainrule.optim.optimizer import Optimizer
 from chainrule.train import checks
 
 

@@ -18,7 +18,7 @@ from chainrule.explain.style import blank, described
 from chainrule.explain.surfaces import Array, Surface, checked_height, surface_of
 from chainrule.explain.typeset import number
 from chainrule.graph.tensor import Tensor, constant
-from chainrule.optim.base import Optimizer
+from chainrule.optim.optimizer import Optimizer
 
 FAR = 1e8
 """A coordinate beyond this is as good as infinite: the path has diverged."""

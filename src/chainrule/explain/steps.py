@@ -22,7 +22,7 @@ from chainrule.graph.random import keyed
 from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.graph.trace import trace
 from chainrule.nn.module import Module, in_mode
-from chainrule.optim.base import Optimizer
+from chainrule.optim.optimizer import Optimizer
 from chainrule.train.forward import cost_of, output_of
 
 Array = np.ndarray[Any, Any]

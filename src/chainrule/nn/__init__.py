@@ -1,6 +1,7 @@
 """Networks: modules, losses, initial weights."""
 
 from chainrule.nn import init
+from chainrule.nn.activation_checkpoint import Checkpoint
 from chainrule.nn.activations import (
     ELU,
     GELU,
@@ -15,7 +16,6 @@ from chainrule.nn.activations import (
     Softplus,
     Tanh,
 )
-from chainrule.nn.checkpoint import Checkpoint
 from chainrule.nn.layers import Add, Dropout, Duplicate, Flatten, Identity, Lambda, Linear, Max, Sequential
 from chainrule.nn.losses import (
     BCELoss,

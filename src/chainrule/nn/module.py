@@ -16,7 +16,7 @@ from chainrule.errors import ArgumentError, ShapeError, nearest
 from chainrule.graph.elementwise import cast
 from chainrule.graph.mode import Call, current, mode, no_grad, setting
 from chainrule.graph.tensor import Tensor
-from chainrule.nn.summary import Summary, summarize
+from chainrule.nn.model_summary import Summary, summarize
 
 _STANDS_FOR = "_stands_for"
 """The attribute in which a stand-in keeps the module it stands for: where that has a parameter, it has its tensor."""

@@ -11,7 +11,7 @@ from chainrule import tree
 from chainrule.errors import check_number
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor, constant
-from chainrule.optim.base import (
+from chainrule.optim.optimizer import (
     Optimizer,
     State,
     Updated,

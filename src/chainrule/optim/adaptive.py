@@ -8,7 +8,7 @@ from chainrule import tree
 from chainrule.errors import check_number
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor
-from chainrule.optim.base import Optimizer, State, Updated, each, full_like, step_rate
+from chainrule.optim.optimizer import Optimizer, State, Updated, each, full_like, step_rate
 
 __all__ = ["AdaGrad", "Adadelta", "RMSProp"]
 

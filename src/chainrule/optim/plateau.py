@@ -10,7 +10,7 @@ import numpy as np
 from chainrule.errors import check_number
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor
-from chainrule.optim.schedules import Constant, Schedule
+from chainrule.optim.lr_schedules import Constant, Schedule
 
 __all__ = ["ReduceOnPlateau"]
 

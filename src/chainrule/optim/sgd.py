@@ -10,7 +10,7 @@ from chainrule import tree
 from chainrule.errors import ArgumentError, check_number
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor, constant
-from chainrule.optim.base import Optimizer, State, Updated, each, full_like, precision, step_rate
+from chainrule.optim.optimizer import Optimizer, State, Updated, each, full_like, precision, step_rate
 
 __all__ = ["SGD"]
 

@@ -11,7 +11,7 @@ from chainrule.errors import ArgumentError, DataError, ShapeError, check_choice,
 from chainrule.nn.losses import CrossEntropyLoss, Loss, NLLLoss
 from chainrule.nn.module import Module
 from chainrule.nn.normalization import SmallBatchError
-from chainrule.optim.base import Optimizer
+from chainrule.optim.optimizer import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
 from chainrule.train.as_numbers import numbers
 from chainrule.train.callbacks import EarlyStopping

@@ -16,7 +16,7 @@ import numpy as np
 
 from chainrule import tree
 from chainrule.backends.cost import seconds
-from chainrule.backends.loop import Looping, Reading
+from chainrule.backends.loop_program import Comparison, LoopSpec
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph, inlined
 from chainrule.graph.loop import loop
@@ -279,7 +279,7 @@ class Training:
         """The loss and the metrics over all rows of a pass, from the records of its loops."""
         return summary(laid_end_to_end(records), sizes, self.metrics, self.summed)
 
-    def looping(self, data: Sequence[Any]) -> Looping:
+    def looping(self, data: Sequence[Any]) -> LoopSpec:
         """What a backend is asked for."""
         graph = self.graph(data)
         states = self.train.states + len(tree.flatten(self.watch(graph.inputs[: self.train.states]))[0])
@@ -287,8 +287,8 @@ class Training:
         trials = [dict(enumerate(map(np.int32, (0, 1, start, stop)), at)) for start, stop in self.train.spans]
         names = tree.names(tree.unflatten(graph.gives.plain(), list(graph.outputs)))
         probes = frozenset(i for i, name in enumerate(names) if name.endswith("finite_probe"))
-        reading = Reading(states, records=frozenset(range(states, len(graph.outputs))), left_out=probes)
-        return Looping(graph, states, reading, tuple(trials), trial_seconds(self.passes))
+        reading = Comparison(states, records=frozenset(range(states, len(graph.outputs))), left_out=probes)
+        return LoopSpec(graph, states, reading, tuple(trials), trial_seconds(self.passes))
 
 
 def laid_end_to_end(records: Sequence[Record]) -> Record:
@@ -374,14 +374,14 @@ class Trials:
         whole = F.equal(F.sum(F.logical_not(F.isfinite(losses + probes)), 1), 0)
         return watch["kept"], F.where(whole, 1.0, np.nan), values
 
-    def looping(self, places: int, data: Sequence[Any]) -> Looping:
+    def looping(self, places: int, data: Sequence[Any]) -> LoopSpec:
         """What a backend is asked for."""
         graph, monitor, train = self.graph(places, data), self.training.monitor, self.training.train
         assert monitor is not None, "a trial without its monitor"
         kept, at = len(monitor.keeps), len(graph.inputs) - 4
         trials = [dict(enumerate(map(np.int32, (1, 1, start, stop)), at)) for start, stop in train.spans]
-        reading = Reading(kept, monitor.keeps[0], frozenset(range(kept, len(graph.outputs))))
-        return Looping(graph, 0, reading, tuple(trials), trial_seconds(self.training.passes))
+        reading = Comparison(kept, monitor.keeps[0], frozenset(range(kept, len(graph.outputs))))
+        return LoopSpec(graph, 0, reading, tuple(trials), trial_seconds(self.training.passes))
 
 
 def _inputs(train: Batches, data: Sequence[Any]) -> tuple[list[Tensor], list[Tensor]]:

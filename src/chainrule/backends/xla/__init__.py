@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.backends.xla.compiled_graph import compile_graph, run_unchecked
+from chainrule.backends.xla.compiled_loops import compile_loops
 from chainrule.backends.xla.devices import (
     device,
     device_memory,
@@ -21,8 +23,6 @@ from chainrule.backends.xla.devices import (
     lacking,
     running_on,
 )
-from chainrule.backends.xla.graphs import compile_graph, run_unchecked
-from chainrule.backends.xla.loops import compile_loops
 
 __all__ = [
     "compile_graph", "compile_loops", "device", "device_memory", "device_name", "find_device",

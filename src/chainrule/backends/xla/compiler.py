@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chainrule.backends import cache
-from chainrule.backends.loop import Made
+from chainrule.backends.loop_program import CompileReport
 from chainrule.backends.xla import compile_cache
 from chainrule.backends.xla.compile_cache import CacheEntry
 from chainrule.backends.xla.devices import device, device_name
@@ -74,14 +74,14 @@ class Program:
         self._turn = threading.Lock()
         self.entry: CacheEntry | None = None
 
-    def make(self, *arguments: Any) -> Made | None:
+    def make(self, *arguments: Any) -> CompileReport | None:
         """Trace and compile, or take the program from the cache; None where that was done before."""
         if self._compiled is not None:
             return None
         with self._turn:
             return None if self._compiled is not None else self._make(*arguments)
 
-    def _make(self, *arguments: Any) -> Made:
+    def _make(self, *arguments: Any) -> CompileReport:
         began, note = time.perf_counter(), None
         self.entry = self._place(arguments)
         found = self._loaded()
@@ -95,7 +95,7 @@ class Program:
                 _save(found, self.entry)
             note = self.entry.note
         self._compiled = found
-        return Made(seconds, cached, note)
+        return CompileReport(seconds, cached, note)
 
     def _place(self, arguments: Any) -> CacheEntry | None:
         """Where the program is kept for such arguments."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from chainrule import resources
-from chainrule.backends.numpy import TF32_NEEDS
+from chainrule.backends.interpreter import TF32_NEEDS
 from chainrule.errors import ArgumentError
 
 

@@ -13,7 +13,7 @@ from chainrule.errors import ChainruleError
 from chainrule.graph.graph import Graph
 from chainrule.graph.random import shuffled
 from chainrule.nn.normalization import SmallBatchError
-from chainrule.optim.base import Optimizer
+from chainrule.optim.optimizer import Optimizer
 from chainrule.train import checks, inference
 from chainrule.train.step import Step
 from chainrule.train.trainer import Trainer

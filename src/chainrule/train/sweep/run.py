@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule import backends, resources, tree
 from chainrule.backends.cost import seconds
-from chainrule.backends.loop import Check, LoopProgram
+from chainrule.backends.loop_program import CheckReport, LoopProgram
 from chainrule.errors import TrainingWarning
 from chainrule.train.loop import RETURN_EVERY, interruptible
 from chainrule.train.plan import KEPT
@@ -111,7 +111,7 @@ class Results(NamedTuple):
     kept: list[Any]
     whole: Array
     values: dict[str, Array]
-    check: Check | None
+    check: CheckReport | None
 
 
 class _Job(NamedTuple):

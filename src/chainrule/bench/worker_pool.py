@@ -34,7 +34,7 @@ class PeerError(Exception):
     """A peer's process failed, and why."""
 
 
-class Asked(Protocol):
+class Respondent(Protocol):
     """Something that answers requests; raises `Refused` or `PeerError`."""
 
     def ask(self, do: str, limit: float | None = None, **arguments: Any) -> Any:
@@ -114,7 +114,7 @@ class Worker:
         return answer["answer"]
 
 
-class Crew:
+class WorkerPool:
     """All peers' processes, started side by side; one that ended is started again when it is next wanted.
 
     Args:
@@ -170,7 +170,7 @@ class Crew:
         for worker in (*self._workers.values(), self._floor):
             worker.stop()
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.backends import numpy as interpreter
+from chainrule.backends import interpreter
 from chainrule.backends.agreement import Disagreement, disagreement
 from chainrule.backends.cost import seconds
-from chainrule.backends.verify import Watch, judged, tell
+from chainrule.backends.verify import CheckSchedule, checked_program, warn
 from chainrule.backends.xla import single_kernel
 from chainrule.backends.xla.compiler import Program
 from chainrule.backends.xla.lower import Row, checked, function
@@ -43,8 +43,8 @@ class _Checked:
         self._graph = graph
         self._kind = single_kernel.program_kind(graph)
         self._program: Program | None = Program(self._traced, self._kind, graph=graph)
-        self._watch = Watch(seconds(graph, "numpy"))
-        self._turn = threading.Lock()
+        self._schedule = CheckSchedule(seconds(graph, "numpy"))
+        self._lock = threading.Lock()
 
     def _traced(self, values: list[Any]) -> Any:
         """What the program computes, as JAX traces it."""
@@ -55,17 +55,17 @@ class _Checked:
         program = self._program
         if program is None:
             return interpreter.compile_graph(self._graph)(values)
-        if not self._watch.pending:
+        if not self._schedule.pending:
             return self._arrays(program, values)
         return self._watched(program, values)
 
     def _watched(self, program: Program, values: Sequence[Any]) -> list[Any]:
         began = time.perf_counter()
-        with self._turn:
+        with self._lock:
             self._make(program, values)
             found = self._arrays(program, values)
-            self._watch.spent += time.perf_counter() - began
-            return self._verified(program, values, found) if self._watch.due() else found
+            self._schedule.spent += time.perf_counter() - began
+            return self._verified(program, values, found) if self._schedule.due() else found
 
     def _make(self, program: Program, values: Sequence[Any]) -> None:
         import jax
@@ -73,8 +73,8 @@ class _Checked:
         with jax.enable_x64(True):
             made = program.make(list(values))
         if made is not None:
-            tell(made.note, stacklevel=5)
-            self._watch.recall(program.entry)
+            warn(made.note, stacklevel=5)
+            self._schedule.recall(program.entry)
 
     def _verified(self, program: Program, values: Sequence[Any], found: list[Any]) -> list[Any]:
         results = {id(program): found}
@@ -84,10 +84,10 @@ class _Checked:
             return disagreement(self._graph, values, results[id(made)])
 
         alone = partial(run_unchecked, rows=single_kernel.lowering(self._graph, self._kind)[1])
-        verdict = judged(program, program.without_fusions, differs, alone)
+        verdict = checked_program(program, program.without_fusions, differs, alone)
         self._program = verdict.program
-        self._watch.done(verdict.note is None)
-        tell(verdict.note, stacklevel=5)
+        self._schedule.done(verdict.note is None)
+        warn(verdict.note, stacklevel=5)
         if verdict.program is None:
             return interpreter.compile_graph(self._graph)(values)
         return results[id(verdict.program)]

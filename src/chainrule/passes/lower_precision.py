@@ -15,7 +15,7 @@ from chainrule.graph.graph import Graph, replay
 from chainrule.graph.tensor import Tensor, apply
 
 
-def lowered(graph: Graph, precision: str) -> Graph:
+def lower_precision(graph: Graph, precision: str) -> Graph:
     """The same graph with every product of float32 matrices, forward and backward alike, taken in lower precision.
 
     Args:
@@ -25,7 +25,7 @@ def lowered(graph: Graph, precision: str) -> Graph:
     Example:
         >>> import chainrule as cr
         >>> graph = cr.trace(lambda x, w: cr.linear(x, w).sum(), *np.ones((2, 3, 3), np.float32))
-        >>> print(cr.passes.lowered(graph, "bfloat16"))
+        >>> print(cr.passes.lower_precision(graph, "bfloat16"))
         graph(x: float32[3, 3], w: float32[3, 3]) -> float32[]
           %0  x       float32[3, 3]
           %1  w       float32[3, 3]
@@ -38,7 +38,7 @@ def lowered(graph: Graph, precision: str) -> Graph:
         if op in ("linear", "matmul") and inputs[0].dtype == np.float32:
             attrs["precision"] = precision
         elif "body" in attrs:
-            attrs["body"] = lowered(attrs["body"], precision)
+            attrs["body"] = lower_precision(attrs["body"], precision)
         return apply(op, *inputs, **attrs)
 
     known = {x.id: x for x in (*graph.inputs, *graph.captured)}

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from chainrule.bench import PEERS, machine, report
-from chainrule.bench.crew import Crew
 from chainrule.bench.task import Cell
-from chainrule.bench.turns import Measured, Pace, measure, to_stderr
+from chainrule.bench.turns import CellResult, Pace, measure, to_stderr
+from chainrule.bench.worker_pool import WorkerPool
 
 Series = Mapping[str, Mapping[str, Cell]]
 """Name of a series → name → cell. A cell may be in several; it is measured once, under its first name."""
@@ -18,7 +18,7 @@ Series = Mapping[str, Mapping[str, Cell]]
 QUICK = Pace(rounds=2, seconds=0.05, steps=1, longest_check=30, longest_epoch=2)
 
 
-def chosen(series: Series, only: Sequence[str] = ()) -> dict[str, Cell]:
+def select_cells(series: Series, only: Sequence[str] = ()) -> dict[str, Cell]:
     """Name → cell of the series or cells of those names, all where there are none; each cell once."""
     cells: dict[str, Cell] = {}
     for title, members in series.items():
@@ -28,12 +28,12 @@ def chosen(series: Series, only: Sequence[str] = ()) -> dict[str, Cell]:
     return cells
 
 
-def names(series: Series) -> dict[Cell, str]:
+def cell_names(series: Series) -> dict[Cell, str]:
     """Cell → name."""
-    return {cell: name for name, cell in chosen(series).items()}
+    return {cell: name for name, cell in select_cells(series).items()}
 
 
-def by_series(series: Series, found: report.Report) -> dict[str, dict[str, Measured]]:
+def by_series(series: Series, found: report.Report) -> dict[str, dict[str, CellResult]]:
     """The measured cells; a cell is in all series that it belongs to."""
     parts = {}
     for title, members in series.items():
@@ -42,14 +42,14 @@ def by_series(series: Series, found: report.Report) -> dict[str, dict[str, Measu
     return {title: members for title, members in parts.items() if members}
 
 
-def run(cells: Mapping[str, Cell], asked: argparse.Namespace, device: str = "cpu") -> report.Report:
+def measure_cells(cells: Mapping[str, Cell], asked: argparse.Namespace, device: str = "cpu") -> report.Report:
     """Measure the cells that the file does not have yet, and write it after each."""
     found = report.read(asked.json) if asked.again else report.Report(machine.about())
     pace = QUICK if asked.quick else Pace(asked.rounds, asked.seconds)
     began = time.monotonic()
-    with Crew({name: PEERS[name] for name in asked.peers}, device) as crew:
-        found.left_out |= crew.left_out
-        found.versions = list(dict.fromkeys([*found.versions, *crew.versions]))
+    with WorkerPool({name: PEERS[name] for name in asked.peers}, device) as pool:
+        found.left_out |= pool.left_out
+        found.versions = list(dict.fromkeys([*found.versions, *pool.versions]))
         for name, cell in cells.items():
             if found.measured(cell) is not None:
                 continue
@@ -57,7 +57,7 @@ def run(cells: Mapping[str, Cell], asked: argparse.Namespace, device: str = "cpu
             def say(text: str, name: str = name) -> None:
                 to_stderr(f"{time.strftime('%X')} {name}: {text}")
 
-            found.cells.append(measure(cell, crew.workers(), crew.floor, pace, say))
+            found.cells.append(measure(cell, pool.workers(), pool.floor, pace, say))
             found.loads.append(machine.load())
             if asked.json:
                 report.write(asked.json, found)
@@ -65,7 +65,7 @@ def run(cells: Mapping[str, Cell], asked: argparse.Namespace, device: str = "cpu
     return found
 
 
-def parser(description: str, series: Series, peers: Sequence[str]) -> argparse.ArgumentParser:
+def make_parser(description: str, series: Series, peers: Sequence[str]) -> argparse.ArgumentParser:
     """The options that all scripts have."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--only", default="", help="series or cells: " + ", ".join(series) + "; --list names the cells")
@@ -79,7 +79,7 @@ def parser(description: str, series: Series, peers: Sequence[str]) -> argparse.A
     return parser
 
 
-def read(
+def parse_args(
     parser: argparse.ArgumentParser, series: Series, peers: Sequence[str], argv: list[str] | None
 ) -> argparse.Namespace:
     """The request, checked; names are lists."""
@@ -96,7 +96,7 @@ def read(
     return asked
 
 
-def show_cells(cells: Mapping[str, Cell]) -> None:
+def print_cells(cells: Mapping[str, Cell]) -> None:
     """Name the cells."""
     for name, cell in cells.items():
         print(f"{name:16} {cell.key}")

@@ -13,7 +13,7 @@ import numpy as np
 from chainrule.backends.flops import all_bodies
 from chainrule.backends.kernels import KERNELS, Kernel
 from chainrule.backends.liveness import live_bytes, nbytes
-from chainrule.backends.loop import Looping, LoopProgram, Outcome
+from chainrule.backends.loop_program import LoopProgram, LoopResult, LoopSpec
 from chainrule.backends.nested import NESTED, Nested, Program, drained
 from chainrule.backends.numpy_kernels import OWN
 from chainrule.backends.threads import suited
@@ -183,17 +183,17 @@ def _stretched_by_numpy(graph: Graph) -> set[int]:
     return stretches
 
 
-def compile_loops(looping: Looping) -> LoopProgram:
+def compile_loops(spec: LoopSpec) -> LoopProgram:
     """A graph of loops, interpreted; the same meaning as the compiled one."""
-    return _Interpreted(looping)
+    return _Interpreted(spec)
 
 
 class _Interpreted:
     unchecked = None
 
-    def __init__(self, looping: Looping) -> None:
-        self._graph, self._states = looping.graph, looping.states
-        self._program = compile_graph(looping.graph)
+    def __init__(self, spec: LoopSpec) -> None:
+        self._graph, self._states = spec.graph, spec.states
+        self._program = compile_graph(spec.graph)
 
     def make(self) -> None:
         """Nothing: the steps are interpreted."""
@@ -204,11 +204,11 @@ class _Interpreted:
         used_up = sum(map(nbytes, self._graph.inputs[: self._states]))
         return SCRATCH + max(0, live_bytes(self._graph, _stretched_by_numpy(self._graph)) - used_up)
 
-    def __call__(self, state: list[Any], rest: Sequence[Any]) -> Outcome:
+    def __call__(self, state: list[Any], rest: Sequence[Any]) -> LoopResult:
         """Run it."""
         with suited(all_bodies(self._graph)):
             # What the caller used up must not be held by its list either.
-            return Outcome(self._program(drained(state, list(rest))))
+            return LoopResult(self._program(drained(state, list(rest))))
 
 
 def put(arrays: list[Any]) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from chainrule.graph.graph import Graph
 
 
-class Reading(NamedTuple):
+class Comparison(NamedTuple):
     """How the outputs of a graph are to be compared.
 
     Attributes:
@@ -27,54 +27,54 @@ class Reading(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Looping:
+class LoopSpec:
     """A graph of loops that is run many times over a state.
 
     Attributes:
         graph: (state…, the rest…) → (new state…, records…).
-        states: how many leading inputs a call uses up.
-        reading: how its outputs are compared with the interpreter's.
-        trials: other values of some inputs, by position, with which a run takes a step or two: what a new program is
-            checked by.
+        states: how many leading inputs a call consumes.
+        comparison: how its outputs are compared with the interpreter's.
+        check_inputs: other values of some inputs, by position, with which a run takes a step or two: a new program is
+            checked with them.
         cost: the seconds that interpreting these is expected to take.
     """
 
     graph: Graph
     states: int
-    reading: Reading
-    trials: tuple[Mapping[int, Any], ...]
+    comparison: Comparison
+    check_inputs: tuple[Mapping[int, Any], ...]
     cost: float
 
 
-class Made(NamedTuple):
-    """What making a program took: seconds, whether it was kept from an earlier process, and what to tell the user."""
+class CompileReport(NamedTuple):
+    """What compiling a program took: seconds, whether it came from the cache, and what to tell the user."""
 
     seconds: float
     cached: bool
     note: str | None = None
 
 
-class Check(NamedTuple):
+class CheckReport(NamedTuple):
     """What came of comparing a program with the interpreter: the seconds it took, and what to tell the user."""
 
     seconds: float
     note: str | None = None
 
 
-class Outcome(NamedTuple):
+class LoopResult(NamedTuple):
     """What a call gives: the outputs, and whether it compared the program with the interpreter.
 
     A compiled program may still be running when it is handed over: whoever looks into the arrays waits for it.
     """
 
     outputs: list[Any]
-    check: Check | None = None
+    check: CheckReport | None = None
 
 
 class LoopProgram(Protocol):
     """The program of a graph of loops."""
 
-    def make(self) -> Made | None:
+    def make(self) -> CompileReport | None:
         """Finish the program; None where there was nothing to do."""
 
     @property
@@ -85,5 +85,5 @@ class LoopProgram(Protocol):
     def unchecked(self) -> str | None:
         """Why the program was not compared with the interpreter so far; None where it was, or need not be."""
 
-    def __call__(self, state: list[Any], rest: Sequence[Any]) -> Outcome:
-        """Run it. The state given is used up."""
+    def __call__(self, state: list[Any], rest: Sequence[Any]) -> LoopResult:
+        """Run it. The state passed in is consumed."""

@@ -64,7 +64,7 @@ def step(w, v, x):
 
 def test_every_product_is_lowered_forward_backward_and_in_loops_and_nothing_else_changes():
     graph = cr.trace(step, normal(4, 3), normal(4, 4), normal(5, 3)).simplify()
-    lower = cr.passes.lowered(graph, "bfloat16").verify()
+    lower = cr.passes.lower_precision(graph, "bfloat16").verify()
     found = list(products(lower))
     assert len(found) == len(list(products(graph))) >= 6
     assert {node.op for node in found} == {"linear", "matmul"}
@@ -80,13 +80,13 @@ def test_every_product_is_lowered_forward_backward_and_in_loops_and_nothing_else
 
 def test_the_graph_that_was_given_stays_as_it_was():
     graph = cr.trace(step, normal(4, 3), normal(4, 4), normal(5, 3)).simplify()
-    cr.passes.lowered(graph, "bfloat16")
+    cr.passes.lower_precision(graph, "bfloat16")
     assert not any(node.attrs.get("precision") for node in products(graph))
 
 
 def test_double_precision_and_whole_numbers_are_left_alone():
     graph = cr.trace(lambda x, n: (x @ x, cr.linear(x, x), n @ n), RNG.normal(size=(3, 3)), np.ones((2, 2), np.int64))
-    lower = cr.passes.lowered(graph, "bfloat16")
+    lower = cr.passes.lower_precision(graph, "bfloat16")
     assert not any(node.attrs.get("precision") for node in products(lower))
 
 
@@ -98,7 +98,7 @@ def test_operands_are_rounded_and_sums_are_not(backend):
     x, w, b, batch = normal(8, 300), normal(5, 300), normal(5), normal(3, 300, 6)
     graph = cr.trace(lambda x, w, b, z: (cr.linear(x, w, b), x @ w.T, x[:6] @ z), x, w, b, batch)
     for found, expected in zip(
-        cr.passes.lowered(graph.simplify(), "bfloat16").run(x, w, b, batch, backend=backend),
+        cr.passes.lower_precision(graph.simplify(), "bfloat16").run(x, w, b, batch, backend=backend),
         (bfloat16(x) @ bfloat16(w).T + b, bfloat16(x) @ bfloat16(w).T, bfloat16(x[:6]) @ bfloat16(batch)),
         strict=True,
     ):
@@ -112,7 +112,9 @@ def test_gradients_are_off_by_the_rounding_of_bfloat16_and_no_more(backend):
     w, v, x = normal(16, 8) / 3, normal(16, 16) / 4, normal(12, 8)
     graph = cr.trace(step, w, v, x).simplify()
     exact = graph.run(w, v, x)
-    for found, wanted in zip(cr.passes.lowered(graph, "bfloat16").run(w, v, x, backend=backend), exact, strict=True):
+    for found, wanted in zip(
+        cr.passes.lower_precision(graph, "bfloat16").run(w, v, x, backend=backend), exact, strict=True
+    ):
         error = np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
         assert 1e-4 < error < 2e-2
 
@@ -151,7 +153,7 @@ def test_what_is_asked_of_a_gpu(precision, said, monkeypatch):
 
     monkeypatch.setattr(lower, "has_tf32", lambda: True)
     graph = cr.trace(lambda x, w: cr.linear(x, w), normal(4, 3), normal(5, 3))
-    graph = cr.passes.lowered(graph, precision) if precision else graph
+    graph = cr.passes.lower_precision(graph, precision) if precision else graph
     function = jax.jit(lambda x, w: lower.function(graph)([x, w]))
     text = function.trace(normal(4, 3), normal(5, 3)).lower(lowering_platforms=("cuda",)).as_text()
     assert said in text
