@@ -47,7 +47,12 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     found = cell_series.measure_cells(cells, asked, device="gpu")
     series = cell_series.by_series(SERIES, found)
-    print(table.heading(found), table.markdown(series), table.notes(found, cell_series.cell_names(SERIES)), sep="\n\n")
+    print(
+        table.heading(found),
+        table.markdown_table(series),
+        table.notes(found, cell_series.cell_names(SERIES)),
+        sep="\n\n",
+    )
     return 0
 
 

@@ -51,9 +51,14 @@ def main(argv: list[str] | None = None) -> None:
         return
     found = cell_series.measure_cells(cells, asked)
     series = cell_series.by_series(SERIES, found)
-    print(table.heading(found), table.markdown(series), table.notes(found, cell_series.cell_names(SERIES)), sep="\n\n")
+    print(
+        table.heading(found),
+        table.markdown_table(series),
+        table.notes(found, cell_series.cell_names(SERIES)),
+        sep="\n\n",
+    )
     if asked.pictures:
-        for path in pictures.draw(series, asked.pictures):
+        for path in pictures.draw_series(series, asked.pictures):
             to_stderr(f"drew {path}")
 
 

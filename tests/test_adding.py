@@ -12,7 +12,7 @@ from chainrule import nn, optim
 from chainrule.autodiff.rules import RULES, rule
 from chainrule.backends import agreement, cost
 from chainrule.backends.flops import fits_single_kernel
-from chainrule.backends.kernels import COSTS, KERNELS, row
+from chainrule.backends.kernels import COSTS, KERNELS, register_kernel
 from chainrule.backends.liveness import live_bytes
 from chainrule.graph.ops import OPS, OVER_AXES, Rounding, define
 from chainrule.graph.shaping import all_axes
@@ -46,7 +46,9 @@ def _slope(g, y, x):
 def operation():
     define("logsumexp", "y = ln Σ e^(x) over axes", _shape, OVER_AXES, Rounding.APPROXIMATE)
     rule("logsumexp", "x̄ = g·e^(x − y)", _slope)
-    row("logsumexp", element=4, workspace=1)(lambda xp, a: lambda x: xp.log(xp.sum(xp.exp(x), axis=a["axes"])))
+    register_kernel("logsumexp", element=4, workspace=1)(
+        lambda xp, a: lambda x: xp.log(xp.sum(xp.exp(x), axis=a["axes"]))
+    )
     yield
     for table in (OPS, RULES, KERNELS, COSTS):
         del table["logsumexp"]

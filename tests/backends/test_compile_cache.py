@@ -26,7 +26,7 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="needs owners and modes of
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
     """An empty cache folder, for programs that are as quick to compile as those here."""
-    monkeypatch.setenv(cache.SWITCH, str(tmp_path / "kept"))
+    monkeypatch.setenv(cache.CACHE_VARIABLE, str(tmp_path / "kept"))
     monkeypatch.setattr(compile_cache, "MIN_SECONDS", 0.0)
     return tmp_path / "kept"
 
@@ -117,7 +117,7 @@ def test_what_is_lowered_by_code_of_others_is_not_kept(folder, monkeypatch):
 def test_the_folder_is_for_its_user_alone(folder):
     made()
     [entry] = entries(folder)
-    assert entry.parent == folder / "xla" / cache.machine()
+    assert entry.parent == folder / "xla" / cache.machine_digest()
     assert entry.parent.stat().st_mode & 0o077 == 0
     assert entry.stat().st_mode & 0o022 == 0
 
@@ -143,11 +143,11 @@ def given_away(path):
 def test_a_folder_that_others_can_write_to_is_not_used_and_said_so(folder, change):
     made()
     before = entries(folder)
-    change(folder / "xla" / cache.machine())
+    change(folder / "xla" / cache.machine_digest())
     for power in (3, 4):
         found = made(power=power)
         assert not found.cached
-        assert f"others can write to {folder / 'xla' / cache.machine()}" in found.note
+        assert f"others can write to {folder / 'xla' / cache.machine_digest()}" in found.note
     assert len(entries(folder)) == len(before)
 
 
@@ -185,7 +185,7 @@ def test_what_compiles_in_no_time_is_not_kept(folder, monkeypatch):
 
 
 def test_switched_off_nothing_is_kept(folder, monkeypatch):
-    monkeypatch.setenv(cache.SWITCH, "off")
+    monkeypatch.setenv(cache.CACHE_VARIABLE, "off")
     assert [made(), made()] == [(pytest.approx(0, abs=60), False, None)] * 2
     assert not folder.exists()
 
@@ -261,7 +261,7 @@ def test_a_folder_that_cannot_be_made_is_a_note(folder, recwarn):
     found = made()
     assert found.cached is False
     assert found.note.startswith("compiled programs are not kept (")
-    assert cache.SWITCH in found.note
+    assert cache.CACHE_VARIABLE in found.note
     assert "\n" not in found.note
     assert not recwarn.list
 

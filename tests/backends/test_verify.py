@@ -23,7 +23,7 @@ ROWS = 33_000
 @pytest.fixture(autouse=True)
 def nothing_is_kept(monkeypatch):
     """What another test has found right would not be compared again."""
-    monkeypatch.setenv(cache.SWITCH, "off")
+    monkeypatch.setenv(cache.CACHE_VARIABLE, "off")
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_a_program_that_fusing_makes_wrong_is_compiled_without(monkeypatch):
 
 
 def test_switched_off_nothing_is_compared(broken, monkeypatch):
-    monkeypatch.setenv(verify.SWITCH, "off")
+    monkeypatch.setenv(verify.VERIFY_VARIABLE, "off")
     broken("matmul", by_a_hundredth)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -107,8 +107,8 @@ def test_switched_off_nothing_is_compared(broken, monkeypatch):
 
 
 def test_an_unknown_choice_is_refused(monkeypatch):
-    monkeypatch.setenv(verify.SWITCH, "sometimes")
-    with pytest.raises(ArgumentError, match=f"{verify.SWITCH}.*'always'"):
+    monkeypatch.setenv(verify.VERIFY_VARIABLE, "sometimes")
+    with pytest.raises(ArgumentError, match=f"{verify.VERIFY_VARIABLE}.*'always'"):
         cr.compile(cr.tanh, backend="xla")(SQUARE)
 
 
@@ -133,7 +133,7 @@ def test_a_right_training_is_checked_and_keeps_its_bits(monkeypatch):
     checked, history = fitted(backend="xla")
     assert history.verify_seconds > 0
     assert history.notes == []
-    monkeypatch.setenv(verify.SWITCH, "off")
+    monkeypatch.setenv(verify.VERIFY_VARIABLE, "off")
     unchecked, history = fitted(backend="xla")
     assert history.verify_seconds == 0
     assert history.notes == []
@@ -170,9 +170,9 @@ def test_what_is_too_dear_to_check_is_said_and_always_means_always(monkeypatch):
     monkeypatch.setattr(verify, "MAX_SHARE", 0.0)
     _, history = fitted(backend="xla")
     [note] = history.notes
-    assert verify.SWITCH in note
+    assert verify.VERIFY_VARIABLE in note
     assert history.verify_seconds == 0
-    monkeypatch.setenv(verify.SWITCH, "always")
+    monkeypatch.setenv(verify.VERIFY_VARIABLE, "always")
     _, history = fitted(backend="xla")
     assert history.notes == []
     assert history.verify_seconds > 0
@@ -228,7 +228,7 @@ def test_a_wrong_judging_in_a_sweep_is_found(broken):
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
-    monkeypatch.setenv(cache.SWITCH, str(tmp_path / "kept"))
+    monkeypatch.setenv(cache.CACHE_VARIABLE, str(tmp_path / "kept"))
     monkeypatch.setattr(compile_cache, "MIN_SECONDS", 0.0)
     return tmp_path / "kept"
 
@@ -242,7 +242,7 @@ def test_a_program_from_the_cache_that_was_checked_once_is_not_checked_again(fol
     assert [history.from_cache for history in histories] == [False, True]
     assert [history.verify_seconds > 0 for history in histories] == [True, False]
     assert len(checked(folder)) == 1
-    monkeypatch.setenv(verify.SWITCH, "always")
+    monkeypatch.setenv(verify.VERIFY_VARIABLE, "always")
     assert fitted(backend="xla")[1].verify_seconds > 0
 
 
@@ -265,9 +265,9 @@ def test_a_wrong_program_is_not_kept(folder, monkeypatch):
 
 
 def test_a_program_that_nobody_has_checked_is_checked_though_it_is_kept(folder, monkeypatch):
-    monkeypatch.setenv(verify.SWITCH, "off")
+    monkeypatch.setenv(verify.VERIFY_VARIABLE, "off")
     fitted(backend="xla")
-    monkeypatch.delenv(verify.SWITCH)
+    monkeypatch.delenv(verify.VERIFY_VARIABLE)
     assert checked(folder) == []
     history = fitted(backend="xla")[1]
     assert history.from_cache

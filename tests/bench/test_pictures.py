@@ -42,11 +42,11 @@ def test_curves_can_be_told_apart_without_colour(cells):
 
 def test_a_series_of_two_cells_is_drawn(cells, tmp_path):
     series = {"width": dict(enumerate(cells)), "batch": {"one": cells[0]}}
-    assert pictures.draw(series, tmp_path) == [tmp_path / "width.png"]
+    assert pictures.draw_series(series, tmp_path) == [tmp_path / "width.png"]
     assert (tmp_path / "width.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_names_stay_within_the_picture_and_near_their_curves():
-    assert pictures.apart([0.2, 0.5, 0.8]) == pytest.approx([0.2, 0.5, 0.8])
-    assert pictures.apart([0.99, 0.99]) == pytest.approx([1.0 - pictures.GAP, 1.0])
-    assert pictures.apart([0.5, 0.5]) == pytest.approx([0.5 - pictures.GAP / 2, 0.5 + pictures.GAP / 2])
+    assert pictures.spread([0.2, 0.5, 0.8]) == pytest.approx([0.2, 0.5, 0.8])
+    assert pictures.spread([0.99, 0.99]) == pytest.approx([1.0 - pictures.GAP, 1.0])
+    assert pictures.spread([0.5, 0.5]) == pytest.approx([0.5 - pictures.GAP / 2, 0.5 + pictures.GAP / 2])

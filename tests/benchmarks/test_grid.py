@@ -43,7 +43,7 @@ def test_a_run_that_was_broken_off_goes_on_where_it_stopped(tmp_path, measured_c
     grid.main(["--only", "S", "--json", file])
     grid.main(["--only", "S,M", "--json", file, "--again"])
     assert measured_cells == [grid.NETWORKS["S"], grid.NETWORKS["M"]]
-    assert [found.cell for found in report.read(tmp_path / "found.json").cells] == measured_cells
+    assert [found.cell for found in report.read_report(tmp_path / "found.json").cells] == measured_cells
     assert "| M | 784-512-256-10 |" in capsys.readouterr().out
 
 

@@ -45,7 +45,7 @@ def test_the_parts_of_a_training_add_up_to_no_more_than_the_whole(fit):
 
 
 def test_a_second_run_says_that_its_program_was_kept(folder, monkeypatch, capsys):
-    monkeypatch.setenv(cache.SWITCH, str(folder / "kept"))
+    monkeypatch.setenv(cache.CACHE_VARIABLE, str(folder / "kept"))
     monkeypatch.setattr(compile_cache, "MIN_SECONDS", 0.0)
     for said in (
         r"compiled in \d+\.\d\d s, checked in \d+\.\d\d s, trained",

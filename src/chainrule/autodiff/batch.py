@@ -55,7 +55,7 @@ def _batched_node(node: Tensor, operands: list[Tensor], flags: list[bool], size:
     return _ALL[node.op](node, everything, size)
 
 
-Row = Callable[[Tensor, list[Tensor], int], Tensor]
+BatchRule = Callable[[Tensor, list[Tensor], int], Tensor]
 SomeRow = Callable[[Tensor, list[Tensor], list[bool], int], Tensor]
 
 
@@ -263,7 +263,7 @@ _SOME: dict[str, SomeRow] = {
     "get_item": _get_item,
     "depends_on": _depends_on,
 }
-_ALL: dict[str, Row] = {
+_ALL: dict[str, BatchRule] = {
     "broadcast_to": _broadcast_to,
     "reshape": lambda node, xs, size: F.reshape(xs[0], (size, *node.shape)),
     "transpose": lambda node, xs, size: F.transpose(xs[0], (0, *_shifted(node.attrs["axes"]))),

@@ -17,7 +17,7 @@ from chainrule.errors import ArgumentError, DerivativeError, ShapeError
 from chainrule.graph import functions as F
 from chainrule.graph.graph import ancestors, is_static
 from chainrule.graph.mode import setting
-from chainrule.graph.random import apart, keyed
+from chainrule.graph.random import example_keys, keyed
 from chainrule.graph.tensor import Tensor, constant, placeholder
 
 Function = Callable[..., Any]
@@ -316,7 +316,7 @@ def per_example_grad(f: Function, argnums: Argnums = 0, batch: Sequence[int] = (
         with setting(recording=True), keyed(key):
             gradient = grad(f, argnums)(*filled, **keywords)
         leaves, structure = tree.flatten(gradient)
-        keys = apart(batches[0].shape[0])
+        keys = example_keys(batches[0].shape[0])
         return tree.unflatten(structure, batched(leaves, [*examples, key], [*batches, keys]))
 
     return function

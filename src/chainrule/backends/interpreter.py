@@ -14,7 +14,7 @@ from chainrule.backends.flops import all_bodies
 from chainrule.backends.kernels import KERNELS, Kernel
 from chainrule.backends.liveness import live_bytes, nbytes
 from chainrule.backends.loop_program import LoopProgram, LoopResult, LoopSpec
-from chainrule.backends.nested import NESTED, Nested, Program, drained
+from chainrule.backends.nested import NESTED, BodyProgram, Nested, drained
 from chainrule.backends.numpy_kernels import OWN
 from chainrule.backends.threads import suited
 from chainrule.graph import seams
@@ -114,7 +114,7 @@ def _silent() -> Context:
     return context
 
 
-def compile_graph(graph: Graph) -> Program:
+def compile_graph(graph: Graph) -> BodyProgram:
     """A function from the arrays of `graph.arrays` to the arrays of its outputs."""
     steps, slots = _plan(graph)
     constants = [(slots[n.id], n.value) for n in graph.nodes if n.op == "constant" and not n.is_variable]
@@ -149,10 +149,10 @@ def _taken(held: list[Any], sources: Sequence[int], dead: Sequence[int]) -> list
     return operands
 
 
-Step = tuple[Callable[..., Any], tuple[int, ...], int, tuple[int, ...], bool]
+Instruction = tuple[Callable[..., Any], tuple[int, ...], int, tuple[int, ...], bool]
 
 
-def _plan(graph: Graph) -> tuple[list[Step], dict[int, int]]:
+def _plan(graph: Graph) -> tuple[list[Instruction], dict[int, int]]:
     slots = {node.id: i for i, node in enumerate(graph.nodes)}
     last = {x.id: node.id for node in graph.nodes for x in node.inputs}
     kept = {y.id for y in graph.outputs}

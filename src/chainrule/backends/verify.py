@@ -13,7 +13,7 @@ from chainrule.backends.bisect import locate
 from chainrule.errors import CompilerWarning, check_choice
 from chainrule.graph.graph import Graph
 
-SWITCH = "CHAINRULE_VERIFY"
+VERIFY_VARIABLE = "CHAINRULE_VERIFY"
 """The environment variable that says what is checked."""
 MIN_SECONDS, MAX_SHARE = 0.05, 0.02
 """Seconds that a check may take in any case, and of what a program has taken so far."""
@@ -42,7 +42,9 @@ def verify_mode() -> str:
     Raises:
         ArgumentError: it is something else.
     """
-    return check_choice(SWITCH, os.environ.get(SWITCH, "").strip().lower() or "first", ("off", "first", "always"))
+    return check_choice(
+        VERIFY_VARIABLE, os.environ.get(VERIFY_VARIABLE, "").strip().lower() or "first", ("off", "first", "always")
+    )
 
 
 class Verdict(NamedTuple, Generic[P]):
@@ -99,7 +101,7 @@ class CheckSchedule:
             return None
         return (
             f"the compiled program was not compared with the interpreter: that takes about {self.cost:.2g} s, and it "
-            f"has run for {self.spent:.2g} s; {SWITCH}=always compares it whatever that takes"
+            f"has run for {self.spent:.2g} s; {VERIFY_VARIABLE}=always compares it whatever that takes"
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from chainrule.bench import PEERS, machine, report
 from chainrule.bench.task import Cell
-from chainrule.bench.turns import CellResult, Pace, measure, to_stderr
+from chainrule.bench.turns import CellResult, Pace, measure_cell, to_stderr
 from chainrule.bench.worker_pool import WorkerPool
 
 Series = Mapping[str, Mapping[str, Cell]]
@@ -44,7 +44,7 @@ def by_series(series: Series, found: report.Report) -> dict[str, dict[str, CellR
 
 def measure_cells(cells: Mapping[str, Cell], asked: argparse.Namespace, device: str = "cpu") -> report.Report:
     """Measure the cells that the file does not have yet, and write it after each."""
-    found = report.read(asked.json) if asked.again else report.Report(machine.about())
+    found = report.read_report(asked.json) if asked.again else report.Report(machine.describe_machine())
     pace = QUICK if asked.quick else Pace(asked.rounds, asked.seconds)
     began = time.monotonic()
     with WorkerPool({name: PEERS[name] for name in asked.peers}, device) as pool:
@@ -57,10 +57,10 @@ def measure_cells(cells: Mapping[str, Cell], asked: argparse.Namespace, device: 
             def say(text: str, name: str = name) -> None:
                 to_stderr(f"{time.strftime('%X')} {name}: {text}")
 
-            found.cells.append(measure(cell, pool.workers(), pool.floor, pace, say))
-            found.loads.append(machine.load())
+            found.cells.append(measure_cell(cell, pool.workers(), pool.floor, pace, say))
+            found.loads.append(machine.load_average())
             if asked.json:
-                report.write(asked.json, found)
+                report.write_report(asked.json, found)
     to_stderr(f"{len(cells)} cells in {(time.monotonic() - began) / 60:.1f} minutes")
     return found
 

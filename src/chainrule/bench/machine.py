@@ -11,18 +11,18 @@ from typing import Any
 from chainrule.resources import cores
 
 
-def load() -> float | None:
+def load_average() -> float | None:
     """How many processes wanted to run, in the mean over the last minute."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
-def about() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """Processor, cores, Python."""
     model = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
-    return {"processor": model, "cores": cores(), "python": platform.python_version(), "load": load()}
+    return {"processor": model, "cores": cores(), "python": platform.python_version(), "load": load_average()}
 
 
 def forget_peak() -> None:

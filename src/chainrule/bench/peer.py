@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from chainrule.bench.task import Array, Layers, Task
+from chainrule.bench.task import Array, BenchTask, Layers
 
 
 class Refused(Exception):
@@ -24,7 +24,7 @@ class PeerBase:
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: BenchTask) -> None:
         cell = task.cell
         if cell.precision not in self.precisions:
             raise Refused(f"has no {cell.precision} here")

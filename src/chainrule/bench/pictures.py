@@ -68,7 +68,7 @@ PICTURES = {
 }  # fmt: skip
 
 
-def draw(series: Mapping[str, Mapping[str, CellResult]], folder: Path) -> list[Path]:
+def draw_series(series: Mapping[str, Mapping[str, CellResult]], folder: Path) -> list[Path]:
     """A PNG for each of these series that has at least two cells."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
@@ -83,7 +83,7 @@ def draw(series: Mapping[str, Mapping[str, CellResult]], folder: Path) -> list[P
 
 def figure(picture: Picture, cells: list[CellResult]) -> Figure:
     """A line for each peer, named at its end; grey below the floor."""
-    figure = style.blank(10, 6.5)
+    figure = style.new_figure(10, 6.5)
     axes = style.axes(figure, x=picture.x_name, y=picture.y_name, title=picture.title, log="xy")
     xs = [picture.x(measured) for measured in cells]
     ends: list[End] = []
@@ -113,11 +113,11 @@ def _label(axes: Axes, ends: list[End]) -> None:
     last = max(x for x, *_ in ends)
     for edge in {x for x, *_ in ends}:
         here = sorted((end for end in ends if end[0] == edge), key=lambda end: end[1])
-        for end, height in zip(here, apart([float(places[end][1]) for end in here]), strict=True):
+        for end, height in zip(here, spread([float(places[end][1]) for end in here]), strict=True):
             _name(axes, end, (1.05 if edge == last else float(places[end][0]) + 0.02, height))
 
 
-def apart(heights: list[float]) -> list[float]:
+def spread(heights: list[float]) -> list[float]:
     """The nearest heights between 0 and 1 that keep the order and the gap."""
     from sklearn.isotonic import isotonic_regression
 

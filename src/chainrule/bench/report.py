@@ -35,12 +35,12 @@ class Report:
         return next((measured for measured in self.cells if measured.cell == cell), None)
 
 
-def write(path: Path, report: Report) -> None:
+def write_report(path: Path, report: Report) -> None:
     """Write the file whole, so that breaking off loses nothing."""
     files.write(path, (json.dumps(asdict(report), indent=1) + "\n").encode())
 
 
-def read(path: Path) -> Report:
-    """What `write` wrote."""
+def read_report(path: Path) -> Report:
+    """What `write_report` wrote."""
     given = json.loads(path.read_text())
     return Report(**{**given, "cells": [from_json(cell) for cell in given["cells"]]})

@@ -37,7 +37,7 @@ def ceilings(report: Report) -> str:
     return f"matrix product: {products}; memory: {min(copies) / 1e9:,.0f} – {max(copies) / 1e9:,.0f} GB/s"
 
 
-def markdown(series: Mapping[str, Mapping[str, CellResult]]) -> str:
+def markdown_table(series: Mapping[str, Mapping[str, CellResult]]) -> str:
     """µs a step, median (min – max) and × chainrule, the fastest bold. A cell in several series has one row."""
     cells: dict[str, tuple[str, CellResult]] = {}
     for members in series.values():
@@ -66,14 +66,14 @@ def _row(name: str, measured: CellResult, peers: list[str]) -> str:
         entry(measured.peers[peer], peer, bold=peer == first) if peer in measured.peers else "–" for peer in peers
     ]
     network = "-".join(map(str, cell.widths)) + ("" if cell.precision == "float32" else f", {cell.precision}")
-    parts = [name, network, str(cell.batch), f"{cell.rows:,}", number(floor_us(measured)), *entries]
+    parts = [name, network, str(cell.batch), f"{cell.rows:,}", format_micros(floor_us(measured)), *entries]
     return "| " + " | ".join(parts) + " |"
 
 
 def entry(found: PeerResult, peer: str, bold: bool) -> str:
     """The time, its range, and the ratio."""
-    middle = number(median(found.us))
-    text = f"{f'**{middle}**' if bold else middle} ({number(min(found.us))} – {number(max(found.us))})"
+    middle = format_micros(median(found.us))
+    text = f"{f'**{middle}**' if bold else middle} ({format_micros(min(found.us))} – {format_micros(max(found.us))})"
     if found.ratios and peer != OURS:
         text += f" {median(found.ratios):.2f}×"
     return text if found.same_loss else f"{text} {OTHER_LOSS}"
@@ -90,7 +90,7 @@ def floor_us(measured: CellResult) -> float:
     return median(floor["us"] for floor in measured.floor) if measured.floor else math.nan
 
 
-def number(micros: float) -> str:
+def format_micros(micros: float) -> str:
     """Three digits at least."""
     if math.isnan(micros):
         return "–"

@@ -77,7 +77,7 @@ class Cell:
         return max(1, int(most / self.steps))
 
 
-class Task:
+class BenchTask:
     """Synthetic data and first weights from a fixed seed, the same bits for every peer."""
 
     def __init__(self, cell: Cell, seed: int = 0) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from chainrule.bench import OURS
 from chainrule.bench.peer import Refused
 from chainrule.bench.peers.numpy import Peer as PlainNumpy
-from chainrule.bench.task import Cell, Task
+from chainrule.bench.task import BenchTask, Cell
 from chainrule.bench.worker_pool import PeerError, Respondent
 
 PAUSE = 0.05  # thread pools spin for a while after their last job
@@ -87,7 +87,7 @@ class CellResult:
         return (median(found.call_s) - epoch) * found.epochs / (found.epochs - 1)
 
 
-def measure(
+def measure_cell(
     cell: Cell, workers: Mapping[str, Respondent], floor: Respondent, pace: Pace, say: Callable[[str], None]
 ) -> CellResult:
     """All peers on one cell."""
@@ -116,7 +116,7 @@ def reference_losses(cell: Cell) -> tuple[float, float]:
 
 @cache
 def _plain_losses(cell: Cell) -> tuple[float, float]:
-    task = Task(cell)
+    task = BenchTask(cell)
     peer = PlainNumpy(task)
     peer.train(cell.check_epochs, shuffled=False)
     return task.loss(task.weights()), task.loss(peer.weights())

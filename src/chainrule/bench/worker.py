@@ -22,7 +22,7 @@ import numpy as np
 
 from chainrule.bench.machine import forget_peak, peak_mb
 from chainrule.bench.peer import PeerBase, Refused
-from chainrule.bench.task import Cell, Task
+from chainrule.bench.task import BenchTask, Cell
 
 
 class Desk:
@@ -46,7 +46,7 @@ class Desk:
     def begin(self, cell: dict[str, Any]) -> None:
         """Make the peer ready for a cell, and see that it starts from the task's weights."""
         forget_peak()
-        task = Task(Cell.read(cell))
+        task = BenchTask(Cell.read(cell))
         self.peer = self.kind(task)
         for found, given in zip(self.peer.weights(), task.weights(), strict=True):
             if not all(np.array_equal(a, b) for a, b in zip(found, given, strict=True)):

@@ -11,7 +11,7 @@ from chainrule.errors import ArgumentError, check_number
 from chainrule.explain.html import page
 from chainrule.explain.latex import document
 from chainrule.explain.markdown import markdown
-from chainrule.explain.page import write, writing
+from chainrule.explain.page import write_page, writing
 from chainrule.explain.solution import Block, solution
 from chainrule.explain.steps import Array, Recipe
 from chainrule.explain.values import values
@@ -137,7 +137,7 @@ class Derivation:
             RunError: it cannot be written there.
         """
         with writing(path) as place:
-            return write(page(self._blocks), place)
+            return write_page(page(self._blocks), place)
 
     def __repr__(self) -> str:
         steps, samples = len(self.values), len(self.values[0]["samples"])

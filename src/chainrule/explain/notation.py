@@ -22,7 +22,7 @@ from chainrule.explain.formula import (
     Root,
     Sign,
     Word,
-    apart,
+    decompose_marks,
     parse,
     substitute,
 )
@@ -81,7 +81,7 @@ def right_side(op: str) -> Expression:
 @functools.cache
 def sides(op: str) -> list[tuple[str, Expression, Expression]]:
     """The rule of an operation in pieces: (the operand's letter, its adjoint, what that is)."""
-    text = apart(getattr(RULES[op], "text", ""))
+    text = decompose_marks(getattr(RULES[op], "text", ""))
     pieces = re.split(r", (?=\w\u0304[^ ]? = )", text)
     return [(left[0], parse(left), parse(right)) for left, _, right in (piece.partition(" = ") for piece in pieces)]
 

@@ -45,7 +45,7 @@ def render(template: str, title: str, **values: Any) -> str:
     return _environment().get_template(template).render(title=title, generator=_GENERATOR, **values)
 
 
-def write(page: str, path: Path) -> Path:
+def write_page(page: str, path: Path) -> Path:
     """Write a page, whole or not at all, with the folders that lead to it; returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write(path, page.encode())

@@ -42,7 +42,7 @@ def whole(value: Any, where: str, low: int = -MOST, high: int = MOST) -> int:
     return number
 
 
-def flag(value: Any, where: str) -> bool:
+def check_flag(value: Any, where: str) -> bool:
     """`value` as a boolean; 0 and 1 count as one.
 
     Raises:

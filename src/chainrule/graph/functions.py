@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import ShapeError, check_number
-from chainrule.graph.arguments import flag
+from chainrule.graph.arguments import check_flag
 from chainrule.graph.elementwise import (
     absolute,
     add,
@@ -120,7 +120,7 @@ __all__ = [
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The sum over all axes or those named."""
     x = as_tensor(x)
-    return apply("sum", x, axes=all_axes(axis, x.ndim), keepdims=flag(keepdims, "keepdims"))
+    return apply("sum", x, axes=all_axes(axis, x.ndim), keepdims=check_flag(keepdims, "keepdims"))
 
 
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -173,7 +173,7 @@ def _extreme(name: str, x: Any, axis: Axis, keepdims: bool) -> Tensor:
     # The rule asks which elements equal the largest: all of its users must see the same numbers, to the last bit.
     axes = all_axes(axis, x.ndim)
     x = apply("materialize", x) if x.dtype.kind == "f" and axes else x
-    return apply(name, x, axes=axes, keepdims=flag(keepdims, "keepdims"))
+    return apply(name, x, axes=axes, keepdims=check_flag(keepdims, "keepdims"))
 
 
 def argmax(x: Any, axis: int | None = None) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule.errors import ShapeError, check_choice, check_number
 from chainrule.graph import fused_ops  # noqa: F401  # their rows are entered by importing them
-from chainrule.graph.arguments import flag, whole
+from chainrule.graph.arguments import check_flag, whole
 from chainrule.graph.elementwise import as_tensor, cast, clip, common, equal, multiply, sigmoid, stretched, within
 from chainrule.graph.mode import mode
 from chainrule.graph.ops import float_dtype
@@ -71,7 +71,7 @@ def std(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Ten
     Where all elements are equal, a single one among them, it is 0, and so are its gradient and its second derivative.
     Where n ≤ ddof it is ∞, or NaN where all elements are equal.
     """
-    x, keepdims, ddof = as_tensor(x), flag(keepdims, "keepdims"), check_number("ddof", ddof)
+    x, keepdims, ddof = as_tensor(x), check_flag(keepdims, "keepdims"), check_number("ddof", ddof)
     x = cast(x, x.dtype if x.dtype.kind == "f" else np.float64)
     axes = all_axes(axis, x.ndim)
     count = math.prod(x.shape[a] for a in axes)

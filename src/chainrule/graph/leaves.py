@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import ChainruleError, ShapeError
-from chainrule.graph.arguments import flag
+from chainrule.graph.arguments import check_flag
 from chainrule.graph.tensor import Tensor
 
 
@@ -73,7 +73,7 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
         raise
     except (ValueError, TypeError, OverflowError) as error:
         raise ShapeError("not a block of numbers", where="tensor", got=str(error)) from None
-    array, requires_grad = as_array(array, "tensor"), flag(requires_grad, "requires_grad")
+    array, requires_grad = as_array(array, "tensor"), check_flag(requires_grad, "requires_grad")
     if requires_grad and array.dtype.kind != "f":
         raise ShapeError("only real numbers have gradients", where="tensor", expected="a float dtype", got=array.dtype)
     return Tensor("constant", (), {}, array.shape, array.dtype, array, requires_grad)

@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule.errors import ArgumentError
 from chainrule.graph import functions as F
-from chainrule.graph.arguments import flag
+from chainrule.graph.arguments import check_flag
 from chainrule.graph.ops import float_dtype
 from chainrule.graph.shaping import Axis, all_axes
 from chainrule.graph.tensor import Tensor
@@ -35,7 +35,7 @@ def norm(x: Any, ord: float | None = None, axis: Axis = None, keepdims: bool = F
         [5.0, 0.0]
     """
     x = F.as_tensor(x)
-    axes, keepdims = all_axes(axis, x.ndim), flag(keepdims, "keepdims")
+    axes, keepdims = all_axes(axis, x.ndim), check_flag(keepdims, "keepdims")
     if not isinstance(ord, (int, float, np.number, NoneType)):
         raise ArgumentError("no such norm", where="norm, ord", expected="None, 1, 2 or inf", got=repr(ord))
     if ord is not None and len(axes) > 1:

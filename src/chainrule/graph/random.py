@@ -235,7 +235,7 @@ def permutation(n: int, key: Any = None) -> Tensor:
     return apply("random_permutation", key, n=whole(n, "n", low=0, high=2**62), stream=stream)
 
 
-def apart(size: int) -> Tensor:
+def example_keys(size: int) -> Tensor:
     """Keys for `size` examples of a batch (uint32[size, 2]), each to draw numbers of its own."""
     if has_key() or mode.tracing:
         return cast(uniform((size, 2), dtype=np.float64) * 2.0**24, np.uint32)

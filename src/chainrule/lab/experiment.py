@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Number = int | float
-Value = Number | str | list[Any]
+MeasuredValue = Number | str | list[Any]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Measured:
         data: what the picture is drawn from.
     """
 
-    figures: Mapping[str, Value]
+    figures: Mapping[str, MeasuredValue]
     checks: Mapping[str, bool]
     data: Any = field(default=None, repr=False)
 

@@ -51,7 +51,7 @@ def arrows(graph: Graph, gradient: Graph) -> tuple[set[Pair], set[Pair]]:
     return there, there & back
 
 
-def draw(figure: Figure, graph: Graph, gradient: Graph) -> None:
+def draw_mirrored(figure: Figure, graph: Graph, gradient: Graph) -> None:
     """Leaves and operations on the left, read downwards; their adjoints on the right, read upwards."""
     places = _places(graph)
     used = sources(graph, gradient)

@@ -39,11 +39,11 @@ def differences(cost: Callable[..., cr.Tensor], *xs: Array) -> list[Array]:
     return found
 
 
-def apart(found: Any, expected: Any) -> float:
+def relative_error(found: Any, expected: Any) -> float:
     """The largest distance between two arrays' elements, as a share of the largest expected element.
 
     Example:
-        >>> apart([1.0, 2.0], [1.0, 2.5])
+        >>> relative_error([1.0, 2.0], [1.0, 2.5])
         0.2
     """
     found, expected = np.asarray(found, dtype=np.float64), np.asarray(expected, dtype=np.float64)
@@ -54,4 +54,4 @@ def apart(found: Any, expected: Any) -> float:
 
 def worst(found: Sequence[Any], expected: Sequence[Any]) -> float:
     """The largest of the distances of several arrays from what was expected."""
-    return max(apart(a, b) for a, b in zip(found, expected, strict=True))
+    return max(relative_error(a, b) for a, b in zip(found, expected, strict=True))

@@ -64,7 +64,7 @@ def run(name: str, out: str | Path | None = None) -> Result:
         (True, ['claim', 'figures', 'holds', 'name'])
     """
     lab = load(name)
-    folder = None if out is None else pages.folder(out, [name])
+    folder = None if out is None else pages.prepare_folder(out, [name])
     # A lab seeds what it draws; this makes what it forgot to seed the same, whatever ran before it.
     seed(0)
     began = time.perf_counter()
@@ -76,7 +76,9 @@ def run(name: str, out: str | Path | None = None) -> Result:
     if folder is None:
         return Result(name, lab, measured, seconds)
     figure = pages.picture(lab, measured)
-    return Result(name, lab, measured, seconds, pages.write(pages.lab_page(name, lab, measured, figure), folder, name))
+    return Result(
+        name, lab, measured, seconds, pages.write_lab_page(pages.lab_page(name, lab, measured, figure), folder, name)
+    )
 
 
 @contextlib.contextmanager

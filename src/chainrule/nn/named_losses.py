@@ -13,7 +13,7 @@ from chainrule.nn.losses import Loss
 from chainrule.nn.module import Module
 
 
-class Term(NamedTuple):
+class LossTerm(NamedTuple):
     """One term of the sum: a loss, its weight, and what it is of."""
 
     weight: float
@@ -61,7 +61,7 @@ class NamedLosses(Module):
         """That of all the losses."""
         return str(getattr(next(iter(self.losses.values())), "reduction", "mean"))
 
-    def terms(self, outputs: Any, targets: Any) -> Iterator[Term]:
+    def terms(self, outputs: Any, targets: Any) -> Iterator[LossTerm]:
         """The terms of the sum.
 
         Raises:
@@ -74,7 +74,7 @@ class NamedLosses(Module):
                     f"the {what} are not those of the losses", expected=f"a dict of {[*self.losses]}", got=got
                 )
         for name, loss in self.losses.items():
-            yield Term(self.weights.get(name, 1.0), loss, outputs[name], targets[name])
+            yield LossTerm(self.weights.get(name, 1.0), loss, outputs[name], targets[name])
 
     def forward(self, outputs: Any, targets: Any) -> Tensor:
         """The sum."""

@@ -11,7 +11,7 @@ from chainrule import tree
 from chainrule.errors import ArgumentError, check_number
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor, constant
-from chainrule.optim.optimizer import Optimizer, State, Updated, alike, precision, step_rate
+from chainrule.optim.optimizer import Optimizer, OptimizerState, Updated, alike, precision, step_rate
 
 __all__ = ["LBFGS"]
 
@@ -79,7 +79,7 @@ class LBFGS(Optimizer):
             )
         self.line_search = line_search
 
-    def init(self, parameters: Any) -> State:
+    def init(self, parameters: Any) -> OptimizerState:
         """No pairs; the leaves count as one vector."""
         size = sum(F.as_tensor(leaf).size for leaf in tree.flatten(parameters)[0])
         dtype, rows = precision(parameters), self.history_size
@@ -93,7 +93,7 @@ class LBFGS(Optimizer):
     def update(
         self,
         gradients: Any,
-        state: State,
+        state: OptimizerState,
         parameters: Any,
         lr: Any = None,
         objective: Callable[[Any], Tensor] | None = None,
@@ -129,7 +129,7 @@ class LBFGS(Optimizer):
         )
 
 
-def _remembered(state: State, g: Tensor) -> _Memory:
+def _remembered(state: OptimizerState, g: Tensor) -> _Memory:
     """The pairs with that of the last step, the oldest gone, if it tells of positive curvature."""
     pairs, s, y, rho = (F.as_tensor(state[name]) for name in ("pairs", "s", "y", "rho"))
     change, bend = F.as_tensor(state["change"]), g - state["gradient"]

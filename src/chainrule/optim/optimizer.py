@@ -20,14 +20,14 @@ from chainrule.graph.tensor import Tensor, constant
 
 __all__ = ["Optimizer"]
 
-State = dict[str, Any]
+OptimizerState = dict[str, Any]
 
 
 class Updated(NamedTuple):
     """What an update gives."""
 
     parameters: Any
-    state: State
+    state: OptimizerState
 
 
 class Optimizer:
@@ -55,11 +55,11 @@ class Optimizer:
     def __init__(self, lr: float) -> None:
         self.lr = check_number("lr", lr, low=0, low_open=True)
 
-    def init(self, parameters: Any) -> State:
+    def init(self, parameters: Any) -> OptimizerState:
         """The state before the first update."""
         raise NotImplementedError
 
-    def update(self, gradients: Any, state: State, parameters: Any, lr: Any = None) -> Updated:
+    def update(self, gradients: Any, state: OptimizerState, parameters: Any, lr: Any = None) -> Updated:
         """New parameters and state.
 
         Args:
@@ -70,7 +70,7 @@ class Optimizer:
         """
         raise NotImplementedError
 
-    def rates(self, state: State, parameters: Any, lr: Any = None) -> Any:
+    def rates(self, state: OptimizerState, parameters: Any, lr: Any = None) -> Any:
         """How far a step moves each weight for each unit of a steady gradient, in the structure of the parameters.
 
         A proximal penalty shrinks by it, so that it weighs against the gradient as the objective says, whatever the
@@ -83,7 +83,7 @@ class Optimizer:
         """
         raise NotImplementedError
 
-    def tracked(self, state: State) -> State:
+    def tracked(self, state: OptimizerState) -> OptimizerState:
         """The state with what `rates` has to know of the steps before, and `update` then keeps up."""
         return state
 

@@ -10,7 +10,7 @@ from chainrule.graph.graph import Graph, ancestors, replay
 from chainrule.graph.tensor import Tensor
 
 
-def finite(step: Graph, of: Sequence[Tensor]) -> Graph:
+def with_finite_flag(step: Graph, of: Sequence[Tensor]) -> Graph:
     """A step as a loop's body, which also gives ok: whether these of its nodes are finite throughout."""
     numbers = F.concatenate([F.reshape(x, (-1,)) for x in of])
     ok = F.equal(F.sum(F.logical_not(F.isfinite(numbers))), 0)

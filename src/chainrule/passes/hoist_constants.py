@@ -11,7 +11,7 @@ import numpy as np
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph, replay
 from chainrule.graph.tensor import Tensor
-from chainrule.passes.simplify import uniform
+from chainrule.passes.simplify import uniform_value
 
 Array = np.ndarray[Any, Any]
 
@@ -21,7 +21,7 @@ def structural_hash(graph: Graph) -> Any:
     number = {node.id: i for i, node in enumerate(graph.nodes)}
     return (
         tuple(
-            (n.op, n.shape, n.dtype, tuple(number[x.id] for x in n.inputs), _settings(n), uniform(n) is None)
+            (n.op, n.shape, n.dtype, tuple(number[x.id] for x in n.inputs), _settings(n), uniform_value(n) is None)
             for n in graph.nodes
         ),
         tuple(number[x.id] for x in (*graph.inputs, *graph.outputs)),
@@ -48,7 +48,7 @@ def constants(graph: Graph) -> list[Array]:
 
 def _value(node: Tensor) -> Array:
     assert node.value is not None, "a constant without its value"
-    return node.value if uniform(node) is None else np.asarray(node.value.flat[0])
+    return node.value if uniform_value(node) is None else np.asarray(node.value.flat[0])
 
 
 def fingerprint(graphs: Sequence[Graph]) -> Any:

@@ -13,7 +13,7 @@ from chainrule.graph.graph import Graph, replay
 from chainrule.graph.mode import setting
 from chainrule.graph.ops import OPS
 from chainrule.graph.tensor import Tensor, apply, placeholder
-from chainrule.passes.simplify import uniform
+from chainrule.passes.simplify import uniform_value
 
 NARROW = 16
 """Outputs of a layer below which the rows of Wᵀ would be too short to be worth it."""
@@ -135,7 +135,7 @@ def _loop(
 
 def _across(node: Tensor, known: dict[int, Tensor], across: dict[int, Tensor]) -> Tensor:
     """A matrix transposed: computed so where that costs nothing, else by transposing what there is."""
-    if node.op == "constant" and uniform(node) is not None:
+    if node.op == "constant" and uniform_value(node) is not None:
         assert node.value is not None, "a constant without its value"
         return Tensor("constant", (), {}, node.shape[::-1], node.dtype, node.value.T)
     if OPS[node.op].elementwise:

@@ -23,7 +23,7 @@ from chainrule.graph.loop import loop
 from chainrule.graph.tensor import Tensor, constant, placeholder
 from chainrule.graph.trace import trace
 from chainrule.optim.plateau import Plateau
-from chainrule.passes.guard import finite
+from chainrule.passes.guard import with_finite_flag
 from chainrule.train.metrics import Metric, named
 from chainrule.train.monitor import Monitor
 
@@ -124,7 +124,7 @@ class Batches:
             _, records, ok = loop(read, None, rows, None, start, stop)
             return Pass(list(state), [records], ok)
         record = self.named(graph.outputs[self.states :])
-        body = finite(graph, [record["loss"], record["finite_probe"]])
+        body = with_finite_flag(graph, [record["loss"], record["finite_probe"]])
 
         def train(carry: list[Tensor], now: Tensor) -> Any:
             *found, ok = inlined(body, [*carry, *data, now])

@@ -25,7 +25,7 @@ from chainrule.optim.lr_schedules import Schedule
 from chainrule.optim.optimizer import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
 from chainrule.passes.lower_precision import lower_precision
-from chainrule.passes.pack import Layout
+from chainrule.passes.pack import PackedLayout
 from chainrule.passes.ranges import voided
 from chainrule.train import checks
 from chainrule.train.forward import Named, cost_of, output_of, spec, untouched
@@ -63,11 +63,11 @@ class Step:
     products: str | None = None
     drawn_at: int = 0
     structures: Structures = SINGLE
-    layout: Layout = field(init=False)
+    layout: PackedLayout = field(init=False)
     notes: list[str] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        self.layout = Layout.of({name: p for name, p in self.model.named_parameters() if p.requires_grad})
+        self.layout = PackedLayout.of({name: p for name, p in self.model.named_parameters() if p.requires_grad})
 
     @functools.cached_property
     def settings(self) -> tuple[Any, ...]:

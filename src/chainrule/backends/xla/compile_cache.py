@@ -99,10 +99,10 @@ def _folder() -> Path | None:
     Raises:
         OSError: it cannot be made, or others can write to it.
     """
-    folder = cache.folder()
+    folder = cache.cache_folder()
     if folder is None:
         return None
-    place = folder / "xla" / cache.machine()
+    place = folder / "xla" / cache.machine_digest()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for inner in (place.parent, place):
         inner.mkdir(mode=0o700, exist_ok=True)
@@ -148,7 +148,7 @@ def _read(path: Path) -> bytes | None:
 def not_cached(reason: object) -> str:
     """The note that nothing is kept, and why."""
     said = " ".join(str(reason).split())
-    return f"compiled programs are not kept ({said}); {cache.SWITCH} names another folder, or is off"
+    return f"compiled programs are not kept ({said}); {cache.CACHE_VARIABLE} names another folder, or is off"
 
 
 def _make_room(folder: Path) -> None:

@@ -16,7 +16,7 @@ from chainrule.backends.cost import seconds
 from chainrule.backends.verify import CheckSchedule, checked_program, warn
 from chainrule.backends.xla import single_kernel
 from chainrule.backends.xla.compiler import Program
-from chainrule.backends.xla.lower import Row, checked, function
+from chainrule.backends.xla.lower import LoweringBuilder, function, range_checked
 from chainrule.graph.graph import Graph
 
 
@@ -25,7 +25,7 @@ def compile_graph(graph: Graph) -> Callable[[Sequence[Any]], list[Any]]:
     return _Checked(graph)
 
 
-def run_unchecked(graph: Graph, values: Sequence[Any], rows: Mapping[str, Row] | None = None) -> list[Any]:
+def run_unchecked(graph: Graph, values: Sequence[Any], rows: Mapping[str, LoweringBuilder] | None = None) -> list[Any]:
     """Compile a graph and run it, unchecked; `rows` go before the usual ones."""
     import jax
 
@@ -48,7 +48,7 @@ class _Checked:
 
     def _traced(self, values: list[Any]) -> Any:
         """What the program computes, as JAX traces it."""
-        return checked(*single_kernel.lowering(self._graph, self._kind))(values)
+        return range_checked(*single_kernel.lowering(self._graph, self._kind))(values)
 
     def __call__(self, values: Sequence[Any]) -> list[Any]:
         """The arrays of the graph's outputs."""

@@ -101,7 +101,7 @@ class Program:
         """Where the program is kept for such arguments."""
         import jax
 
-        if self._graph is None or cache.folder() is None or not is_ours(self._graph):
+        if self._graph is None or cache.cache_folder() is None or not is_ours(self._graph):
             return None
         # An executable that JAX itself took from a file cannot be put into another one.
         if jax.config.jax_compilation_cache_dir:

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.backends.kernels import KERNELS, Kernel, blank, gelu
+from chainrule.backends.kernels import KERNELS, Kernel, gelu, unreached_value
 from chainrule.backends.xla.devices import device_name, has_tf32
 from chainrule.graph.graph import Graph
 from chainrule.graph.ops import TUPLE, Slot, fill, parts, row_of, split_pieces
 from chainrule.graph.tensor import Tensor
 from chainrule.passes.guard import guarded
 
-Row = Callable[[dict[str, Any]], Kernel]
+LoweringBuilder = Callable[[dict[str, Any]], Kernel]
 MATMUL_TRANSPOSED = "matmul, its first operand transposed"
 """What a product is called whose first operand is a transpose, where there is a row that reads it as it lies."""
 BATCH = 512
@@ -205,7 +205,7 @@ def _scan(attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-def looped(attrs: dict[str, Any], rows: Mapping[str, Row]) -> Kernel:
+def looped(attrs: dict[str, Any], rows: Mapping[str, LoweringBuilder]) -> Kernel:
     """The kernel of a loop, its body's operations by `rows` first; as a scan's it also gives whether checks passed."""
     import jax.numpy as jnp
     from jax import lax
@@ -229,7 +229,7 @@ def looped(attrs: dict[str, Any], rows: Mapping[str, Row]) -> Kernel:
             written = [lax.dynamic_update_index_in_dim(r, x, t, 0) for r, x in zip(records, given[count:], strict=True)]
             return t + 1, ok, fine & _all(checks), given[:count], written
 
-        records = [jnp.full(shape, blank(dtype), dtype) for shape, dtype in types]
+        records = [jnp.full(shape, unreached_value(dtype), dtype) for shape, dtype in types]
         begin = (jnp.maximum(start, 0), jnp.asarray(True), jnp.asarray(True), list(operands[:count]), records)
         if not attrs["length"]:
             return (*operands[:count], *records, begin[1]), begin[2]
@@ -260,7 +260,7 @@ def _passes(attrs: dict[str, Any], x: Any) -> Any:
     return (fine if attrs["besides"] is None else fine | (x == attrs["besides"])).all()
 
 
-OWN: dict[str, Row] = {
+OWN: dict[str, LoweringBuilder] = {
     "getitem": _getitem,
     "put_add": _put_add,
     "put_pieces": _put_pieces,
@@ -277,7 +277,7 @@ OWN: dict[str, Row] = {
 }
 
 
-def _kernel(op: str, attrs: dict[str, Any], more: Mapping[str, Row]) -> Kernel:
+def _kernel(op: str, attrs: dict[str, Any], more: Mapping[str, LoweringBuilder]) -> Kernel:
     import jax.numpy as jnp
 
     own = more.get(op) or OWN.get(op)
@@ -299,14 +299,16 @@ def _read(node: Tensor, transposed_first: bool) -> tuple[str, Sequence[Tensor]]:
     return node.op, node.inputs
 
 
-def function(graph: Graph, more: Mapping[str, Row] | None = None) -> Callable[[Sequence[Any]], list[Any]]:
+def function(graph: Graph, more: Mapping[str, LoweringBuilder] | None = None) -> Callable[[Sequence[Any]], list[Any]]:
     """The graph as a function of JAX arrays, to be traced by `jit`; `more` are rows that go before the usual ones."""
     rows = more or {}
 
     return lambda values: _run(graph, rows, values)[0]
 
 
-def checked(graph: Graph, rows: Mapping[str, Row]) -> Callable[[Sequence[Any]], tuple[list[Any], Any]]:
+def range_checked(
+    graph: Graph, rows: Mapping[str, LoweringBuilder]
+) -> Callable[[Sequence[Any]], tuple[list[Any], Any]]:
     """The graph as a function that gives its outputs, and whether every index and label lay in its range."""
 
     def run(values: Sequence[Any]) -> tuple[list[Any], Any]:
@@ -316,7 +318,7 @@ def checked(graph: Graph, rows: Mapping[str, Row]) -> Callable[[Sequence[Any]], 
     return run
 
 
-def _run(graph: Graph, rows: Mapping[str, Row], values: Sequence[Any]) -> tuple[list[Any], dict[int, Any]]:
+def _run(graph: Graph, rows: Mapping[str, LoweringBuilder], values: Sequence[Any]) -> tuple[list[Any], dict[int, Any]]:
     """The outputs of a graph, and by node whether the checks in it have passed."""
     import jax.numpy as jnp
 

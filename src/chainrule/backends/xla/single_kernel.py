@@ -19,7 +19,7 @@ from chainrule.backends.xla.compile_cache import CacheEntry
 from chainrule.backends.xla.compiler import GRAPH, KERNEL, LOOP, Program
 from chainrule.backends.xla.devices import device_name
 from chainrule.backends.xla.digest import digest
-from chainrule.backends.xla.lower import MATMUL_TRANSPOSED, Row, looped
+from chainrule.backends.xla.lower import MATMUL_TRANSPOSED, LoweringBuilder, looped
 from chainrule.graph.graph import Graph
 from chainrule.passes.transpose_state import NARROW, transposed_state
 
@@ -65,7 +65,7 @@ def program_kind(graph: Graph) -> str:
     return KERNEL if is_supported() and _has_single_kernel(graph) else LOOP
 
 
-def lowering(graph: Graph, kind: str) -> tuple[Graph, Mapping[str, Row]]:
+def lowering(graph: Graph, kind: str) -> tuple[Graph, Mapping[str, LoweringBuilder]]:
     """What is compiled for a kind of program: the graph, with state as its loops hold it, and the rows for it."""
     return (transposed_state(graph, fits_single_kernel), {"loop": _loop}) if kind == KERNEL else (graph, {})
 
@@ -185,5 +185,10 @@ def _sum(attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-ROWS: dict[str, Row] = {"matmul": _matmul, MATMUL_TRANSPOSED: _matmul_transposed, "linear": _linear, "sum": _sum}
+ROWS: dict[str, LoweringBuilder] = {
+    "matmul": _matmul,
+    MATMUL_TRANSPOSED: _matmul_transposed,
+    "linear": _linear,
+    "sum": _sum,
+}
 ROWS["loop"] = lambda attrs: looped(attrs, ROWS)
