@@ -169,7 +169,7 @@ def check_number(
         Traceback (most recent call last):
         chainrule.errors.ArgumentError: p: not an allowed value: expected a number in [0, 1], got 1.5
     """
-    kind = "a whole number" if integer else "a number"
+    kind = "an integer" if integer else "a number"
     number = math.nan if isinstance(value, (bool, str, bytes)) else _as_float(value)
     fits = math.isfinite(number) and low <= number <= high
     fits = fits and not (low_open and number == low) and not (high_open and number == high)

@@ -113,7 +113,7 @@ def test_a_compressed_archive_that_does_not_fit_is_refused_in_one_line(folder, r
         ),
         (
             ("t.csv", "--stream", "--chunk-rows", 0),
-            "--chunk-rows: not an allowed value: expected a whole number of at least 1",
+            "--chunk-rows: not an allowed value: expected an integer of at least 1",
         ),
         (("t.csv", "--stream", "--target", "lable"), "target: no such column: expected one of 'label'"),
         (("digits", "--stream"), "digits: a kind of file that cannot be streamed: expected .csv"),

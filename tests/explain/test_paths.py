@@ -152,7 +152,7 @@ def test_the_picture_can_be_read_without_colour(tmp_path: Any):
         ({"start": "here"}, DataError, "start: not numbers"),
         ({"start": [np.nan, 0.0]}, DataError, "not a finite point"),
         ({"surface": lambda x, y: cr.log(x) + y}, DataError, "start (-1, 1): the surface is not finite there"),
-        ({"steps": 0}, ArgumentError, "steps: not an allowed value: expected a whole number of at least 1, got 0"),
+        ({"steps": 0}, ArgumentError, "steps: not an allowed value: expected an integer of at least 1, got 0"),
     ],
 )
 def test_a_wrong_request_is_named(change: dict[str, Any], error: type, said: str):

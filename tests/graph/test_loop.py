@@ -97,8 +97,8 @@ def test_a_derivative_is_said_not_to_be_implemented():
         (lambda c, _: (c, None, c), {"length": 2}, "not one truth value"),
         (lambda c, _: ((c, c), None, True), {"length": 2}, "changes its structure"),
         (lambda c, _: (c, None, True), {}, "how many steps"),
-        (lambda c, _: (c, None, True), {"length": 2, "stop": 1.5}, "not a step's number"),
-        (lambda c, _: (c, None, True), {"length": 2, "start": np.zeros(2, np.int32)}, "not a step's number"),
+        (lambda c, _: (c, None, True), {"length": 2, "stop": 1.5}, "not a step index"),
+        (lambda c, _: (c, None, True), {"length": 2, "start": np.zeros(2, np.int32)}, "not a step index"),
     ],
 )
 def test_what_it_cannot_take_is_refused_by_name(f, more, says):

@@ -109,7 +109,7 @@ def test_a_schedule_without_a_length_says_so(schedule: optim.Schedule) -> None:
         (lambda: optim.Exponential(-0.5), "gamma.*above 0"),
         (lambda: optim.Linear(0), "steps.*at least 1"),
         (lambda: optim.Linear(10, final=-0.1), r"final.*in \[0, 1\]"),
-        (lambda: optim.OneCycle(2.5), "steps.*a whole number of at least 1"),  # type: ignore[arg-type]
+        (lambda: optim.OneCycle(2.5), "steps.*an integer of at least 1"),  # type: ignore[arg-type]
         (lambda: optim.OneCycle(pct_start=1.5), r"pct_start.*in \[0, 1\]"),
         (lambda: optim.OneCycle(div_factor=0.5), "div_factor.*at least 1"),
         (lambda: optim.OneCycle(final_div_factor=0.0), "final_div_factor.*at least 1"),

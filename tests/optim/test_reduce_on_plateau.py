@@ -70,9 +70,9 @@ def test_steps_alone_change_nothing_and_a_warm_up_rises_before_it() -> None:
     [
         ({"factor": 1.0}, r"factor.*in \(0, 1\), got 1\.0"),
         ({"factor": 0.0}, r"factor.*in \(0, 1\)"),
-        ({"patience": -1}, "patience.*a whole number of at least 0"),
+        ({"patience": -1}, "patience.*an integer of at least 0"),
         ({"threshold": 1.0}, r"threshold.*in \[0, 1\)"),
-        ({"cooldown": 0.5}, "cooldown.*a whole number of at least 0"),
+        ({"cooldown": 0.5}, "cooldown.*an integer of at least 0"),
         ({"min_factor": 2.0}, r"min_factor.*in \[0, 1\]"),
     ],
 )

@@ -97,7 +97,7 @@ def test_a_class_or_a_bad_cadence_is_refused_before_the_first_step() -> None:
 
     for callbacks, message in (
         ([cr.Callback], r"a class, where one of it is wanted.*write Callback\(…\)"),
-        ([Never()], "every.*a whole number of at least 1"),
+        ([Never()], "every.*an integer of at least 1"),
         (cr.Callback(), "several are wanted"),
         ([3], "not a function.*got int"),
     ):

@@ -97,7 +97,7 @@ def _indexed(node: Tensor, xs: list[Tensor], size: int) -> Tensor:
     places = [i for i, e in enumerate(index) if isinstance(e, (Slot, int)) and e is not None]
     if places[-1] - places[0] != len(places) - 1 or any(e is None or isinstance(e, tuple) for e in index[: places[0]]):
         raise DerivativeError(
-            "an index with arrays behind slices cannot be batched", where=node.label(), hint="index axis 0 by the array"
+            "an index with arrays after slices cannot be batched", where=node.label(), hint="index axis 0 by the array"
         )
     return apply(node.op, x, _own_rows(lifted[0], size, ndim), *lifted, **{**attrs, "index": (Slot(0), *index)})
 

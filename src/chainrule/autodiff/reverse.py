@@ -188,13 +188,13 @@ def backward(output: Tensor, gradient: Any = None) -> None:
     """Add the gradients of every leaf that asks for one; what `Tensor.backward` does."""
     if not output.requires_grad:
         raise DerivativeError(
-            "nothing it depends on asks for a gradient",
+            "nothing it depends on requires a gradient",
             where=f"backward of {output.label()}",
             hint="make a leaf with requires_grad=True",
         )
     if gradient is None and output.size != 1:
         raise ShapeError(
-            "an incoming gradient is needed",
+            "a tensor of several elements needs an incoming gradient",
             where="backward",
             expected="one element",
             got=output.shape,

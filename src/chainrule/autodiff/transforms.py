@@ -67,7 +67,7 @@ def _leaves_as(structure: tree.Structure, given: Any, where: str) -> list[Any]:
     try:
         return tree.leaves_as(structure.plain(), given)
     except ValueError as error:
-        raise ArgumentError("not built as what it belongs to", where=where, got=str(error)) from None
+        raise ArgumentError("not of the same structure", where=where, got=str(error)) from None
 
 
 def _results(y: Any) -> tuple[list[Tensor], Any]:
@@ -108,7 +108,7 @@ def _checked(f: Any, argnums: Any = 0) -> Function:
     """Refuse what is not a function, and invalid positions."""
     if not callable(f):
         raise ArgumentError(
-            "a derivative is taken of a function",
+            "only a function can be differentiated",
             where="f",
             expected="a function",
             got=type(f).__name__,
@@ -117,7 +117,7 @@ def _checked(f: Any, argnums: Any = 0) -> Function:
     positions = argnums if isinstance(argnums, (list, tuple, range)) else [argnums]
     if not all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in positions):
         raise ArgumentError(
-            "not a position", where="argnums", expected="a whole number, or several", got=type(argnums).__name__
+            "not a position", where="argnums", expected="an integer or several", got=type(argnums).__name__
         )
     return f
 
@@ -146,13 +146,13 @@ def value_and_grad(f: Function, argnums: Argnums = 0) -> Function:
         outputs, _ = _called(f, filled, keywords)
         if len(outputs) != 1 or outputs[0].size != 1:
             raise ShapeError(
-                "grad needs a function that gives one number",
+                "grad needs a function that returns a scalar",
                 got=[y.shape for y in outputs],
                 hint="sum() it, or use cr.jacobian",
             )
         if outputs[0].dtype.kind != "f":
             raise DerivativeError(
-                "what the function gives has no derivative", expected="a real number", got=outputs[0].dtype
+                "the function's output has no derivative", expected="a real number", got=outputs[0].dtype
             )
         found = _reversed(outputs, [ones_seed(outputs[0])], variables)
         value = _released(variables, outputs)[0]
@@ -215,7 +215,7 @@ def jvp(f: Function, xs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, A
     with setting(recording=True):
         pulled = adjoints(real, seeds, variables)
     if len(tangents) != len(structures):
-        raise ArgumentError("one tangent an argument", where="jvp", expected=len(structures), got=len(tangents))
+        raise ArgumentError("wrong number of tangents", where="jvp", expected=len(structures), got=len(tangents))
     leaves = [leaf for s, t in zip(structures, tangents, strict=True) for leaf in _leaves_as(s, t, "jvp")]
     directions = [F.cast(F.as_tensor(t), v.dtype) for t, v in zip(leaves, variables, strict=True)]
     for direction, v in zip(directions, variables, strict=True):
@@ -309,7 +309,10 @@ def per_example_grad(f: Function, argnums: Argnums = 0, batch: Sequence[int] = (
             filled[position] = tree.unflatten(structure, ones)
         if len({x.shape[0] for x in batches}) != 1:
             raise ArgumentError(
-                "not one batch", where="per_example_grad", expected="equal leading axes", got=[x.shape for x in batches]
+                "batch sizes differ",
+                where="per_example_grad",
+                expected="equal leading axes",
+                got=[x.shape for x in batches],
             )
         # What an example draws is its own: its key is one more thing that the examples don't share.
         key = placeholder((2,), np.uint32)

@@ -38,7 +38,7 @@ def get(name: str) -> ModuleType:
     if name == "xla":
         if _lost:
             raise ArgumentError(
-                "XLA cannot run in a process that was forked from one which has used it",
+                "XLA cannot be used in a process forked from one that has already used it",
                 where="backend",
                 hint='start processes with multiprocessing.get_context("spawn"), or use backend="numpy"',
             )
@@ -53,7 +53,7 @@ def on(device: str, backend: str) -> Iterator[None]:
     """Within this block a backend runs on a device: "cpu", "gpu", or "auto", which leaves the choice to JAX.
 
     Raises:
-        ArgumentError: JAX finds no such device.
+        ArgumentError: JAX found no such device.
     """
     if device == "auto" or backend == "numpy":
         yield

@@ -88,7 +88,7 @@ class Compiled:
 
     Attributes:
         structures: how many programs it holds: one for each combination of shapes, dtypes, nesting, static arguments
-            (booleans, whole numbers, texts) and of the plain values that it has from around it; at most `MOST`.
+            (booleans, integers, texts) and of the plain values that it has from around it; at most `MOST`.
     """
 
     def __init__(self, f: Callable[..., Any], backend: str) -> None:

@@ -69,14 +69,16 @@ def derive(
         if worked is not None:
             return Derivation(worked)
     raise ArgumentError(
-        "it is neither a mean nor a sum over the rows, so that no sample has a gradient of its own", where="loss"
+        "it is neither a mean nor a sum over the rows, so samples have no gradients of their own", where="loss"
     )
 
 
 def _checked(model: Any, loss: Any, x: Any, y: Any, optimizer: Any, steps: Any) -> tuple[Recipe, Array, Array]:
     for name, value, kind in (("model", model, Module), ("optimizer", optimizer, Optimizer)):
         if not isinstance(value, kind) and not (value is None and kind is Optimizer):
-            raise ArgumentError("not what is wanted here", where=name, expected=kind.__name__, got=type(value).__name__)
+            raise ArgumentError(
+                "not of the expected type", where=name, expected=kind.__name__, got=type(value).__name__
+            )
     if not callable(loss):
         raise ArgumentError(
             "not a loss",
@@ -86,7 +88,7 @@ def _checked(model: Any, loss: Any, x: Any, y: Any, optimizer: Any, steps: Any) 
         )
     if getattr(loss, "reduction", None) == "none":
         raise ArgumentError(
-            "a training step needs one number",
+            "a training step needs a scalar loss",
             where="loss",
             got='reduction="none"',
             hint='use reduction="mean" or "sum"',

@@ -31,7 +31,9 @@ def writing(path: str | Path) -> Iterator[Path]:
     try:
         yield Path(path)
     except OSError as error:
-        raise RunError(f"cannot be written ({error.strerror})", where=str(path), hint="choose another place") from None
+        raise RunError(
+            f"cannot be written ({error.strerror})", where=str(path), hint="choose another location"
+        ) from None
 
 
 def render(template: str, title: str, **values: Any) -> str:

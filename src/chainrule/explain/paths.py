@@ -91,7 +91,7 @@ def _starts(start: Any, surface: Surface) -> Array:
     except (TypeError, ValueError):
         raise DataError("not numbers", where="start", expected="(x, y)", got=repr(start)) from None
     if array.ndim not in (1, 2) or array.shape[-1:] != (2,) or not len(array):
-        raise ShapeError("not points of the plane", where="start", expected="(2,) or (K, 2)", got=array.shape)
+        raise ShapeError("not points in the plane", where="start", expected="(2,) or (K, 2)", got=array.shape)
     points = array.reshape(-1, 2)
     for point in points:
         where = f"start ({point[0]:g}, {point[1]:g})"

@@ -45,7 +45,7 @@ class Recipe:
             output, after = output_of(self.model, parameters, buffers, x)
         if not isinstance(output, Tensor):
             raise ArgumentError(
-                "it gives several outputs", where="model", expected="one tensor", got=type(output).__name__
+                "it returns several outputs", where="model", expected="one tensor", got=type(output).__name__
             )
         return output, after
 

@@ -131,5 +131,5 @@ def checked_height(surface: Surface, point: Array) -> float:
     with no_grad():
         value = surface.height(constant(point))
     if value.size != 1 or value.dtype.kind != "f":
-        raise ShapeError("it does not give one real number", where=f"surface {surface.name}", got=value.label())
+        raise ShapeError("it does not return one real number", where=f"surface {surface.name}", got=value.label())
     return float(value.item())

@@ -67,7 +67,7 @@ class Worked:
         except TraceError as error:
             raise TraceError(
                 "the model has no graph that all samples share", where=error.where, got=error.what,
-                hint="choose with cr.where, or derive the parts apart",
+                hint="choose with cr.where, or derive the parts separately",
             ) from None  # fmt: skip
         if isinstance(recipe.loss, (CrossEntropyLoss, NLLLoss)):
             checks.labels_fit(Y, self.step.output.shape[-1])

@@ -204,7 +204,9 @@ def matmul(x: Any, y: Any) -> Tensor:
     """The matrix product, batched over leading axes, with NumPy's rules for vectors."""
     x, y = common(as_tensor(x), as_tensor(y))
     if not x.ndim or not y.ndim:
-        raise ShapeError("a matrix product needs axes", where="matmul", got=f"{x.shape} and {y.shape}", hint="use *")
+        raise ShapeError(
+            "matmul needs operands with axes", where="matmul", got=f"{x.shape} and {y.shape}", hint="use *"
+        )
     left, right = x.ndim == 1, y.ndim == 1
     x, y = (expand_dims(x, 0) if left else x), (expand_dims(y, 1) if right else y)
     try:

@@ -140,13 +140,13 @@ def log_softmax(x: Any, axis: int = -1) -> Tensor:
 
 
 def cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0, ignore_index: int = -100) -> Tensor:
-    """−ln softmax(logits)[label] for each row: logits (…, K), labels (…) whole numbers in 0…K−1.
+    """−ln softmax(logits)[label] for each row: logits (…, K), labels (…) integers in 0…K−1.
 
     A row whose label is `ignore_index` has the loss 0 and the gradient 0, as in PyTorch.
 
     Raises:
         OutOfRangeError: a label that is neither in 0…K−1 nor to be ignored; it names the row.
-        ShapeError: labels that do not fit the logits, or are not whole numbers.
+        ShapeError: labels that do not fit the logits, or are not integers.
 
     Example:
         >>> cross_entropy([[0.0, 0.0], [0.0, 0.0]], [1, -100]).numpy().round(4).tolist()
@@ -210,7 +210,7 @@ def one_hot(labels: Any, classes: int, dtype: Any = np.float32) -> Tensor:
 
     Raises:
         OutOfRangeError: a label outside 0…classes−1; it names the row.
-        ShapeError: labels that are not whole numbers.
+        ShapeError: labels that are not integers.
         ArgumentError: `classes` is none.
 
     Example:
@@ -219,7 +219,7 @@ def one_hot(labels: Any, classes: int, dtype: Any = np.float32) -> Tensor:
     """
     labels, classes = as_tensor(labels), whole(classes, "classes", low=1, high=2**31)
     if labels.dtype.kind not in "iu":
-        raise ShapeError("labels are not whole numbers", where="one_hot", expected="int labels", got=labels.dtype)
+        raise ShapeError("labels are not integers", where="one_hot", expected="int labels", got=labels.dtype)
     return cast(hits(class_labels(labels, classes), classes), dtype)
 
 

@@ -67,11 +67,11 @@ def _cross_entropy(
             where="cross_entropy",
             expected=f"labels {logits.shape[:-1]} for logits {logits.shape}",
             got=labels.shape,
-            hint="labels are class indices, one a row" if len(labels.shape) else "give one label a row",
+            hint="labels are class indices, one per row" if len(labels.shape) else "give one label per row",
         )
     if labels.dtype.kind not in "iu":
         raise ShapeError(
-            "labels are not whole numbers", where="cross_entropy", expected="int class indices", got=labels.dtype
+            "labels are not integers", where="cross_entropy", expected="int class indices", got=labels.dtype
         )
     return labels.shape, logits.dtype
 
@@ -108,7 +108,9 @@ for _name, _formula in {
 
 def _standardize(x: Typed, axes: tuple[int, ...], eps: float) -> OperandType:
     if any(x.shape[axis] == 0 for axis in axes):
-        raise ShapeError("the mean of nothing", where="standardize", expected="at least one element", got=x.shape)
+        raise ShapeError(
+            "the mean of an empty array", where="standardize", expected="at least one element", got=x.shape
+        )
     return x.shape, x.dtype
 
 
@@ -136,7 +138,7 @@ def _batch_norm(x: Typed, scale: Typed, shift: Typed, axes: tuple[int, ...], eps
 
 def _layer_norm(x: Typed, scale: Typed, shift: Typed, eps: float) -> OperandType:
     if not x.shape:
-        raise ShapeError("one number has no features", where="layer_norm", expected="(…, features)", got=x.shape)
+        raise ShapeError("a scalar has no features", where="layer_norm", expected="(…, features)", got=x.shape)
     _standardize(x, (len(x.shape) - 1,), eps)
     return _scaled("layer_norm", x, scale, shift, x.shape[-1:])
 

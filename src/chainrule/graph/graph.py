@@ -146,7 +146,7 @@ class Graph:
                 _verify_node(node, seen)
             seen.add(node.id)
         if len(seen) != len(self.nodes):
-            raise GraphError("a node stands twice")
+            raise GraphError("a node appears twice")
         return self
 
     def simplify(self) -> Graph:
@@ -215,7 +215,7 @@ class Graph:
             values.append(value)
         if not all(guard.holds for guard in self.guards):
             raise GraphError(
-                "a mask that decided which elements the graph takes has changed since it was traced",
+                "a mask that selects elements has changed since the graph was traced",
                 where="graph",
                 hint="trace it again, or use cr.compile, which does",
             )

@@ -20,12 +20,12 @@ def as_array(x: Any, where: str | None = None) -> np.ndarray[Any, Any]:
     try:
         array = np.asarray(x)
     except ValueError as error:
-        raise ShapeError("not a block of numbers", where=where, got=str(error).split(".")[0]) from None
+        raise ShapeError("not a rectangular array of numbers", where=where, got=str(error).split(".")[0]) from None
     if array.dtype.kind not in "biuf":
         raise ShapeError("not real numbers", where=where, expected="bool, int or float", got=array.dtype)
     if array.dtype.itemsize > 8:
         raise ShapeError(
-            "numbers longer than float64 are not computed with",
+            "floats wider than float64 are not supported",
             where=where,
             expected="float16, float32 or float64",
             got=array.dtype,
@@ -43,10 +43,13 @@ def real_dtype(dtype: Any) -> np.dtype[Any]:
     try:
         found = np.dtype(dtype)
     except (TypeError, ValueError) as error:
-        raise ShapeError("no such dtype", where="dtype", expected="that of real numbers", got=str(error)) from None
+        raise ShapeError("no such dtype", where="dtype", expected="a real dtype", got=str(error)) from None
     if found.kind not in "biuf" or found.itemsize > 8:
         raise ShapeError(
-            "not a dtype of tensors", where="dtype", expected="bool, int or float, 64 bits at most", got=found
+            "not a dtype that tensors can have",
+            where="dtype",
+            expected="bool, int or float, 64 bits at most",
+            got=found,
         )
     return found
 
@@ -60,7 +63,7 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
         requires_grad: whether `backward()` shall compute this tensor's `.grad`.
 
     Raises:
-        ShapeError: the data is not a block of numbers, or a gradient is asked for whole numbers.
+        ShapeError: the data is not a rectangular array of numbers, or a gradient is asked for integers.
 
     Example:
         >>> import chainrule as cr
@@ -72,7 +75,7 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     except ChainruleError:
         raise
     except (ValueError, TypeError, OverflowError) as error:
-        raise ShapeError("not a block of numbers", where="tensor", got=str(error)) from None
+        raise ShapeError("not a rectangular array of numbers", where="tensor", got=str(error)) from None
     array, requires_grad = as_array(array, "tensor"), check_flag(requires_grad, "requires_grad")
     if requires_grad and array.dtype.kind != "f":
         raise ShapeError("only real numbers have gradients", where="tensor", expected="a float dtype", got=array.dtype)

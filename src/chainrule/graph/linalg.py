@@ -22,7 +22,7 @@ def norm(x: Any, ord: float | None = None, axis: Axis = None, keepdims: bool = F
     Never overflows where the result does not. At x = 0, where the length has a kink, its gradient is 0.
 
     Args:
-        x: any shape; whole numbers count as float64.
+        x: any shape; integers count as float64.
         ord: 1, 2 or infinity for a vector; None is √Σ x² of however many axes.
         axis: the axis or axes whose elements make up a vector; by default all of them.
         keepdims: whether the axes stay, with size 1.
@@ -40,7 +40,7 @@ def norm(x: Any, ord: float | None = None, axis: Axis = None, keepdims: bool = F
         raise ArgumentError("no such norm", where="norm, ord", expected="None, 1, 2 or inf", got=repr(ord))
     if ord is not None and len(axes) > 1:
         raise ArgumentError(
-            "norms of matrices are not there", where="norm, ord", expected="None, or one axis", got=f"{ord} of {axes}"
+            "matrix norms are not implemented", where="norm, ord", expected="None, or one axis", got=f"{ord} of {axes}"
         )
     if x.dtype == np.float16:
         return F.cast(norm(F.cast(x, np.float32), ord, axis, keepdims), np.float16)

@@ -268,7 +268,7 @@ def _sum(x: Typed, axes: tuple[int, ...], keepdims: bool) -> OperandType:
 def _extreme(x: Typed, axes: tuple[int, ...], keepdims: bool) -> OperandType:
     if any(x.shape[axis] == 0 for axis in axes):
         raise ShapeError(
-            "nothing has no largest or smallest element",
+            "an empty array has no largest or smallest element",
             where="max or min",
             expected="at least one element",
             got=x.shape,
@@ -344,7 +344,7 @@ def _loop(*operands: Typed, body: Any, carries: int, sequences: int, length: int
     *others, start, stop = operands
     for bound in (start, stop):
         if bound.shape or bound.dtype != np.int32:
-            raise ShapeError("a bound is one int32", where="loop", got=f"{bound.dtype}{list(bound.shape)}")
+            raise ShapeError("a bound must be an int32 scalar", where="loop", got=f"{bound.dtype}{list(bound.shape)}")
     return _repeated("loop", others, body, range(carries, carries + sequences), length)
 
 

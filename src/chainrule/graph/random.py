@@ -141,14 +141,16 @@ def _key_and_stream(key: Any) -> tuple[Tensor, int]:
         return constant([0, check_number("key", key, low=0, high=2**32 - 1, integer=True)], np.uint32), 0
     given = as_tensor(key)
     if given.shape[-1:] != (2,) or given.dtype.kind not in "iu":
-        raise ShapeError("not a key", where="key", expected="a whole number, or two of 32 bits", got=given.label())
+        raise ShapeError("not a key", where="key", expected="an integer, or two of 32 bits", got=given.label())
     return cast(given, np.uint32), 0
 
 
 def _draw(op: str, shape: Shape, key: Any, dtype: Any) -> Tensor:
     found = real_dtype(dtype)
     if found not in (np.float32, np.float64):
-        raise ShapeError("not a dtype of random numbers", where="dtype", expected="float32 or float64", got=found)
+        raise ShapeError(
+            "not a dtype that random numbers can have", where="dtype", expected="float32 or float64", got=found
+        )
     key, stream = _key_and_stream(key)
     return apply(op, key, shape=sizes(shape, "shape"), dtype=found.name, stream=stream)
 
@@ -168,7 +170,7 @@ def uniform(shape: Shape, key: Any = None, low: float = 0.0, high: float = 1.0, 
 
     Args:
         shape: of the result.
-        key: a whole number, or two of 32 bits as an array: the same key gives the same numbers. By default the numbers
+        key: an integer, or two of 32 bits as an array: the same key gives the same numbers. By default the numbers
             follow from `chainrule.seed`, in a training from its seed and the step.
         low, high: the range.
         dtype: float32 or float64; the numbers are the same.

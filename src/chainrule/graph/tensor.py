@@ -190,7 +190,7 @@ class Tensor:
     def _known(self, wanted: str) -> np.ndarray[Any, Any]:
         if self._varies:
             raise TraceError(
-                f"{wanted} asks for a value while the function is traced, which may be another one in each run",
+                f"{wanted} needs a value while the function is traced, and it may differ from run to run",
                 where=self.label(),
                 hint="choose with cr.where, or run the function define-by-run (call it without cr.compile or cr.trace)",
             )
@@ -245,7 +245,7 @@ class Tensor:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if self.has_history and self.value is not None:
             raise TraceError(
-                "an array has no gradient, and this tensor needs one",
+                "a NumPy array carries no gradient, and this tensor needs one",
                 where=f"NumPy, with {self.label()}",
                 hint="use chainrule's function of that name, or x.detach() or x.numpy() for the values alone",
             )
@@ -259,7 +259,7 @@ class Tensor:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TraceError(
-            "a tensor is not written in place, since its gradient needs the old values",
+            "tensors cannot be modified in place, because gradients need the old values",
             where=self.label(),
             hint="make a new one: x = cr.put(x, index, value), or cr.where(condition, value, x)",
         )
@@ -270,13 +270,13 @@ class Tensor:
             return new
         if mode.tracing:
             raise TraceError(
-                "a leaf is changed in place while a function is traced, which would happen once and not in every run",
+                "a leaf is modified in place while a function is traced, which would happen only once",
                 where=self.label(),
                 hint="write x = x + y, or keep a module's state in a Buffer and give it to nn.update",
             )
         if self.requires_grad and mode.recording:
             raise DerivativeError(
-                "a leaf that asks for a gradient is changed in place",
+                "a leaf that requires a gradient is modified in place",
                 where=self.label(),
                 hint="do so inside `with cr.no_grad():`, or write x = x + y for a new tensor",
             )

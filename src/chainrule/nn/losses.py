@@ -114,7 +114,7 @@ class NLLLoss(LabelLoss):
 
     Raises:
         OutOfRangeError: a label that is neither in 0…K−1 nor to be ignored; it names the row.
-        ShapeError: labels that do not fit, or are not whole numbers.
+        ShapeError: labels that do not fit, or are not integers.
 
     Example:
         >>> NLLLoss("none")([[-0.5, -1.0], [-2.0, -0.1]], [1, -100]).tolist()
@@ -127,7 +127,7 @@ class NLLLoss(LabelLoss):
         if labels.shape != x.shape[:-1]:
             raise ShapeError("the labels do not fit", where="NLLLoss", expected=x.shape[:-1], got=labels.shape)
         if labels.dtype.kind not in "iu":
-            raise ShapeError("labels are not whole numbers", where="NLLLoss", got=labels.dtype)
+            raise ShapeError("labels are not integers", where="NLLLoss", got=labels.dtype)
         hit = hits(class_labels(labels, x.shape[-1], self.ignore_index), x.shape[-1])
         if may_ignore(labels, self.ignore_index):
             hit = F.logical_and(hit, F.expand_dims(F.not_equal(labels, self.ignore_index), -1))

@@ -101,7 +101,7 @@ class Module:
 
     def forward(self, *args: Any) -> Any:
         """What the module computes."""
-        raise NotImplementedError(f"{type(self).__name__} does not say its forward")
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
     def __call__(self, *args: Any) -> Any:
         """What `forward` gives; the nodes made meanwhile know this module's path."""
@@ -209,7 +209,7 @@ class Module:
         for path, value in state.items():
             if np.shape(value) != own[path].shape:
                 raise ShapeError(
-                    "a parameter has another shape", where=path, expected=own[path].shape, got=np.shape(value)
+                    "a parameter has a different shape", where=path, expected=own[path].shape, got=np.shape(value)
                 )
         for path, value in state.items():
             values = value.numpy() if isinstance(value, Tensor) else value

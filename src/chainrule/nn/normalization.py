@@ -43,7 +43,7 @@ class _Normalization(Module):
         wide = x.shape[axis] if -x.ndim <= axis < x.ndim else None
         if wide != self.features:
             raise ShapeError(
-                "the input's features are not those of the layer",
+                "the input's features do not match the layer",
                 where=self._place(),
                 expected=expected,
                 got=x.shape,
@@ -105,7 +105,7 @@ class BatchNorm(_Normalization):
         count = math.prod(x.shape[axis] for axis in axes)
         if count < 2:
             raise SmallBatchError(
-                "one row has no variance to divide by: the output would be β, and nothing could be learnt",
+                "a single row has no variance to normalise by: the output would be β, and nothing could be learnt",
                 where=self._place(),
                 expected="at least 2 rows in training",
                 got=f"a batch of {x.shape[0]}",

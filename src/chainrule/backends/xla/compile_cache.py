@@ -119,10 +119,10 @@ def _refuse_shared(place: Path, above: Iterable[Path]) -> None:
         status = folder.stat()
         # Where a folder is sticky, as /tmp is, nobody can rename what is not theirs.
         if status.st_uid not in (0, user) or status.st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
-            raise PermissionError(f"others can write to {folder}")
+            raise PermissionError(f"other users can write to {folder}")
     status = place.lstat()
     if not stat.S_ISDIR(status.st_mode) or not _is_private(status):
-        raise PermissionError(f"others can write to {place}")
+        raise PermissionError(f"other users can write to {place}")
 
 
 def _is_private(status: os.stat_result) -> bool:

@@ -35,7 +35,7 @@ def find_device(kind: str) -> Any:
         # Where the plugin is installed, the reason why it did not start is all that can help.
         reason = str(error).splitlines()[0] if "nable to initialize" in str(error) else None
         raise ArgumentError(
-            "JAX finds no such device",
+            "JAX found no such device",
             where="device",
             expected=kind,
             got=reason or ", ".join(sorted({d.platform for d in jax.devices()})),

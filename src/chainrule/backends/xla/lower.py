@@ -146,7 +146,7 @@ def _depends_on(attrs: dict[str, Any]) -> Kernel:
 
     def kernel(x: Any, t: Any) -> Any:
         # On a CPU the compiler drops its own barriers, so x is made to depend on t by a question that it cannot answer
-        # beforehand: whether the square of a whole number leaves 3 when it is divided by 4. None does, so that x passes
+        # beforehand: whether the square of an integer leaves 3 when it is divided by 4. None does, so that x passes
         # bit for bit, whatever t is. (That a square is negative, it knows to be false.)
         bits = lax.bitcast_convert_type(jnp.sum(t).astype(np.float32), np.uint32)
         return lax.select(jnp.broadcast_to((bits * bits) % 4 == 3, x.shape), jnp.zeros_like(x), x)
@@ -254,7 +254,7 @@ def _all(fine: Mapping[int, Any]) -> Any:
 
 
 def _passes(attrs: dict[str, Any], x: Any) -> Any:
-    """Whether whole numbers lie in their range."""
+    """Whether integers lie in their range."""
     fine = x >= attrs["low"]
     fine = fine if attrs["high"] is None else fine & (x < attrs["high"])
     return (fine if attrs["besides"] is None else fine | (x == attrs["besides"])).all()

@@ -73,7 +73,7 @@ BITWISE = ["bitwise_and", "bitwise_or", "bitwise_xor"]
 def test_functions_of_two_operands_wrap_as_numpys_do(name, left, right):
     x, y = edges(left)[:, None], edges(right)[None, :]
     if {left, right} & {"uint64"} and np.result_type(x, y).kind == "f":
-        pytest.skip("whole numbers whose common dtype is float64")
+        pytest.skip("integers whose common dtype is float64")
     assert_numpys(getattr(cr, name), getattr(np, name), x, y)
 
 
@@ -86,7 +86,7 @@ def test_the_operators_are_bitwise_on_whole_numbers_and_logical_on_booleans(dtyp
 
 def test_real_numbers_have_no_bits():
     for f in (lambda x: x & x, lambda x: ~x, lambda x: x ^ 1):
-        with pytest.raises(ShapeError, match="only whole numbers and booleans have bits"):
+        with pytest.raises(ShapeError, match="bitwise operations need integers or booleans"):
             f(cr.tensor([1.0]))
 
 
@@ -100,7 +100,7 @@ def test_powers_of_whole_numbers(dtype):
 def test_a_negative_power_of_a_whole_number_is_refused():
     for y in every_way(cr.power, np.array([2, 3]), np.array([1, -1])):
         assert isinstance(y, OutOfRangeError)
-        assert "exponent of a whole number" in str(y)
+        assert "exponent of an integer" in str(y)
         assert "got -1 in position 1" in str(y)
 
 
@@ -184,5 +184,5 @@ def test_a_mask_must_have_the_shape_of_its_axes():
 
 
 def test_a_number_that_the_other_dtype_cannot_hold_is_refused():
-    with pytest.raises(ChainruleError, match="cannot hold"):
+    with pytest.raises(ChainruleError, match="out of range"):
         cr.tensor(np.array([1], np.uint8)) + 300
