@@ -11,6 +11,6 @@ from chainrule.data.streams import Stream
 from chainrule.data.target import Target, infer_task
 
 __all__ = [
-    "BUNDLED", "Feature", "Preprocessor", "Source", "Split", "Stream", "Target", "from_arrays", "infer_task", "load", "split",
-    "stream",
+    "BUNDLED", "Feature", "Preprocessor", "Source", "Split", "Stream", "Target", "from_arrays", "infer_task", "load",
+    "split", "stream",
 ]  # fmt: skip
