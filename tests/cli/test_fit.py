@@ -14,7 +14,7 @@ import chainrule as cr
 from chainrule import resources
 from chainrule.cli import fit as fit_module
 from chainrule.cli import places, runs
-from chainrule.cli.choices import ACTIVATIONS, OPTIMIZERS, SCHEDULES
+from chainrule.tabular.choices import ACTIVATIONS, OPTIMIZERS, SCHEDULES
 from chainrule.errors import RunError
 from chainrule.train import snapshot
 

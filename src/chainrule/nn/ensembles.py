@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.errors import ArgumentError, check_number
+from chainrule.errors import ArgumentError, ShapeError, check_number
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor
 from chainrule.nn import init as initial
@@ -137,7 +137,10 @@ class EnsembleOutput(Module):
 
 
 class EnsembleLoss(Module):
-    """The loss of each member's outputs, times how much the row counts for it: C = Σ wᵢⱼ·cᵢⱼ / N.
+    """The mean over the members of their losses, C = Σᵢⱼ wᵢⱼ·cᵢⱼ / (N·members), with the gradient of their sum.
+
+    So each member's gradient is that of its own loss, as if it were trained alone. How much a row counts for a member,
+    wᵢⱼ, stands beside its target.
 
     Args:
         loss: with reduction "none": of (N, K) outputs and labels where it takes those, else of (N, 1) and (N, 1).
@@ -151,7 +154,7 @@ class EnsembleLoss(Module):
         >>> loss = EnsembleLoss(cr.nn.MSELoss("none"))
         >>> outputs = np.array([[[1.0], [3.0]]])  # of one row and two members
         >>> loss(outputs, np.array([[[1.0, 1.0], [1.0, 0.5]]])).item()  # the second counts half
-        2.0
+        1.0
     """
 
     def __init__(self, loss: Loss, labels: bool = False) -> None:
@@ -160,10 +163,23 @@ class EnsembleLoss(Module):
         self.loss, self.labels = loss, bool(labels)
 
     def forward(self, output: Any, target: Any) -> Tensor:
-        """Outputs (N, members, K), and (N, members, 2): the target and the weight."""
+        """Outputs (N, members, K), and (N, members, 2): target and weight; or (N,) or (N, 1) targets that all count 1.
+
+        Raises:
+            ShapeError: the targets are of another number of members.
+        """
         output, target = F.as_tensor(output), F.as_tensor(target)
-        flat = F.reshape(output, (-1, output.shape[-1]))
-        wanted = F.reshape(target[..., 0], (-1,))
+        rows, members, width = output.shape
+        if target.ndim < 3:
+            target = F.broadcast_to(F.reshape(target, (rows, 1)), (rows, members))
+            weights = None
+        elif target.shape[1:] != (members, 2):
+            raise ShapeError("not a target for each member", where="target", expected=(rows, members, 2), got=target)
+        else:
+            target, weights = target[..., 0], target[..., 1]
+        wanted = F.reshape(target, (-1,))
         wanted = F.cast(wanted, np.int32) if self.labels else F.expand_dims(wanted, -1)
-        of_rows = F.reshape(self.loss(flat, wanted), (-1,))
-        return F.sum(of_rows * F.reshape(target[..., 1], (-1,))) / float(output.shape[0])
+        found = F.reshape(self.loss(F.reshape(output, (-1, width)), wanted), (rows, members))
+        mean = F.sum(found if weights is None else found * weights) / float(rows * members)
+        # No change of the value; as a slope it counts as often as there are other members.
+        return mean + (mean - mean.detach()) * float(members - 1)

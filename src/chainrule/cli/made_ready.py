@@ -1,0 +1,149 @@
+"""A table made ready for `fit`: the model, and the rows it learns from, stops by and is judged by."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from chainrule.cli.options import Options
+from chainrule.data import Preprocessor, Source, load, split
+from chainrule.data.target import Target, labelled_rows
+from chainrule.errors import ArgumentError, DataError, nearest
+from chainrule.tabular import TabularModel
+from chainrule.tabular.model import Rows
+from chainrule.tabular.scores import Score, scores
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A table in memory made ready.
+
+    Attributes:
+        model: to be fitted.
+        rows: to train on.
+        validation: rows that choose when to stop; None where folds do, or a share of the rows.
+        test: rows that judge; None where there are none.
+        notes: what the user should be told.
+    """
+
+    model: TabularModel
+    rows: Rows
+    validation: Rows | None = None
+    test: Rows | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, table: str, options: Options) -> Prepared:
+        """A table made ready.
+
+        Raises:
+            ChainruleError: if it cannot be used as it is.
+        """
+        source, weight = _weighted(load(table), options.weights)
+        target = Target.fit(source, options.target, options.task or "auto")
+        rows = labelled_rows(source, target.name)
+        parts = _parted(target.values(source, rows), target.task, options)
+        preprocessor = Preprocessor.fit(source, target.name, target.task, rows[parts["train"]])
+        notes = list(dict.fromkeys([*target.notes, *preprocessor.notes]))
+        made = Rows.of(preprocessor, source, rows, weight)
+        found = {name: made.some(places) for name, places in parts.items()}
+        for name, given in (("validation", options.validation), ("test", options.test)):
+            if isinstance(given, str):
+                found[name] = _read(given, preprocessor, f"--{name}", options.weights, notes)
+        model = TabularModel.of(preprocessor, found["train"], options.settings)
+        if "validation" in found:
+            once = dataclasses.replace(model.settings, folds=1)
+            model = TabularModel.of(preprocessor, found["train"], once)
+        return cls(model, found["train"], found.get("validation"), found.get("test"), notes + model.notes)
+
+    def fit(self, **arguments: Any) -> None:
+        """Train the model; arguments as `TabularModel.fit` has them."""
+        self.model.fit(self.rows, self.validation, **arguments)
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells one table's training rows from another's."""
+        parts = (np.ascontiguousarray(part).tobytes() for part in (self.rows.X, self.rows.y, self.rows.weight))
+        return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of rows of each part."""
+        others = {"validation": self.validation, "test": self.test}
+        return {"train": len(self.rows), **{name: len(rows or []) for name, rows in others.items()}}
+
+    @property
+    def estimate(self) -> tuple[str, dict[str, Score], dict[str, Score]]:
+        """What rows the figures are of, the figures, and those of an answer that is always the same."""
+        if self.test is not None:
+            return "test", self.model.scores(self.test), self._guessed(self.test)
+        kind = "out of fold" if self.model.settings.folds != 1 else "held out"
+        every = self.rows if self.validation is None else self.rows.followed_by(self.validation)
+        found = self.model.out_of_fold_scores(every)
+        return kind, found, self._guessed(every.some(self.model.held_out)) if found else {}
+
+    def _guessed(self, judged: Rows) -> dict[str, Score]:
+        return guessed(self.model.preprocessor, self.rows.y, judged)
+
+    @property
+    def guess(self) -> Any:
+        """The answer that one would give without a network: the most frequent class, or the mean."""
+        classes = self.model.preprocessor.classes
+        return float(self.rows.y.mean()) if classes is None else classes[int(np.bincount(self.rows.y).argmax())]
+
+
+def guessed(preprocessor: Preprocessor, learnt: Array, judged: Rows) -> dict[str, Score]:
+    """The figures of a guess: the shares of the classes in training, or the mean."""
+    if preprocessor.classes is None:
+        found: Array = np.full(len(judged), learnt.mean())
+    else:
+        shares = np.bincount(learnt, minlength=len(preprocessor.classes)) / len(learnt)
+        found = np.broadcast_to(shares, (len(judged), len(shares)))
+    return scores(preprocessor.task, judged.y, found, judged.weight)
+
+
+def _parted(y: Array, task: str, options: Options) -> dict[str, Array]:
+    """Row numbers to train on and, where shares are given, to stop by and to judge by."""
+    shares = {
+        name: given for name, given in (("validation", options.validation), ("test", options.test))
+        if isinstance(given, float)
+    }  # fmt: skip
+    found = split(y, task, shares.get("validation", 0.0), shares.get("test", 0.0), options.seed or 0)
+    return {"train": found.train, **{name: getattr(found, name) for name in shares}}
+
+
+def _weighted(source: Source, column: str | None) -> tuple[Source, Array | None]:
+    """The table without its column of weights, and that."""
+    if column is None:
+        return source, None
+    if source.frame is None or column not in source.frame.columns:
+        columns: Sequence[str] = [] if source.frame is None else source.frame.columns
+        expected = f"one of {', '.join(map(repr, nearest(column, columns)[:5]))}" if columns else "a table"
+        raise ArgumentError("no such column", where="--weights", expected=expected, got=repr(column))
+    values = source.frame[column]
+    if not values.dtype.is_numeric() or values.null_count():
+        raise DataError("not a number in every row", where=f"--weights, column {column!r}", got=values.dtype)
+    return dataclasses.replace(source, frame=source.frame.drop(column)), values.to_numpy().astype(np.float64)
+
+
+def _read(table: str, preprocessor: Preprocessor, where: str, weights: str | None, notes: list[str]) -> Rows:
+    """The rows of another table, which has the columns of the first."""
+    source, weight = _weighted(load(table), weights)
+    if source.frame is not None and preprocessor.target not in source.frame.columns:
+        raise DataError(f"has no column {preprocessor.target!r}, the target", where=f"{where} {table}")
+    rows = labelled_rows(source, preprocessor.target)
+    if not len(rows):
+        raise DataError("no row has a target", where=f"{where} {table}")
+    return Rows.of(preprocessor, source, rows, weight)
+
+
+def plain(found: Mapping[str, Score]) -> tuple[dict[str, float], dict[str, float | None]]:
+    """Figures and their errors as plain values."""
+    return {name: score.value for name, score in found.items()}, {name: score.error for name, score in found.items()}
