@@ -1,4 +1,4 @@
-"""The peers' processes, seen from the one that holds the watch."""
+"""The peers' processes, seen from the one that measures."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Worker:
 
 
 class WorkerPool:
-    """All peers' processes, started side by side; one that ended is started again when it is next wanted.
+    """All peers' processes, started side by side; one that has ended is restarted when it is next needed.
 
     Args:
         peers: name → module.

@@ -1,9 +1,9 @@
 """Schedules: functions of the step that give the factor on the optimizer's learning rate.
 
-A schedule is called with the step (0, 1, 2, …; a number or a tensor). Lengths that are left out mean the whole
-training; the trainer says how long that is by `bind`. In a second `fit` a schedule goes on where the first one left it,
-the epochs done before counting in steps of this one's epochs. One with a length left out begins anew, since that length
-is of one `fit`; the history notes it.
+A schedule is called with the step (0, 1, 2, …; a number or a tensor). A length that is omitted is that of the
+whole training, which the trainer sets by `bind`. In a second `fit` a schedule continues where the first one left it, the
+epochs done before counting in steps of this one's epochs. One whose length is omitted starts over, since that length is
+of one `fit`; the history notes it.
 """
 
 from __future__ import annotations
