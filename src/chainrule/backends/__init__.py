@@ -66,7 +66,7 @@ def release() -> None:
     """Return freed memory to the system.
 
     glibc keeps freed blocks of up to 32 MB, which the weights of a large layer are: without this, what one training
-    has freed would stand beside what the next one takes.
+    has freed would add to what the next one allocates.
     """
     if sys.platform.startswith("linux"):
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

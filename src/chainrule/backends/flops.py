@@ -20,12 +20,12 @@ def fits_single_kernel(graph: Graph) -> bool:
 
 
 def bodies(graph: Graph) -> list[Graph]:
-    """The bodies of the loops that stand in a graph itself."""
+    """The bodies of the loops directly in a graph."""
     return [node.attrs["body"] for node in graph.nodes if node.op == "loop"]
 
 
 def all_bodies(graph: Graph) -> list[Graph]:
-    """A graph, and the bodies of all loops in it, however deep."""
+    """A graph and the bodies of all loops in it, at any depth."""
     return [graph, *(inner for body in bodies(graph) for inner in all_bodies(body))]
 
 

@@ -75,7 +75,7 @@ class LoopProgram(Protocol):
     """The program of a graph of loops."""
 
     def make(self) -> CompileReport | None:
-        """Finish the program; None where there was nothing to do."""
+        """Finish the program; None if there was nothing to do."""
 
     @property
     def extra(self) -> int:

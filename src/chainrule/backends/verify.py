@@ -48,7 +48,7 @@ def verify_mode() -> str:
 
 
 class Verdict(NamedTuple, Generic[P]):
-    """The program to go on with, None for interpreting, and a note for the user."""
+    """The program to use from now on, None for interpreting, and a note for the user."""
 
     program: P | None
     note: str | None = None
@@ -115,7 +115,7 @@ def checked_program(
 
     Args:
         program: as it was compiled.
-        again: gives the program to be compiled without fusions, or None where that cannot be asked for.
+        again: returns the program recompiled without fusions, or None if that is not possible.
         differs: compares a program with the interpreter.
         compiled: compiles a graph as the program was compiled, and runs it.
     """

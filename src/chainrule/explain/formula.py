@@ -1,4 +1,4 @@
-"""Formulas as objects: a text becomes a row of atoms, whose letters can be replaced by names or by whole formulas.
+"""Formulas as objects: a string becomes a list of atoms, whose letters can be replaced by names or by whole formulas.
 
 `typeset` and `mathml` write the result as plain text, LaTeX or MathML.
 """
