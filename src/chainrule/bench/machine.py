@@ -1,4 +1,4 @@
-"""Where it was measured."""
+"""The machine that a run was measured on."""
 
 from __future__ import annotations
 

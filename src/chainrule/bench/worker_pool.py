@@ -141,7 +141,7 @@ class WorkerPool:
         return list(dict.fromkeys(worker.about["version"] for worker in self._workers.values()))
 
     def workers(self) -> dict[str, Worker]:
-        """Those that can take part."""
+        """The workers that can take part."""
         for name, worker in list(self._workers.items()):
             if not worker.alive:
                 self._greet(name, self._start(name))
@@ -149,7 +149,7 @@ class WorkerPool:
 
     @property
     def floor(self) -> Worker:
-        """Who measures the floor."""
+        """The worker that measures the floor."""
         if not self._floor.alive:
             self._floor = Worker(FLOOR, self._device)
         return self._floor

@@ -1,4 +1,4 @@
-"""Boxes and arrows, for pictures of graphs: boxes of one size, so that no text meets another and no arrow a box."""
+"""Boxes and arrows, for pictures of graphs: boxes of one size, so that no texts overlap and no arrow crosses a box."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Position = tuple[float, float]
 
 @dataclass(frozen=True)
 class Boxes:
-    """Boxes of one size on axes whose frame is taken away.
+    """Boxes of one size on axes without a frame.
 
     Attributes:
         axes: where they are drawn.
@@ -28,7 +28,7 @@ class Boxes:
     step: float
 
     def box(self, place: Position, lines: Sequence[str], colour: str) -> None:
-        """A box around its place, its first line in bold."""
+        """A box centred on its position, its first line in bold."""
         from matplotlib.patches import FancyBboxPatch
 
         x, y = place
