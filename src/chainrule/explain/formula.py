@@ -104,7 +104,7 @@ def parse(text: str) -> Expression:
 
     Example:
         >>> parse("x² + b")
-        (Letter(letter='x', mark=''), Raised(inside=(Number(value=2.0),)), Sign(text=' '), Sign(text='+'),
+        (Letter(letter='x', mark=''), Raised(inside=(NumberLiteral(value=2.0),)), Sign(text=' '), Sign(text='+'),
          Sign(text=' '), Letter(letter='b', mark=''))
     """
     return _parse(decompose_marks(text))

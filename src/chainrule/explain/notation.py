@@ -98,11 +98,11 @@ def filled(op: str, operands: list[Expression], settings: Mapping[str, str] | No
     """The right side of an operation's formula over these operands, its settings in place of the words for them.
 
     Example:
-        >>> from chainrule.explain.formula import Name, Number
+        >>> from chainrule.explain.formula import Name, NumberLiteral
         >>> from chainrule.explain.typeset import text
         >>> text(filled("linear", [(Name("x"),), (Name("W", "1"),), (Name("b", "1"),)]))
         'x·W1ᵀ + b1'
-        >>> text(filled("multiply", [(Number(0.9),), (Name("v"), Sign("+"), Name("w"))]))
+        >>> text(filled("multiply", [(NumberLiteral(0.9),), (Name("v"), Sign("+"), Name("w"))]))
         '0.9·(v+w)'
     """
     letters = symbols(op, len(operands))
