@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Number = int | float
-MeasuredValue = Number | str | list[Any]
+Scalar = int | float
+MeasuredValue = Scalar | str | list[Any]
 
 
 @dataclass(frozen=True)
