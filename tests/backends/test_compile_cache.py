@@ -147,7 +147,7 @@ def test_a_folder_that_others_can_write_to_is_not_used_and_said_so(folder, chang
     for power in (3, 4):
         found = made(power=power)
         assert not found.cached
-        assert f"others can write to {folder / 'xla' / cache.machine_digest()}" in found.note
+        assert f"other users can write to {folder / 'xla' / cache.machine_digest()}" in found.note
     assert len(entries(folder)) == len(before)
 
 
@@ -155,7 +155,7 @@ def test_a_folder_that_others_can_write_to_is_not_used_and_said_so(folder, chang
 def test_so_it_is_where_others_can_write_further_up(folder):
     made()
     folder.chmod(0o777)
-    assert f"others can write to {folder})" in made().note
+    assert f"other users can write to {folder})" in made().note
     folder.chmod(0o1777)  # as /tmp, where nobody can rename what is not theirs
     assert made().note is None
 
