@@ -1,4 +1,4 @@
-"""The kernels that NumPy does otherwise than the table of both backends says."""
+"""Kernels that NumPy computes differently from the table that both backends share."""
 
 from __future__ import annotations
 
