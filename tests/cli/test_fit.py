@@ -266,7 +266,8 @@ def test_a_loss_that_is_no_number_ends_the_job_and_keeps_what_there_was(fit, fol
 
 
 def test_an_interrupted_run_is_kept_and_goes_on(folder, outside):
-    eager = "from chainrule.train import session; session.CHECKPOINT_EVERY = 0; from chainrule.cli.main import main; "
+    eager = "from chainrule.train import checkpoint_writer as writer; writer.CHECKPOINT_EVERY = 0; "
+    eager += "from chainrule.cli.main import main; "
     command = ["fit", "digits", "--epochs", "100000", "--backend", "numpy", "--out", "run"]
     process = subprocess.Popen([sys.executable, "-c", f"{eager}raise SystemExit(main({command}))"], **outside)
     # With the first checkpoint the training is certainly under way.

@@ -150,7 +150,7 @@ def test_rows_of_different_lengths_are_refused() -> None:
         ),
         (
             lambda: classifier().fit(X, Y, callbacks=print, **QUIET),
-            r"callbacks: several are wanted.*callbacks=\[print\]",
+            r"callbacks: not a list.*callbacks=\[print\]",
         ),
         (lambda: classifier().fit(X, Y, callbacks=[1], **QUIET), "callbacks: not a function: got int"),
     ],

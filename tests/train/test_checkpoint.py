@@ -17,7 +17,7 @@ from chainrule import nn, optim
 from chainrule.errors import ArgumentError, RunError
 from chainrule.files import is_lock
 from chainrule.train import checkpoint as files
-from chainrule.train import session, snapshot
+from chainrule.train import checkpoint_writer, snapshot
 from killed import kills
 from small import QUIET, classifier, network, numbers, parameters, regressor, same, table
 
@@ -441,7 +441,7 @@ def test_going_on_with_other_steps_is_refused(other: dict[str, Any], message: st
 
 
 def test_checkpoints_are_written_while_it_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "CHECKPOINT_EVERY", -1.0)
+    monkeypatch.setattr(checkpoint_writer, "CHECKPOINT_EVERY", -1.0)
     seen: list[int] = []
 
     def look(trainer: cr.Trainer) -> None:

@@ -140,7 +140,7 @@ def part(name: str, value: Any, kind: type) -> None:
     if isinstance(value, kind):
         return
     if isinstance(value, type):
-        raise ArgumentError("a class, where one of it is wanted", where=name, hint=f"write {value.__name__}(…)")
+        raise ArgumentError("a class instead of an instance", where=name, hint=f"write {value.__name__}(…)")
     raise ArgumentError("not what is wanted here", where=name, expected=kind.__name__, got=type(value).__name__)
 
 

@@ -122,7 +122,7 @@ def _bytes(nest: Any) -> int:
 
 def _copies(config: FitConfig, parameters: int, optimizer: int, best: int, packed: bool) -> tuple[int, int]:
     """The copies of a state that stay while there is something to do after every epoch, and the most on the way."""
-    shown = optimizer if config.callbacks or config.checkpoint is not None else 0
+    shown = optimizer if config.callbacks.read_model else 0
     state = parameters + optimizer
     # Out of a packed state, each tensor is one more copy.
     on_the_way = [packed * state, best and packed * (state + parameters), shown and state + packed * state]

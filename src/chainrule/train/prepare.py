@@ -17,12 +17,11 @@ from chainrule.train.program import batch_sizes
 from chainrule.train.step import State, Step
 
 if TYPE_CHECKING:
-    from chainrule.train.checkpoint import Best, Position
     from chainrule.train.history import History
     from chainrule.train.loaders.base import DataLoader
     from chainrule.train.session import FitConfig
     from chainrule.train.setup import Setup
-    from chainrule.train.state import TrainState
+    from chainrule.train.state import Best, Position, TrainState
 
 
 def prepared(
@@ -84,7 +83,7 @@ def planned(setup: Setup, backend: str, loader: DataLoader, config: FitConfig, h
     schedule, data = setup.schedule, loader.arrays
     bound = None if schedule is None else schedule.bind(config.epochs * loader.steps, loader.steps)
     step = setup.step(backend, bound, loader.structures)
-    room = room_for(len(data[0]), not loader.lasting or config.watches)
+    room = room_for(len(data[0]), not loader.lasting or config.callbacks.each_epoch)
     wanted = wanted_of(setup, loader, config)
     return step, setup.plans.get(backend, step, setup.device, loader, config.batch_size, room, wanted, history)
 
