@@ -231,4 +231,4 @@ def test_a_value_that_is_never_a_number_is_said_to_be_none() -> None:
     trainer, held = overfitting(metrics=(nothing,))
     history = trainer.fit(X, Y, epochs=9, validation=held, early_stopping=2, monitor="val_nothing", **QUIET)
     assert (history.stopped, history.epochs, history.best_epoch) == ("early stopping", 2, None)
-    assert any("val_nothing was not a number in any epoch" in note for note in history.notes)
+    assert any("val_nothing was NaN or infinite in every epoch" in note for note in history.notes)

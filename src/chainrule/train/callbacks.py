@@ -89,7 +89,7 @@ class EarlyStopping:
 
     Args:
         patience: epochs, at least 1.
-        monitor: "val_loss", "loss", or a metric on the validation rows such as "val_auc".
+        monitor: "val_loss", "loss", or a metric: "val_auc" on the validation rows, "auc" on those trained on.
         mode: "min" or "max": which way is better; None for what is known of the loss and the metrics by name.
         min_delta: by how much a value must be better, at least 0.
     """

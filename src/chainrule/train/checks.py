@@ -13,6 +13,7 @@ from chainrule.nn.module import Module
 from chainrule.nn.normalization import SmallBatchError
 from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
+from chainrule.optim.schedules import Schedule
 from chainrule.train.as_numbers import numbers
 from chainrule.train.callbacks import EarlyStopping
 from chainrule.train.metrics import classifies, regresses
@@ -123,16 +124,26 @@ def labels_fit(y: np.ndarray[Any, Any], classes: int, name: str = "y") -> None:
 
 
 def arguments(
-    epochs: Any, batch_size: Any, shuffle: Any, early_stopping: Any, monitor: str = "val_loss"
+    epochs: Any,
+    batch_size: Any,
+    shuffle: Any,
+    early_stopping: Any,
+    monitor: str | None = None,
+    schedule: Schedule | None = None,
 ) -> EarlyStopping | None:
     """Refuse arguments of `fit` that are outside their range; gives what early stopping is asked for, if any."""
     check_number("epochs", epochs, low=1, integer=True)
     if batch_size is not None:
         check_number("batch_size", batch_size, low=1, integer=True)
     check_choice("shuffle", shuffle, ("epoch", "once", "never"))
-    if early_stopping is None or isinstance(early_stopping, EarlyStopping):
-        return early_stopping
-    return EarlyStopping(early_stopping, monitor)
+    if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
+        return EarlyStopping(early_stopping, monitor or "val_loss")
+    if monitor is not None and not (schedule is not None and schedule.observes):
+        raise ArgumentError(
+            "nothing goes by it", where="monitor", got=repr(monitor),
+            hint="give early_stopping=5, or a schedule such as ReduceOnPlateau; an EarlyStopping has its own monitor",
+        )  # fmt: skip
+    return early_stopping
 
 
 def part(name: str, value: Any, kind: type) -> None:

@@ -112,9 +112,10 @@ class Loop:
         out = watch is not None and int(watch["waited"]) >= int(watch["patience"])
         if out:
             self.history.stopped = "early stopping"
-            if watch is not None and not np.isfinite(watch["best"]) and self.training.monitor is not None:
-                name = self.training.monitor.value
-                self.history.note(f"early stopping: {name} was not a number in any epoch, so none was the best")
+            monitor = self.training.monitor
+            if watch is not None and not np.isfinite(watch["best"]) and monitor is not None and monitor.judged:
+                name = monitor.judged.name
+                self.history.note(f"early stopping: {name} was NaN or infinite in every epoch, so none was the best")
         return out
 
     def _span(self, epoch: int, last: int, step: int, chunk: Chunk) -> Span:

@@ -15,7 +15,7 @@ from chainrule.nn.losses import is_sum
 from chainrule.passes import hoist_constants as hoist
 from chainrule.train import inference, mistakes
 from chainrule.train.history import History
-from chainrule.train.monitor import Monitor
+from chainrule.train.monitor import Monitor, Monitored
 from chainrule.train.program import Batches, Training
 from chainrule.train.step import Step
 
@@ -81,7 +81,7 @@ class Plans:
         loader: DataLoader,
         batch: int,
         room: int,
-        wanted: Wanted,
+        goals: Goals,
         history: History,
     ) -> Plan:
         """What to run; the last plan again where nothing that it depends on has changed.
@@ -95,10 +95,10 @@ class Plans:
             loader: the rows; only shapes and dtypes matter.
             batch: rows per step.
             room: epochs per call.
-            wanted: what the training is watched by.
+            goals: what the training is monitored by.
             history: where the time is written down.
         """
-        arrays, monitor = loader.arrays, monitored(step, wanted)
+        arrays, monitor = loader.arrays, monitored(step, goals)
         shapes = tuple((a.shape, a.dtype) for a in arrays)
         key = (
             device,
@@ -131,30 +131,27 @@ class Plans:
         return kept
 
 
-class Wanted(NamedTuple):
-    """What a training is to be watched by.
+class Goals(NamedTuple):
+    """What a training is to be monitored by.
 
     Attributes:
-        value: the name of the value that early stopping and schedules go by.
-        sign: 1 where less of it is better, −1 where more is.
-        keeps: whether the best epoch's parameters are kept.
+        judged: the value that early stopping goes by, and of whose best epoch the parameters are kept, or None.
+        observed: the value that a schedule goes by which observes one, or None.
     """
 
-    value: str
-    sign: int
-    keeps: bool
+    judged: Monitored | None
+    observed: Monitored | None
 
 
-def monitored(step: Step, wanted: Wanted) -> Monitor | None:
-    """The monitor of a training; None where nothing is to be watched."""
-    observes = step.schedule is not None and step.schedule.observes
-    if not (wanted.keeps or observes):
+def monitored(step: Step, goals: Goals) -> Monitor | None:
+    """The monitor of a training; None where nothing is to be monitored."""
+    if goals.judged is None and goals.observed is None:
         return None
-    state = step.state()
-    names = tree.names(state)
-    kept = [i for i, name in enumerate(names) if name.split(".")[0] in KEPT] if wanted.keeps else []
-    factor = names.index("factor") if observes else None
-    return Monitor(wanted.value, wanted.sign, tuple(kept), step.schedule if observes else None, factor)
+    names = tree.names(step.state())
+    kept = [i for i, name in enumerate(names) if name.split(".")[0] in KEPT] if goals.judged is not None else []
+    if goals.observed is None:
+        return Monitor(goals.judged, tuple(kept))
+    return Monitor(goals.judged, tuple(kept), goals.observed, step.schedule, names.index("factor"))
 
 
 class Prepared(NamedTuple):

@@ -34,6 +34,7 @@ class FitConfig:
     early_stopping: EarlyStopping | None
     callbacks: Callbacks
     checkpoint: str | os.PathLike[str] | None
+    monitor: str | None = None
 
     def layout(self, rows: int, seed: int) -> dict[str, Any]:
         """What the order of the steps follows from, by the name of the argument, as plain values."""
@@ -132,10 +133,8 @@ class FitSession:
         if same and self.setup.optimizer.lr == self.lr:
             return
         state = prepare.starting_state(self.setup, self.state, step, self.start - self.offset, history)
-        best, before_epoch = self._best(loop), loop.watch
-        watch = prepare.watched(self.state, step, plan, state, self.config, best)
-        if watch is not None and before_epoch is not None:
-            watch["epoch_loss"] = np.asarray(before_epoch["epoch_loss"])
+        record = joined(loop.records) if loop.done else None
+        watch = prepare.watched(self.state, step, plan, state, self.config, self._best(loop), record)
         self.step, self.plan, self.lr = step, plan, self.setup.optimizer.lr
         leaves, loop.structure = tree.flatten((state, watch))
         loop.program = plan.program(history, loop.loader.arrays)
@@ -145,11 +144,12 @@ class FitSession:
     def _best(self, loop: Loop) -> Best:
         """The best epoch so far, where early stopping looks for one."""
         watch, monitor = loop.watch, loop.training.monitor
-        if self.config.early_stopping is None or watch is None or monitor is None or not np.isfinite(watch["best"]):
+        early = self.config.early_stopping
+        if early is None or watch is None or monitor is None or not monitor.judged or not np.isfinite(watch["best"]):
             return Best()
         epoch = self.state.history.epochs - int(watch["waited"])
         kept = self.step.tensors(self.step.kept_state(list(map(np.asarray, watch["kept"]))))
-        return Best(float(watch["best"]) * monitor.sign, epoch, self.config.early_stopping.monitor, kept)
+        return Best(float(watch["best"]) * monitor.judged.sign, epoch, early.monitor, kept)
 
     def put_back(self, current: tuple[dict[str, Any], Any]) -> None:
         """Give the model and the trainer a state of the loop."""

@@ -134,7 +134,7 @@ class Trainer(Setup):
         callbacks: Sequence[Callback | Callable[[Trainer], Any]] = (),
         checkpoint: str | os.PathLike[str] | None = None,
         resume: bool = False,
-        monitor: str = "val_loss",
+        monitor: str | None = None,
         sample_weight: Any = None,
         class_weight: str | Mapping[Any, float] | None = None,
     ) -> History:
@@ -173,7 +173,9 @@ class Trainer(Setup):
                 are scaled to a mean of 1. Rows that are held out keep theirs; validation=(X, y, weights) has its own.
             class_weight: "balanced" (each class counts as much as any other), or {class: weight}, times the rows' own;
                 for the rows that are trained on only.
-            monitor: what early stopping goes by: "val_loss", "loss", or a metric on the validation rows ("val_auc").
+            monitor: what early stopping and a schedule such as `ReduceOnPlateau` go by: "val_loss", "loss" or a metric:
+                "val_auc" on the validation rows, "auc" on those that are trained on, each measured before its update.
+                By default "val_loss"; a schedule without validation goes by "loss". An `EarlyStopping` has its own.
 
         Returns:
             The history. Ctrl-C ends the training cleanly: the history says "interrupted", the last state is kept.
@@ -189,7 +191,7 @@ class Trainer(Setup):
             NotFiniteError: the loss became NaN or infinite; names the step, the layer and the operation. The model
                 keeps the last finite parameters.
         """
-        early = checks.arguments(epochs, batch_size, shuffle, early_stopping, monitor)
+        early = checks.arguments(epochs, batch_size, shuffle, early_stopping, monitor, self.schedule)
         called = callbacks_of(callbacks)
         checks.something_to_train(self.model)
         if resume and checkpoint is None:
@@ -202,7 +204,7 @@ class Trainer(Setup):
         # Ours come last: what a checkpoint holds has to contain what a callback of the user's has changed.
         called += [] if checkpoint is None else [CheckpointWriter(checkpoint, loader.resumable)]
         called += [ProgressBar(epochs, loader.steps)] if progress else []
-        config = FitConfig(epochs, size, shuffle, early, Callbacks(called, self), checkpoint)
+        config = FitConfig(epochs, size, shuffle, early, Callbacks(called, self), checkpoint, monitor)
         self.history.notes += loader.notes
         if checkpoint is not None:
             files.check_place(checkpoint)
@@ -230,7 +232,7 @@ class Trainer(Setup):
         early_stopping: int | EarlyStopping | None = None,
         callbacks: Sequence[Callback | Callable[[Trainer], Any]] = (),
         checkpoint: str | os.PathLike[str] | None = None,
-        monitor: str = "val_loss",
+        monitor: str | None = None,
         sample_weight: Any = None,
         class_weight: str | Mapping[Any, float] | None = None,
     ) -> Estimate:
@@ -242,7 +244,7 @@ class Trainer(Setup):
         Raises:
             ShapeError, ArgumentError: as `fit`.
         """
-        early = checks.arguments(epochs, batch_size, "epoch", early_stopping, monitor)
+        early = checks.arguments(epochs, batch_size, "epoch", early_stopping, monitor, self.schedule)
         checks.something_to_train(self.model)
         standardizer = self.standardizer
         weights = Weights(sample_weight, class_weight)
@@ -255,7 +257,7 @@ class Trainer(Setup):
             size, shuffle = divided(loader, batch_size, "epoch", self.optimizer, [])
             called = callbacks_of(callbacks)
             called += [] if checkpoint is None else [CheckpointWriter(checkpoint, loader.resumable)]
-            config = FitConfig(epochs, size, shuffle, early, Callbacks(called, self), checkpoint)
+            config = FitConfig(epochs, size, shuffle, early, Callbacks(called, self), checkpoint, monitor)
             loader.set_batch_size(size)
             with self.place.entered():
                 found, state = prepare.prepared(self, self.state, loader, config, History(), self.steps, Position())

@@ -47,6 +47,7 @@ class Plan:
         configs: the combinations.
         trainer: makes the trainer of a combination, anew at each call.
         optimizers: one for each combination.
+        observing: for each combination what a schedule that observes the losses is, or None.
         batch_size: rows per step, or None for what suits the optimizer.
         patience: epochs without a better judgement.
     """
@@ -54,6 +55,7 @@ class Plan:
     configs: Sequence[Config]
     trainer: Callable[[Config], Trainer]
     optimizers: Sequence[Optimizer]
+    observing: Sequence[Any]
     rows: Rows
     epochs: int
     batch_size: int | None

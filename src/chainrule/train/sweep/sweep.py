@@ -146,8 +146,7 @@ class Sweep:
             The result. Ctrl-C ends the sweep after the trials at work: those that were not begun are "interrupted".
 
         Raises:
-            ArgumentError: both folds and validation, early_stopping without either, a number outside its range, a
-                schedule that watches the losses.
+            ArgumentError: both folds and validation, early_stopping without either, a number outside its range.
             ChainruleError: what `Trainer` and its `fit` raise, naming the combination.
 
         Warns:
@@ -157,9 +156,12 @@ class Sweep:
         checks.arguments(epochs, batch_size, shuffle, early_stopping)
         if early_stopping is not None and folds is None and validation is None:
             raise ArgumentError("nothing to stop by", where="early_stopping", hint="give folds=5 or validation=0.1")
-        first, optimizers = self._checked()
+        first, optimizers, observing = self._checked()
         rows = self._rows(first, X, y, validation, folds)
-        plan = Plan(self.configs, self.trainer, optimizers, rows, epochs, batch_size, shuffle, early_stopping, "numpy")
+        plan = Plan(
+            self.configs, self.trainer, optimizers, observing, rows, epochs, batch_size, shuffle, early_stopping,
+            "numpy",
+        )  # fmt: skip
         plan = dataclasses.replace(plan, backend=self._backend(plan))
         trials = [[Trial(config, split) for split in range(len(rows.splits))] for config in self.configs]
         Sweeping(plan, trials).run(progress)
@@ -167,17 +169,12 @@ class Sweep:
         greater = {named_metric(metric): is_better_greater(metric) for metric in first.metrics}
         return SweepResult(self.trainer, trials, rows.standardizers, fitted, greater, time.perf_counter() - began)
 
-    def _checked(self) -> tuple[Trainer, list[Optimizer]]:
-        """The first trainer, and all optimizers; each combination is looked at before any is trained."""
-        first, optimizers = self.trainer(self.configs[0]), []
+    def _checked(self) -> tuple[Trainer, list[Optimizer], list[Any]]:
+        """The first trainer, all optimizers, and what schedules observe; each combination is looked at beforehand."""
+        first, optimizers, observing = self.trainer(self.configs[0]), [], []
         for config in self.configs:
             trainer = self.trainer(config)
             checks.something_to_train(trainer.model)
-            if trainer.schedule is not None and trainer.schedule.observes:
-                raise ArgumentError(
-                    f"{type(trainer.schedule).__name__} observes the losses, which a sweep's trials do not do yet",
-                    where="schedule", hint="use one that is a function of the step, as Cosine",
-                )  # fmt: skip
             if _task(trainer) != _task(first):
                 raise ArgumentError(
                     "losses that want other targets or metrics than the first combination's cannot be compared",
@@ -185,7 +182,10 @@ class Sweep:
                     got=type(trainer.loss).__name__,
                 )  # fmt: skip
             optimizers.append(trainer.optimizer)
-        return first, optimizers
+            schedule = trainer.schedule
+            observes = schedule is not None and schedule.observes
+            observing.append((type(schedule), repr(schedule)) if observes else None)
+        return first, optimizers, observing
 
     def _backend(self, plan: Plan) -> str:
         if self.backend != "auto":
