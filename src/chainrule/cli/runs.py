@@ -18,7 +18,7 @@ from chainrule.data import Preprocessor
 from chainrule.errors import RunError
 from chainrule.tabular import Settings, TabularModel
 from chainrule.tabular.answers import Answers
-from chainrule.train import checkpoint, snapshot
+from chainrule.train import snapshot, trainer_files
 
 CHECKPOINT = "checkpoint"
 
@@ -47,7 +47,7 @@ def write_description(folder: Path, run: dict[str, Any]) -> None:
 
 def save(folder: Path, trainer: cr.Trainer, run: dict[str, Any]) -> None:
     """Write a run into its folder, all of it at once."""
-    checkpoint.save(trainer, trainer.state, folder, {"run": run})
+    trainer_files.save(trainer, trainer.state, folder, {"run": run})
 
 
 def model_description(model: TabularModel) -> dict[str, Any]:
