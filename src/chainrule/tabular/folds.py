@@ -74,9 +74,9 @@ class Division:
         return X[rows, None], np.stack([y[rows], counts], axis=-1).astype(np.float32)
 
     def evaluation(self, X: Array, y: Array, weights: Array) -> tuple[Array, Array] | None:
-        """The same of the rows held out, side by side: X (N, groups' members or 1, …); None where there are none."""
+        """The same of the rows held out, side by side: X (N, groups' members or 1, …); None where none counts."""
         most = max(map(len, self.groups))
-        if not most:
+        if not weights[self.evaluated].any():
             return None
         alike = len(self.groups) == 1
         groups = range(1) if alike else range(self.count)
