@@ -147,7 +147,7 @@ def test_a_folder_that_others_can_write_to_is_not_used_and_said_so(folder, chang
     for power in (3, 4):
         found = made(power=power)
         assert not found.cached
-        assert f"others can write to {folder / 'xla' / cache.machine_digest()}" in found.note
+        assert f"other users can write to {folder / 'xla' / cache.machine_digest()}" in found.note
     assert len(entries(folder)) == len(before)
 
 
@@ -155,7 +155,7 @@ def test_a_folder_that_others_can_write_to_is_not_used_and_said_so(folder, chang
 def test_so_it_is_where_others_can_write_further_up(folder):
     made()
     folder.chmod(0o777)
-    assert f"others can write to {folder})" in made().note
+    assert f"other users can write to {folder})" in made().note
     folder.chmod(0o1777)  # as /tmp, where nobody can rename what is not theirs
     assert made().note is None
 
@@ -260,7 +260,7 @@ def test_a_folder_that_cannot_be_made_is_a_note(folder, recwarn):
     folder.write_text("a file stands in its place")
     found = made()
     assert found.cached is False
-    assert found.note.startswith("compiled programs are not kept (")
+    assert found.note.startswith("compiled programs are not cached (")
     assert cache.CACHE_VARIABLE in found.note
     assert "\n" not in found.note
     assert not recwarn.list
@@ -286,7 +286,7 @@ def test_a_full_disk_is_a_note_and_leaves_no_half_file(folder, full, recwarn):
 def test_trouble_ends_no_training_where_warnings_are_errors(folder, full):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert "compiled programs are not kept" in made().note
+        assert "compiled programs are not cached" in made().note
 
 
 def test_what_cannot_be_put_into_a_file_is_a_note(folder, monkeypatch):
@@ -388,4 +388,4 @@ def test_a_training_says_what_kept_its_program_from_being_kept_once(folder):
     trainer = classifier(backend="xla")
     history = trainer.fit(*table(), epochs=1, batch_size=50, **QUIET)
     [note] = history.notes
-    assert "compiled programs are not kept" in note
+    assert "compiled programs are not cached" in note

@@ -234,7 +234,7 @@ def folder(monkeypatch, tmp_path):
 
 
 def checked(folder):
-    return list(folder.rglob(f"*{compile_cache.CHECKED}"))
+    return list(folder.rglob(f"*{compile_cache.VERIFIED}"))
 
 
 def test_a_program_from_the_cache_that_was_checked_once_is_not_checked_again(folder, monkeypatch):

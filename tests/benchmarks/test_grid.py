@@ -24,7 +24,7 @@ def measured_cells(monkeypatch):
             super().__init__(self)
             self.left_out, self.versions, self.floor, self.workers = {}, [], None, dict
 
-    monkeypatch.setattr(cell_series, "measure", measure)
+    monkeypatch.setattr(cell_series, "measure_cell", measure)
     monkeypatch.setattr(cell_series, "WorkerPool", WorkerPool)
     return done
 

@@ -96,7 +96,7 @@ def test_a_derivative_is_said_not_to_be_implemented():
         (lambda c, _: (c, None), {"length": 2}, r"\(carry, y, ok\)"),
         (lambda c, _: (c, None, c), {"length": 2}, "not one truth value"),
         (lambda c, _: ((c, c), None, True), {"length": 2}, "changes its structure"),
-        (lambda c, _: (c, None, True), {}, "how many steps"),
+        (lambda c, _: (c, None, True), {}, "number of steps"),
         (lambda c, _: (c, None, True), {"length": 2, "stop": 1.5}, "not a step index"),
         (lambda c, _: (c, None, True), {"length": 2, "start": np.zeros(2, np.int32)}, "not a step index"),
     ],

@@ -270,7 +270,7 @@ def test_rows_to_validate_on_have_the_same_names() -> None:
         ({"loss_weights": {"size": 1.0}}, "a weight for an unknown loss"),
         ({"loss_weights": {"kind": -1.0}}, r"loss_weights\['kind'\]"),
         ({"loss": {"kind": nn.MSELoss("sum"), "price": nn.MSELoss()}}, "means and sums"),
-        ({"loss": {"kind": nn.MSELoss("none")}}, "one a row"),
+        ({"loss": {"kind": nn.MSELoss("none")}}, "per row"),
         ({"loss": {"kind": nn.MSELoss}}, r"write MSELoss\(…\)"),
     ],
 )

@@ -1,7 +1,7 @@
 """Give a computation a leading batch axis: one pass over many examples instead of a loop.
 
-An elementwise operation and one over axes need no row: their kind says how they are made when operands have a new axis
-0. For any other a row says it. A row gets the operands (all of them batched, unless it is listed under "some"), the
+An elementwise operation and one over axes need no row: their kind says how they change when operands have a new axis
+0. For any other a row does. A row gets the operands (all of them batched, unless it is listed under "some"), the
 batch size and the attributes.
 """
 

@@ -2,7 +2,7 @@
 
 With cₜ₊₁, yₜ = B(cₜ, xₜ, k) for t = 0 … T−1, the adjoints obey (c̄ₜ, x̄ₜ, k̄ₜ) = (c̄ₜ₊₁, ȳₜ)·∂B/∂(c, x, k) at
 (cₜ, xₜ, k), and k̄ = Σ k̄ₜ: backpropagation through time (Werbos 1990). The body of the reversed recurrence is the
-reversal of the body; it starts from the carries that the forward one kept. Being a `scan`, it can be reversed again.
+reversal of the body; it starts from the carries that the forward one stored. Being a `scan`, it can be reversed again.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Derivatives of functions: `grad`, `vjp`, `jvp`, `jacobian`, `hessian`, `per_example_grad`.
 
-All of them stand on the one reversal. They run define-by-run on values, emit nodes while traced, and nest.
+All of them are built on the one reversal. They run define-by-run on values, emit nodes while traced, and nest.
 """
 
 from __future__ import annotations
@@ -123,14 +123,14 @@ def _checked(f: Any, argnums: Any = 0) -> Function:
 
 
 def value_and_grad(f: Function, argnums: Argnums = 0) -> Function:
-    """A function that gives (f(…), ∂f/∂argument), where f gives one number.
+    """A function that returns (f(…), ∂f/∂argument), where f returns a scalar.
 
     Args:
-        f: takes tensors or nests of them (a module counts as the dict of its parameters), gives one number.
+        f: takes tensors or nested containers of them (a module counts as the dict of its parameters), returns a scalar.
         argnums: which argument, or which ones (then the gradients are a tuple).
 
     Raises:
-        ShapeError: f gives more than one number.
+        ShapeError: f returns more than one number.
         DerivativeError: an argument is not real-valued, or an operation has no derivative.
 
     Example:
@@ -163,7 +163,7 @@ def value_and_grad(f: Function, argnums: Argnums = 0) -> Function:
 
 
 def grad(f: Function, argnums: Argnums = 0) -> Function:
-    """A function that gives ∂f/∂argument, in the structure of that argument, where f gives one number.
+    """A function that returns ∂f/∂argument, in the structure of that argument, where f returns a scalar.
 
     Example:
         >>> import chainrule as cr
@@ -236,7 +236,7 @@ def _zeros_like(y: Tensor) -> Tensor:
 
 
 def jacobian(f: Function, argnums: Argnums = 0) -> Function:
-    """A function that gives ∂f/∂argument as one array of shape output.shape + argument.shape for each leaf.
+    """A function that returns ∂f/∂argument as one array of shape output.shape + argument.shape for each leaf.
 
     Every row of the Jacobian is a pullback; all rows are pulled back as one batch.
 
@@ -268,7 +268,7 @@ def _jacobian_rows(y: Tensor, variables: list[Tensor]) -> list[Tensor]:
 
 
 def hessian(f: Function, argnums: int = 0) -> Function:
-    """A function that gives ∂²f/∂x∂x of shape x.shape + x.shape, for a single-array argument x and one number f.
+    """A function that returns ∂²f/∂x∂x of shape x.shape + x.shape, for a single-array argument x and a scalar f.
 
     Example:
         >>> import chainrule as cr
@@ -279,10 +279,10 @@ def hessian(f: Function, argnums: int = 0) -> Function:
 
 
 def per_example_grad(f: Function, argnums: Argnums = 0, batch: Sequence[int] = (1, 2)) -> Function:
-    """A function that gives ∂f/∂argument for each example of a batch, along a new leading axis; no loop over examples.
+    """A function that returns ∂f/∂argument for each example of a batch, along a new leading axis, without a loop.
 
     Args:
-        f: one number for *one* example, e.g. `lambda w, x, y: loss(model(w, x), y)`.
+        f: returns a scalar for *one* example, e.g. `lambda w, x, y: loss(model(w, x), y)`.
         argnums: which argument to differentiate.
         batch: which arguments have a leading axis of examples that f itself does not see.
 

@@ -1,4 +1,4 @@
-"""Where graphs are computed: NumPy's interpreter and XLA's compiled programs."""
+"""Where graphs run: on the NumPy interpreter or as compiled XLA programs."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def on(device: str, backend: str) -> Iterator[None]:
 
 
 def release() -> None:
-    """Give freed memory back to the system.
+    """Return freed memory to the system.
 
     glibc keeps freed blocks of up to 32 MB, which the weights of a large layer are: without this, what one training
-    has freed would stand beside what the next one takes.
+    has freed would add to what the next one allocates.
     """
     if sys.platform.startswith("linux"):
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

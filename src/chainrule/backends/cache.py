@@ -15,9 +15,9 @@ _OFF = ("off", "no", "false", "0")
 
 
 def cache_folder() -> Path | None:
-    """The cache folder, which need not exist yet; None where it is switched off, or the user has no home.
+    """The cache folder, which need not exist yet; None if it is switched off or the user has no home.
 
-    `$CHAINRULE_CACHE`, or "chainrule" in the system's place for such: `$XDG_CACHE_HOME` or `~/.cache` on Linux,
+    `$CHAINRULE_CACHE`, or "chainrule" in the system's cache folder: `$XDG_CACHE_HOME` or `~/.cache` on Linux,
     `~/Library/Caches` on macOS, `%LOCALAPPDATA%` on Windows.
     """
     chosen = os.environ.get(CACHE_VARIABLE, "").strip()
@@ -35,7 +35,7 @@ def cache_folder() -> Path | None:
 
 @functools.cache
 def machine_digest() -> str:
-    """A short name for this kind of processor and the number of cores at hand: one home may serve many machines."""
+    """A short name for this kind of processor and the number of available cores: one home may serve many machines."""
     import hashlib
 
     told = "\n".join([platform.machine(), str(resources.cores()), *_processor()])

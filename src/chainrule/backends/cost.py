@@ -1,7 +1,7 @@
 """Which backend a job should run on: what each would cost, from a stated estimate.
 
-A step costs a start for each operation, then its arithmetic: so much a floating-point operation of a product, so much
-an element of anything else. The compiled backend has two sets of costs, since small steps are one kernel and start
+A step costs a start for each operation, then its arithmetic: so much per floating-point operation of a product, so much
+per element of anything else. The compiled backend has two sets of costs, since small steps are one kernel and start
 nothing, and a price to be paid once: importing the compiler, and compiling. The numbers were fitted by
 `benchmarks/crossover.py`, which prints them beside what it measures; they need to be right only near the crossover,
 where either choice costs about the same, and what makes a machine faster or slower as a whole cancels.

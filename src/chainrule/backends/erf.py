@@ -1,4 +1,4 @@
-"""The error function for NumPy, which has none."""
+"""The error function, which NumPy lacks."""
 
 from __future__ import annotations
 

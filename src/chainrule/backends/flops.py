@@ -1,4 +1,4 @@
-"""How much work a step is, and whether the compiled backend can make it part of one kernel."""
+"""How many floating-point operations a step takes, and whether the compiled backend can run it as a single kernel."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ MAX_FLOPS = 1e7
 
 
 def fits_single_kernel(graph: Graph) -> bool:
-    """Whether a step is little work, and made of operations that one kernel can hold."""
+    """Whether a step is small and made of operations that a single kernel can hold."""
     plain = [node for node in graph.nodes if node.op != "loop"]
     return sum(map(_flops, plain)) <= MAX_FLOPS and all(map(fits_single_kernel, bodies(graph)))
 
 
 def bodies(graph: Graph) -> list[Graph]:
-    """The bodies of the loops that stand in a graph itself."""
+    """The bodies of the loops directly in a graph."""
     return [node.attrs["body"] for node in graph.nodes if node.op == "loop"]
 
 
 def all_bodies(graph: Graph) -> list[Graph]:
-    """A graph, and the bodies of all loops in it, however deep."""
+    """A graph and the bodies of all loops in it, at any depth."""
     return [graph, *(inner for body in bodies(graph) for inner in all_bodies(body))]
 
 

@@ -61,7 +61,7 @@ def _plain(op: str) -> Kernel:
 
 
 def evaluate(op: str, values: Sequence[Any], attrs: dict[str, Any], dtype: Any, quiet: bool = False) -> Any:
-    """One operation on arrays, now: what define-by-run does. Floating-point warnings are left to the results.
+    """One operation on arrays, now: what define-by-run does. Floating-point warnings are suppressed.
 
     `quiet` says that the caller has silenced them, for many operations at once.
     """
@@ -212,7 +212,7 @@ class _Interpreted:
 
 
 def put(arrays: list[Any]) -> list[Any]:
-    """Arrays copied to where the programs run; the list is emptied meanwhile, so that no large state is there twice."""
+    """Arrays copied to where the programs run; the list is emptied meanwhile, so that no large state exists twice."""
     placed = []
     arrays.reverse()
     while arrays:
@@ -221,12 +221,12 @@ def put(arrays: list[Any]) -> list[Any]:
 
 
 def get(arrays: Sequence[Any]) -> list[Any]:
-    """Arrays copied back, each one's own."""
+    """Arrays copied back to the host."""
     return [np.array(a) for a in arrays]
 
 
 def view(arrays: Sequence[Any]) -> list[Any]:
-    """Arrays to read, copied only where necessary, which no program may consume any more."""
+    """Read-only arrays, copied only where necessary; no program may consume them from now on."""
     return list(arrays)
 
 
@@ -246,7 +246,7 @@ def device_memory() -> tuple[int, int] | None:
 
 
 def lacking(precision: str) -> str | None:
-    """What a precision would need that is missing here; None where nothing is."""
+    """What a precision needs that is missing here; None if nothing is."""
     return TF32_NEEDS if precision == "tf32" else None
 
 

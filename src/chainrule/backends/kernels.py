@@ -1,8 +1,8 @@
 """How each operation is computed, once, over an array namespace: NumPy's, or JAX's of the same names.
 
-A row takes the namespace and the node's attributes and gives a function of arrays; what can be settled before the
-arrays are known is settled then. Where a backend can do better than these it has its own row (see `interpreter.py`,
-`xla/`). Beside a kernel stands what it costs, where that is more than to read the operands and to write the result.
+A row takes the namespace and the node's attributes and gives a function of arrays; what can be decided before the
+arrays are known is decided then. Where a backend can do better it has its own row (see `interpreter.py`,
+`xla/`). Next to a kernel is its cost, where that exceeds reading the operands and writing the result.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Cost:
 
     Attributes:
         element: the time for an element of the result, in elements of a simple operation such as an addition.
-        workspace: what the interpreter's kernel holds on the way, in arrays of the size of its largest one.
+        workspace: what the interpreter's kernel allocates temporarily, in arrays of the size of its largest one.
         view: whether the interpreter's result is a view of the operand.
         fusible: whether a compiled step that is one kernel can hold it; None where its kind says it.
     """
@@ -51,7 +51,7 @@ def cost_of(op: str) -> Cost:
 
 
 def is_fusible(op: str) -> bool:
-    """Whether one kernel can hold an operation beside others: elementwise ones and those over axes, and by cost."""
+    """Whether an operation can join others in a single kernel: elementwise ones and those over axes, and by cost."""
     said = cost_of(op).fusible
     return OPS[op].kind is not OTHER if said is None else said
 
@@ -72,12 +72,12 @@ _same_name(
 
 
 def cost(name: str, **costs: Any) -> None:
-    """Enter what a kernel costs, for one that each backend has of its own."""
+    """Register the cost of a kernel that each backend implements itself."""
     COSTS[name] = Cost(**costs)
 
 
 def register_kernel(name: str, **costs: Any) -> Callable[[KernelBuilder], KernelBuilder]:
-    """Enter a row of the table: a kernel, and what it costs (the attributes of `Cost`)."""
+    """Register a kernel and its cost (the attributes of `Cost`)."""
 
     def enter(build: KernelBuilder) -> KernelBuilder:
         _simple(name, build, **costs)
@@ -187,7 +187,7 @@ def _silu(xp: Any, attrs: dict[str, Any]) -> Kernel:
 
 
 def gelu(erf: Kernel) -> Kernel:
-    """The kernel of gelu from that of erf, which each backend takes from elsewhere."""
+    """The kernel of gelu from that of erf, which differs between backends."""
     return lambda x: x * (0.5 * erf(x * 0.5**0.5) + 0.5)
 
 

@@ -1,7 +1,7 @@
 """How much memory the interpreter needs for a graph: the values that are alive at once, at the worst moment.
 
-The interpreter frees each value after its last use, so that its plan tells what is alive when. A view takes no memory
-of its own, but keeps what it looks into. A kernel may hold arrays of its own besides its result.
+The interpreter frees each value after its last use, so its plan tells what is alive when. A view takes no memory of its
+own, but keeps its base alive. A kernel may hold arrays of its own besides its result.
 """
 
 from __future__ import annotations

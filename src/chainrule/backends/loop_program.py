@@ -1,4 +1,4 @@
-"""What a backend is asked to run in loops, and what it reports."""
+"""Loops handed to a backend: the specification, the program, and its reports."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class LoopSpec:
 
 
 class CompileReport(NamedTuple):
-    """What compiling a program took: seconds, whether it came from the cache, and what to tell the user."""
+    """What compiling a program took: seconds, whether it came from the cache, and a note for the user."""
 
     seconds: float
     cached: bool
@@ -55,16 +55,16 @@ class CompileReport(NamedTuple):
 
 
 class CheckReport(NamedTuple):
-    """What came of comparing a program with the interpreter: the seconds it took, and what to tell the user."""
+    """The result of comparing a program with the interpreter: the seconds it took, and a note for the user."""
 
     seconds: float
     note: str | None = None
 
 
 class LoopResult(NamedTuple):
-    """What a call gives: the outputs, and whether it compared the program with the interpreter.
+    """What a call returns: the outputs, and whether it compared the program with the interpreter.
 
-    A compiled program may still be running when it is handed over: whoever looks into the arrays waits for it.
+    A compiled program may still be running when it is handed over: reading the arrays waits for it.
     """
 
     outputs: list[Any]
@@ -75,7 +75,7 @@ class LoopProgram(Protocol):
     """The program of a graph of loops."""
 
     def make(self) -> CompileReport | None:
-        """Finish the program; None where there was nothing to do."""
+        """Finish the program; None if there was nothing to do."""
 
     @property
     def extra(self) -> int:

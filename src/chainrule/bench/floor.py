@@ -4,7 +4,7 @@
 *Bytes* are what a step has to read and write once, in float32: parameters, gradients and both of Adam's moments, each
 read and written, and the batch's rows read; over the bandwidth of the fastest copy, among NumPy's on one thread or on
 all cores and PyTorch's, of a buffer as large as those parameters, gradients and moments, so that what fits a cache is
-held to the cache's bandwidth. The floor is the larger of the two. Both are measured anew in every round.
+held to the cache's bandwidth. The floor is the larger of the two. Both are measured again in every round.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def cell_cost(cell: Cell) -> dict[str, float]:
 
 
 def measure_floor(cell: Cell) -> dict[str, float]:
-    """Microseconds a step that arithmetic and bytes would take, at the rates measured now."""
+    """Microseconds per step that arithmetic and bytes would take, at the rates measured now."""
     needed = cell_cost(cell)
     rate = 2 * SIDES[cell.device] ** 3 / _fastest(_products(cell.precision, cell.device))
     size = max(int(needed["state"]), LEAST_COPIES[cell.device]) // 8

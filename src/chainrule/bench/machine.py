@@ -1,4 +1,4 @@
-"""Where it was measured."""
+"""The machine that a run was measured on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chainrule.resources import cores
 
 
 def load_average() -> float | None:
-    """How many processes wanted to run, in the mean over the last minute."""
+    """The load average over the last minute: how many processes were runnable."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
@@ -26,7 +26,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def forget_peak() -> None:
-    """Have `peak_mb` begin anew, where the system can."""
+    """Reset `peak_mb`, where the system can."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

@@ -34,7 +34,7 @@ class PeerBase:
         self.prepare()
 
     def prepare(self) -> None:
-        """Build the model with the task's first weights, and put the data where it is trained from."""
+        """Build the model with the task's initial weights, and put the data in place."""
         raise NotImplementedError
 
     def train(self, epochs: int, shuffled: bool = True) -> None:
@@ -46,7 +46,7 @@ class PeerBase:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Let go of what the library keeps about this network beside the peer's own attributes."""
+        """Release what the library holds about this network besides the peer's own attributes."""
 
     @classmethod
     def version(cls) -> str:

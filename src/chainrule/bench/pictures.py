@@ -26,7 +26,7 @@ GAP = 0.038
 
 
 class Picture(NamedTuple):
-    """What is drawn of a series: names of the axes, and what stands on them."""
+    """What is drawn of a series: the names of its axes and their values."""
 
     title: str
     x_name: str
@@ -37,7 +37,7 @@ class Picture(NamedTuple):
 
 
 def step_us(measured: CellResult, peer: str) -> float:
-    """Median µs a step."""
+    """Median µs per step."""
     return median(measured.peers[peer].us)
 
 

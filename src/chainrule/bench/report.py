@@ -36,7 +36,7 @@ class Report:
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write the file whole, so that breaking off loses nothing."""
+    """Write the whole file, so that an interruption loses nothing."""
     files.write(path, (json.dumps(asdict(report), indent=1) + "\n").encode())
 
 

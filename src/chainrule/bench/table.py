@@ -24,7 +24,7 @@ def heading(report: Report) -> str:
 
 
 def ceilings(report: Report) -> str:
-    """The rates that the floors stand on: the best product in each precision, the slowest and the fastest copy."""
+    """The rates behind the floors: the best product in each precision, the slowest and the fastest copy."""
     rates: dict[str, list[float]] = {}
     for measured in report.cells:
         rates.setdefault(measured.cell.precision, []).extend(floor["operations_per_s"] for floor in measured.floor)
@@ -80,7 +80,7 @@ def entry(found: PeerResult, peer: str, bold: bool) -> str:
 
 
 def fastest(measured: CellResult) -> str:
-    """The peer with the least median, of those that reach the same loss; or nothing."""
+    """The peer with the lowest median among those that reach the same loss; or nothing."""
     medians = {peer: median(found.us) for peer, found in measured.peers.items() if found.same_loss}
     return min(medians, key=medians.__getitem__, default="")
 
@@ -98,7 +98,7 @@ def format_micros(micros: float) -> str:
 
 
 def notes(report: Report, names: Mapping[Cell, str]) -> str:
-    """What stands below the table: who was left out where, whose loss is another, and which cells are lost."""
+    """The notes below the table: who was left out where, whose loss differs, and which cells are lost."""
     lines = [f"left out: {peer}: {why}" for peer, why in report.left_out.items()]
     where: dict[str, list[str]] = {}
     for measured in report.cells:

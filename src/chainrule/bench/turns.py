@@ -37,7 +37,7 @@ class Pace:
         steps: least number of steps in a turn, so that what a call costs once does not count for much.
         longest_check: seconds for compiling and the steps of the check; a peer that needs more is left out.
         longest_epoch: likewise for one epoch.
-        longest_cell: seconds for all peers; after `READY` of them nobody is begun with, rounds end with them.
+        longest_cell: seconds for all peers; after `READY` of them no further peer is started, and rounds end with them.
     """
 
     rounds: int = 5
@@ -50,7 +50,7 @@ class Pace:
 
 @dataclass
 class PeerResult:
-    """What was found about one peer in one cell; `us` and `ratios` (to chainrule) have one number a round."""
+    """What was found about one peer in one cell; `us` and `ratios` (to chainrule) have one number per round."""
 
     loss: float
     same_loss: bool

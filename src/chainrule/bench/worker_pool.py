@@ -1,4 +1,4 @@
-"""The peers' processes, seen from the one that holds the watch."""
+"""The peers' processes, seen from the one that measures."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Worker:
 
 
 class WorkerPool:
-    """All peers' processes, started side by side; one that ended is started again when it is next wanted.
+    """All peers' processes, started side by side; one that has ended is restarted when it is next needed.
 
     Args:
         peers: name → module.
@@ -141,7 +141,7 @@ class WorkerPool:
         return list(dict.fromkeys(worker.about["version"] for worker in self._workers.values()))
 
     def workers(self) -> dict[str, Worker]:
-        """Those that can take part."""
+        """The workers that can take part."""
         for name, worker in list(self._workers.items()):
             if not worker.alive:
                 self._greet(name, self._start(name))
@@ -149,7 +149,7 @@ class WorkerPool:
 
     @property
     def floor(self) -> Worker:
-        """Who measures the floor."""
+        """The worker that measures the floor."""
         if not self._floor.alive:
             self._floor = Worker(FLOOR, self._device)
         return self._floor

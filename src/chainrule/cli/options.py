@@ -133,7 +133,7 @@ class Options:
     )
     schedule: str | None = _choice("how the learning rate changes", SCHEDULES, None, said="cosine; constant for lbfgs")
     dropout: float | None = _setting(
-        "share of hidden units dropped", "dropout", _number(low=0, high=1), said="0.1 to classify, else 0", metavar="P"
+        "share of hidden units dropped", "dropout", _number(low=0, high=1), said="0", metavar="P"
     )
     bins: int | None = _setting(
         "pieces into which the range of each number is cut, 0 for none", "bins", _count(0), said="by the rows",

@@ -29,7 +29,7 @@ def derive(
     optimizer: Optimizer | None = None,
     steps: int = 1,
 ) -> Derivation:
-    """Work out one or more training steps by hand, so to speak: all formulas, shapes and numbers of all samples.
+    """Work out one or more training steps as if by hand: all formulas, shapes and numbers of all samples.
 
     Everything is read from the engine's own graphs: the sample's cost is traced and reversed, formulas come from the
     tables of operations and rules, and the update from the optimizer's part of the step's graph. The numbers are those
@@ -49,7 +49,8 @@ def derive(
         steps: how many steps, at least 1; more than one needs an optimizer.
 
     Raises:
-        ArgumentError: an argument is not one of these; `steps` below 1; a loss that is no mean or sum over rows.
+        ArgumentError: an argument is not one of these; `steps` below 1; a loss that is neither a mean nor a sum over
+            rows.
         DataError, ShapeError: x and y that do not fit each other, the model, or the loss.
         TraceError: the model chooses by values (`if x > 0`).
 

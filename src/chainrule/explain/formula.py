@@ -1,4 +1,4 @@
-"""Formulas as objects: a text becomes a row of atoms, whose letters can be replaced by names or by whole formulas.
+"""Formulas as objects: a string becomes a list of atoms, whose letters can be replaced by names or by whole formulas.
 
 `typeset` and `mathml` write the result as plain text, LaTeX or MathML.
 """
@@ -104,7 +104,7 @@ def parse(text: str) -> Expression:
 
     Example:
         >>> parse("x² + b")
-        (Letter(letter='x', mark=''), Raised(inside=(Number(value=2.0),)), Sign(text=' '), Sign(text='+'),
+        (Letter(letter='x', mark=''), Raised(inside=(NumberLiteral(value=2.0),)), Sign(text=' '), Sign(text='+'),
          Sign(text=' '), Letter(letter='b', mark=''))
     """
     return _parse(decompose_marks(text))

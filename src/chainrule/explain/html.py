@@ -1,4 +1,4 @@
-"""A worked solution as a page; formulas and matrices are MathML, which browsers set by themselves."""
+"""A worked solution as a page; formulas and matrices are MathML, which browsers render natively."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def forward_lines(sample: SampleGraph, names: Names) -> list[Line]:
 
 
 def said(node: Tensor, sample: SampleGraph) -> str:
-    """The operation, its settings, and the module it was made in."""
+    """The operation, its settings, and the module that made it."""
     if node is sample.x:
         return "the input"
     if node is sample.y:
@@ -83,7 +83,7 @@ def unsaid(node: Tensor) -> list[str]:
 
 
 def settings(node: Tensor) -> dict[str, str]:
-    """What an operation was told besides its operands."""
+    """The settings of an operation besides its operands."""
     told = {
         key: value
         for key, value in node.attrs.items()

@@ -1,4 +1,4 @@
-"""Self-contained HTML pages out of templates: no network, readable in print and in the dark."""
+"""Self-contained HTML pages from templates: no network, readable in print and in dark mode."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def writing(path: str | Path) -> Iterator[Path]:
 
 
 def render(template: str, title: str, **values: Any) -> str:
-    """A page out of a template that extends `explain/templates/page.html`; all values are escaped.
+    """A page from a template that extends `explain/templates/page.html`; all values are escaped.
 
     Args:
         template: its path below the package.
@@ -55,7 +55,7 @@ def write_page(page: str, path: Path) -> Path:
 
 
 def is_page(path: Path) -> bool:
-    """Whether a file is a page that was written here, and no link."""
+    """Whether a file is a page that was written here, and not a link."""
     if path.is_symlink() or not path.is_file():
         return False
     with path.open("rb") as file:

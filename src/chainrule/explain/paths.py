@@ -42,7 +42,7 @@ def paths(
 
     Raises:
         ArgumentError: an argument is not one of these, or outside its range.
-        ShapeError: a start that is no point of the plane; a function that does not give one number.
+        ShapeError: a start that is not a point in the plane; a function that does not give one number.
         DataError: a start that is not finite, or where the surface is not.
 
     Example:

@@ -1,4 +1,4 @@
-"""A worked solution as a row of blocks, before it is known how they will be written."""
+"""A worked solution as a sequence of blocks, independent of the output format."""
 
 from __future__ import annotations
 

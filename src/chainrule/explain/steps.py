@@ -61,7 +61,7 @@ class UpdateGraph:
         graph: (parameters, buffers, state, X, y, key) → a dict with "loss", "output", "gradient", "parameters",
             "state", "buffers" and "draws".
         output, gradient, draws: the nodes of the output, of the averaged gradients by path, of random numbers.
-        given, results: what the update is made of (with the gradient), and what it gives, as trees of nodes.
+        given, results: the inputs of the update (besides the gradient) and its results, as trees of nodes.
     """
 
     def __init__(
@@ -93,20 +93,20 @@ class UpdateGraph:
         }  # fmt: skip
 
     def run(self, arguments: Sequence[Any], more: Sequence[Tensor] = ()) -> tuple[NamedArrays, list[Array]]:
-        """What the step gives for these arguments, and the values of some more of its nodes."""
+        """What the step returns for these arguments, and the values of some more of its nodes."""
         size = len(self.graph.outputs)
         values = Graph(self.graph.inputs, [*self.graph.outputs, *more], self.graph.takes).run(*arguments)
         return tree.unflatten(self.graph.gives.plain(), list(values[:size])), list(values[size:])
 
 
 def draws_of(outputs: Sequence[Tensor], key: Tensor) -> list[Tensor]:
-    """The nodes that are made of the key: random numbers."""
+    """The nodes computed from the key: random numbers."""
     return [node for node in ancestors(outputs) if any(x is key for x in node.inputs)]
 
 
 @dataclass(frozen=True)
 class AdjointTerm:
-    """One summand of an adjoint: what the node `user` hands back to its operand at `position`."""
+    """One summand of an adjoint: what the node `user` passes back to its operand at `position`."""
 
     user: Tensor
     position: int
@@ -116,7 +116,7 @@ class AdjointTerm:
 class SampleGraph:
     """One sample's cost as a graph, with the adjoint of every node.
 
-    Where samples do not see each other the graph is of one row. Where they do (statistics of the batch) it is of all
+    If samples are independent the graph is of one row. If they are not (statistics of the batch) it is of all
     rows, of which one is picked for the cost.
 
     Attributes:

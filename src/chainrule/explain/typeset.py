@@ -47,7 +47,7 @@ def number(value: float) -> str:
 
 
 def shape(sizes: Sequence[int] | None) -> str:
-    """A shape as mathematics writes it: (1×2), "number" for no axes, nothing for several results at once."""
+    """A shape in mathematical notation: (1×2), "number" for no axes, nothing for several results at once."""
     if sizes is None:
         return ""
     return "(" + "×".join(map(str, sizes)) + ")" if sizes else "number"
@@ -125,7 +125,7 @@ def name_text(name: Name) -> str:
 
 
 def key(name: Name) -> str:
-    """A name as it is typed: z1, yhat, dC/dz1."""
+    """A name as typed: z1, yhat, dC/dz1."""
     own = "".join("hat" if c == HAT else c for c in unicodedata.normalize("NFD", name.letter)) + name.index
     own += f"[{key(name.of)}]" if name.of else ""
     return f"d{name.slope}/d{own}" if name.slope else own

@@ -1,7 +1,7 @@
 """The optimizer's update as lines, read from its part of the step's graph.
 
-Formulas are put into each other, so that v·0.9 − 0.1·g is one line and not three. What the optimizer keeps, what it
-gives, and what several lines share have lines of their own.
+Formulas are substituted into each other, so that v·0.9 − 0.1·g is one line and not three. What the optimizer keeps,
+what it gives, and what several lines share have lines of their own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What users give besides tensors: integers, sizes, switches, several of something; refused in words."""
+"""Checks of arguments that are not tensors: integers, sizes, flags, sequences."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST = 2**63 - 1
 
 
 def as_whole(value: Any) -> int | None:
-    """`value` as a Python integer, or None where it is no integer."""
+    """`value` as a Python integer, or None where it is not an integer."""
     if type(value) is int:
         return value
     try:
@@ -33,7 +33,7 @@ def whole(value: Any, where: str, low: int = -MOST, high: int = MOST) -> int:
     """`value` as a Python integer in low…high.
 
     Raises:
-        ArgumentError: it is none.
+        ArgumentError: it is not one.
     """
     number = as_whole(value)
     if number is None or not low <= number <= high:
@@ -46,7 +46,7 @@ def check_flag(value: Any, where: str) -> bool:
     """`value` as a boolean; 0 and 1 count as one.
 
     Raises:
-        ArgumentError: it is something else, whose truth says nothing.
+        ArgumentError: it is something else, whose truth value says nothing.
     """
     if value is True or value is False:
         return value
@@ -59,7 +59,7 @@ def sizes(shape: Any, where: str, low: int = 0) -> tuple[int, ...]:
     """A shape as a tuple: one integer, or several, of at least `low` each.
 
     Raises:
-        ShapeError: it is no shape, or one of more elements than an array can have.
+        ShapeError: it is not a shape, or has more elements than an array can have.
     """
     found = [as_whole(n) for n in (shape if _in_order(shape) else (shape,))]
     known = [n for n in found if n is not None and n >= low]

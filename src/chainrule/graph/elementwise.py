@@ -1,6 +1,6 @@
 """Elementwise functions of tensors: NumPy's names, NumPy's broadcasting and dtype rules.
 
-Each turns what it is given into tensors, says the casts and broadcasts as nodes, and makes one node.
+Each converts its arguments to tensors, inserts casts and broadcasts as nodes, and makes one node.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def as_tensor(x: Any) -> Tensor:
     """`x` itself if it is a tensor, else a constant of its values; a list that holds tensors is stacked.
 
     An array is copied, so that whoever changes it afterwards does not change a graph; where a graph is traced it is a
-    leaf that is read anew in every run.
+    leaf that is read again at every run.
     """
     if isinstance(x, Tensor):
         return x
@@ -192,7 +192,7 @@ def power(x: Any, y: Any) -> Tensor:
 
 
 def within(x: Tensor, low: int, high: int | None, what: str, besides: int | None = None) -> Tensor:
-    """`x`, integers, which a run refuses where one is below `low` or not below `high`, unless it is `besides`.
+    """`x`, integers, checked in every run to be at least `low` and below `high`, or equal to `besides`.
 
     `what` says what they are, for messages.
     """

@@ -124,7 +124,7 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The mean over all axes or those named; of nothing it is NaN. Float16 is summed in float32."""
+    """The mean over all axes or those named; of an empty array it is NaN. Float16 is summed in float32."""
     x = as_tensor(x)
     return cast(_mean(_summable(x), axis, keepdims, 0), _real_dtype(x))
 

@@ -211,7 +211,7 @@ def one_hot(labels: Any, classes: int, dtype: Any = np.float32) -> Tensor:
     Raises:
         OutOfRangeError: a label outside 0…classes−1; it names the row.
         ShapeError: labels that are not integers.
-        ArgumentError: `classes` is none.
+        ArgumentError: `classes` is not a number of classes.
 
     Example:
         >>> one_hot([0, 2], 3).tolist()

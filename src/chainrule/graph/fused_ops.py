@@ -1,7 +1,7 @@
 """The fused operations' rows of the table: what a module does, in one node with a rule of its own.
 
-Each could be said with elementary operations, and is, in `decompositions.py`; it has its own kernel and rule for speed,
-and for numbers that do not overflow.
+Each could be expressed in elementary operations, and is, in `decompositions.py`; it has its own kernel and rule for
+speed, and for numbers that do not overflow.
 """
 
 from __future__ import annotations

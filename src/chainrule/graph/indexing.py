@@ -37,7 +37,7 @@ def rows(x: Tensor) -> Iterator[Tensor]:
 
 
 def taken(x: Tensor, rows: Tensor) -> Tensor:
-    """The rows of these places, all of which are known to be there: for a training's own order of its rows."""
+    """The rows of these places, all of which are known to exist: for the order of rows in a training."""
     return apply("getitem", x, rows, index=freeze((Slot(0), *(slice(None),) * (x.ndim - 1))))
 
 

@@ -1,4 +1,4 @@
-"""Leaves that come from outside: `cr.tensor`, and the arrays that a traced function takes from around it."""
+"""Leaves that come from outside: `cr.tensor`, and the arrays that a traced function takes from its enclosing scope."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def as_array(x: Any, where: str | None = None) -> np.ndarray[Any, Any]:
     """`x` as an array of real numbers in the machine's byte order, copied only where necessary.
 
     Raises:
-        ShapeError: it is no block of real numbers, or holds numbers longer than float64.
+        ShapeError: it is not a rectangular array of real numbers, or holds floats wider than float64.
     """
     try:
         array = np.asarray(x)
@@ -38,7 +38,7 @@ def real_dtype(dtype: Any) -> np.dtype[Any]:
     """A dtype that tensors can have.
 
     Raises:
-        ShapeError: none, or one of something else than real numbers of at most 64 bits.
+        ShapeError: not a dtype, or one of something other than real numbers of at most 64 bits.
     """
     try:
         found = np.dtype(dtype)
@@ -60,10 +60,10 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     Args:
         data: numbers, nested lists, arrays.
         dtype: a NumPy dtype; by default NumPy's choice (Python floats give float64).
-        requires_grad: whether `backward()` shall compute this tensor's `.grad`.
+        requires_grad: whether `backward()` should compute this tensor's `.grad`.
 
     Raises:
-        ShapeError: the data is not a rectangular array of numbers, or a gradient is asked for integers.
+        ShapeError: the data is not a rectangular array of numbers, or a gradient is requested for integers.
 
     Example:
         >>> import chainrule as cr
@@ -83,7 +83,7 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
 
 
 class OutsideArray(Tensor):
-    """An array of the user's that a traced function takes from around it: read anew in every run, since it may change.
+    """A user's array that a traced function takes from its enclosing scope: read at every run, since it may change.
 
     Example:
         >>> import chainrule as cr

@@ -1,10 +1,10 @@
-"""Where random numbers come from: one seed for what is drawn once, keys for what is drawn anew in every run.
+"""Where random numbers come from: one seed for what is drawn once, keys for what is drawn again in every run.
 
 Initial weights and orders of rows are drawn by NumPy's Philox generator before anything is compiled. Numbers that a
 graph draws come from a counter-based generator (Threefry-2x32, Salmon et al. 2011): a key of two 32-bit words and the
 number of the use give the same bits on every backend. A training step has the key (seed, step); a graph that is traced
-on its own has a key that is drawn anew for each run. Each thread or asynchronous task that calls `seed` has a generator
-of its own from then on.
+on its own has a key that is drawn again for each run. Each thread or asynchronous task that calls `seed` has a
+generator of its own from then on.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def seed(n: int) -> None:
         n: at least 0.
 
     Raises:
-        ArgumentError: not such a number.
+        ArgumentError: `n` is not an integer of at least 0.
 
     Example:
         >>> import chainrule as cr
@@ -76,7 +76,7 @@ def seed(n: int) -> None:
 
 @contextlib.contextmanager
 def seeded(n: int) -> Iterator[None]:
-    """Within this block everything random is as after `seed(n)`; afterwards it goes on as if nothing had been drawn."""
+    """Within this block everything random is as after `seed(n)`; afterwards drawing continues where it was."""
     before = _own.get()
     _own.set(_Source(np.random.Generator(np.random.Philox(n))))
     try:
@@ -107,7 +107,7 @@ def has_key() -> bool:
 
 
 class FreshKey(Tensor):
-    """A key that is another one each time it is read, so that a graph which was traced with it draws anew in each run.
+    """A key that differs each time it is read, so that a graph traced with it draws new numbers in each run.
 
     Example:
         >>> key = FreshKey()
@@ -164,9 +164,9 @@ def _scaled(drawn: Tensor, width: float, start: float) -> Tensor:
 
 
 def uniform(shape: Shape, key: Any = None, low: float = 0.0, high: float = 1.0, dtype: Any = np.float32) -> Tensor:
-    """Numbers spread evenly over [low, high), multiples of 2⁻²⁴ of the width.
+    """Numbers uniform on [low, high), multiples of 2⁻²⁴ of its width.
 
-    Inside a traced or compiled function they are drawn anew in every run, and in a training in every step.
+    Inside a traced or compiled function they are drawn again in every run, and in a training in every step.
 
     Args:
         shape: of the result.

@@ -1,4 +1,4 @@
-"""Functions that move elements: reshape, transpose, concatenate and their kin."""
+"""Functions that move elements: reshape, transpose, concatenate and the like."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
 
 
 def stack(xs: Sequence[Any], axis: int = 0) -> Tensor:
-    """The tensors beside each other along a new axis."""
+    """The tensors side by side along a new axis."""
     tensors = [as_tensor(x) for x in several(xs, "stack", "tensors")]
     if len({x.shape for x in tensors}) > 1:
         raise ShapeError("the shapes differ", where="stack", expected=tensors[0].shape, got=[x.shape for x in tensors])

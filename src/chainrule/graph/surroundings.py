@@ -85,11 +85,11 @@ class Surroundings:
 
     @property
     def hold(self) -> bool:
-        """Whether all is as it was."""
+        """Whether nothing has changed."""
         return all(_same(_read(*place), value) for place, value in self._places)
 
     def drop_changed(self) -> None:
-        """Look no more at what has changed since: a function that keeps a count or a log changes it itself."""
+        """Stop watching what has changed since: a function that keeps a count or a log changes it itself."""
         self._places = [(place, value) for place, value in self._places if _same(_read(*place), value)]
 
 

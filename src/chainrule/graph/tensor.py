@@ -27,12 +27,12 @@ _NO_SETTINGS: dict[str, Any] = {}
 
 
 class Tensor:
-    """A multi-dimensional array that remembers how it was made. Made by `cr.tensor`.
+    """A multi-dimensional array that remembers how it was computed. Made by `cr.tensor`.
 
     Attributes:
         shape: the sizes of the axes.
         dtype: NumPy's dtype of the elements.
-        value: the NumPy array, or None for a placeholder. Not to be written to; `assign` gives a leaf another one.
+        value: the NumPy array, or None for a placeholder. Read-only; `assign` gives a leaf another one.
         changed: when a leaf was last given another value, as a number between the `id`s of nodes made before and after.
         op: the operation's name, `inputs` its operands, `attrs` its settings.
         module: the path of the module it was made in, e.g. "fc1".
@@ -118,7 +118,7 @@ class Tensor:
 
     @property
     def is_variable(self) -> bool:
-        """Whether this is a leaf whose value may be another one in the next run of a graph: a parameter, a buffer."""
+        """Whether this is a leaf whose value may change between runs of a graph: a parameter, a buffer."""
         return self.op == "constant" and (self.requires_grad or self.changes)
 
     def read(self) -> np.ndarray[Any, Any]:
@@ -126,7 +126,7 @@ class Tensor:
         return self._known("a run of the graph")
 
     def assign(self, value: np.ndarray[Any, Any]) -> None:
-        """Give a leaf another value, of its shape and dtype; what was made from the old one has no gradient any more.
+        """Give a leaf another value, of its shape and dtype; what was computed from the old one loses its gradient.
 
         Args:
             value: taken as it is, not copied.
@@ -137,7 +137,7 @@ class Tensor:
         self.changed = next(_counter)
 
     def check_unchanged(self, operands: Sequence[Tensor] | None = None) -> None:
-        """Refuse to take a derivative of a value whose operands (or those named) have another value by now.
+        """Refuse to take a derivative of a value whose operands (or those named) have changed since.
 
         Raises:
             DerivativeError: names the operand.
@@ -164,7 +164,7 @@ class Tensor:
         return _restored, (type(self), self.value, self.requires_grad, self.name, self.grad, own)
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """The values as a NumPy array of one's own."""
+        """The values as a new NumPy array."""
         return np.array(self._known("numpy()"))
 
     def item(self) -> Any:
@@ -179,7 +179,7 @@ class Tensor:
 
     @property
     def has_history(self) -> bool:
-        """Whether its value alone would not do, since a gradient or another run depends on what it was made of."""
+        """Whether its value alone is not enough, since a gradient or another run depends on how it was computed."""
         return self._varies or (self.requires_grad and mode.recording)
 
     @property
@@ -296,7 +296,7 @@ class Tensor:
         """Add ∂self/∂t to `t.grad` for every tensor t made with `requires_grad=True` that self depends on.
 
         Args:
-            gradient: the incoming gradient ∂C/∂self, of self's shape; may be left out where self has one element.
+            gradient: the incoming gradient ∂C/∂self, of self's shape; may be omitted if self has one element.
 
         Raises:
             DerivativeError: where an operation on the way has no derivative.

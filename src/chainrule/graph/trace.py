@@ -1,4 +1,4 @@
-"""A Python function → Graph: run it once on placeholders and see what it made."""
+"""A Python function → Graph: run it once on placeholders and collect the nodes it makes."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from chainrule.graph.tensor import Tensor, placeholder
 def trace(f: Callable[..., Any], *examples: Any, lines: bool = False) -> Graph:
     """The graph of `f` for arguments of the shapes and dtypes of the examples.
 
-    Numbers and arrays become placeholders. Booleans, integers, texts and functions stay what they are: they
-    are part of the structure, so that a loop may run as often as an argument says. A module counts as the dict of
+    Numbers and arrays become placeholders. Booleans, integers, strings and functions stay what they are: they are part
+    of the structure, so that the number of passes of a Python loop may be an argument. A module counts as the dict of
     its parameters by path.
 
     Args:
         f: takes and returns tensors, or nested tuples, lists and dicts of them.
         examples: arguments of the right shape and dtype; their values are not used.
-        lines: whether each node shall know the line of your code that made it.
+        lines: whether each node records the line of your code that made it.
 
     Raises:
-        TraceError: `f` asks for a value (as in `if x > 0`) or returns something that is not a tensor.
+        TraceError: `f` needs a value (as in `if x > 0`) or returns something that is not a tensor.
 
     Example:
         >>> import chainrule as cr
@@ -47,7 +47,7 @@ def traced(f: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any
     """The graph of `f` for arguments like these; its inputs are those of the arguments, then those of the keywords.
 
     Raises:
-        TraceError: as `trace`; or `f` draws from `np.random` or `random`, whose numbers every run would have alike.
+        TraceError: as `trace`; or `f` draws from `np.random` or `random`, whose numbers would be the same in every run.
     """
     noise = Noise(f, args, keywords)
     graph = _traced(f, args, keywords, lines)

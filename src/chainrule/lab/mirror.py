@@ -1,4 +1,4 @@
-"""A graph and its gradient graph side by side: the adjoint of a node stands level with it, on the other side."""
+"""A graph and its gradient graph side by side: the adjoint of a node is level with it, on the other side."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 
 
 class TrainTestRows(NamedTuple):
-    """Rows to train on and rows to judge by."""
+    """Rows to train on and rows to test on."""
 
     X: Array
     y: Array
@@ -68,7 +68,7 @@ def gradient_sizes(model: nn.Sequential, X: Array, y: Array) -> list[float]:
 
 @dataclass(frozen=True)
 class Trained:
-    """How a training went: the loss of each whole epoch (nats), the share of test rows that it gets right."""
+    """How a training went: the loss of each whole epoch (nats) and the test accuracy."""
 
     losses: list[float]
     accuracy: float
@@ -76,7 +76,7 @@ class Trained:
 
     @property
     def loss(self) -> float:
-        """The last epoch's loss, infinite where the training broke off."""
+        """The last epoch's loss, infinite if the training broke off."""
         return self.losses[-1] if self.finite else math.inf
 
 

@@ -1,4 +1,4 @@
-"""Gradients from outside the engine: finite differences, and how far two arrays are apart."""
+"""Gradients independent of the engine: finite differences, and how far apart two arrays are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Array = np.ndarray[Any, Any]
 
 
 def slope(cost: Callable[..., cr.Tensor], xs: Sequence[Array], direction: Sequence[Array], h: float = 1e-3) -> float:
-    """How fast C changes where all xs move in a direction, in float64, without any derivative rule.
+    """How fast C changes where all xs move in a direction, in float64, without a derivative rule.
 
     The five-point formula (C(−2h) − 8C(−h) + 8C(h) − C(2h))/12h, with h the length of the way: its error is of order
     h⁴, so that some 11 digits are right where C is smooth within 2h.

@@ -23,10 +23,10 @@ INDEX = "index"
 
 
 def prepare_folder(out: str | Path, names: Iterable[str]) -> Path:
-    """The folder for the pages of these names, made if need be.
+    """The folder for the pages of these names, created if necessary.
 
     Raises:
-        RunError: it cannot be made or written to, or holds a file that is no page of ours where one is to go.
+        RunError: it cannot be made or written to, or holds a file that is not one of our pages where one should go.
     """
     path = Path(out)
     try:

@@ -24,7 +24,7 @@ from chainrule.lab.experiment import Lab, Measured
 
 @dataclass(frozen=True)
 class Result:
-    """What a run of a lab gave.
+    """The result of running a lab.
 
     Attributes:
         name: the lab's name.
@@ -42,7 +42,7 @@ class Result:
 
     @property
     def holds(self) -> bool:
-        """Whether the claim holds, by what was measured."""
+        """Whether the claim holds by the measurements."""
         return self.measured.holds
 
     def json(self) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def run(name: str, out: str | Path | None = None) -> Result:
 
     Raises:
         ArgumentError: there is no such lab.
-        RunError: the page cannot be written, or would take the place of a file that is none.
+        RunError: the page cannot be written, or would replace a file that is not one.
 
     Example:
         >>> result = run("fan-out")

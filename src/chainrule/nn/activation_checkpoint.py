@@ -1,4 +1,4 @@
-"""Checkpoint: layers whose activations are computed again in the backward pass instead of being kept for it."""
+"""Checkpoint: layers whose activations are recomputed in the backward pass instead of being stored."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class Checkpoint(Sequential):
     """Modules one after another, of which the gradient keeps only what goes in and comes out: less memory, more time.
 
     The activations in between are computed once more when the backward pass comes to them. Gradients are the same;
-    dropout draws the same numbers again, and running statistics move once. It pays where activations take more than
-    weights, for large batches or deep networks, and where there is something in between: a layer with its activation
-    is little, several of them are much. Inside a Checkpoint there may be others.
+    dropout draws the same numbers again, and running statistics move once. It pays off where activations take more
+    memory than weights, for large batches or deep networks, and where there is something in between: put several layers
+    with their activations into one Checkpoint. Inside a Checkpoint there may be others.
 
-    It holds where a gradient is taken while a graph is made (by a `Trainer`, in `cr.compile`, by `Graph.reverse` of
-    what `cr.trace` gave); define-by-run keeps everything. A step with a Checkpoint is not run as one kernel.
+    It takes effect where a gradient is taken while a graph is made (by a `Trainer`, in `cr.compile`, by `Graph.reverse`
+    of what `cr.trace` gave); define-by-run stores everything. A step with a Checkpoint is not run as a single kernel.
 
     Args:
-        layers: modules, as for `Sequential`, whose parameters are named alike.
+        layers: modules, as for `Sequential`, with the same parameter names.
 
     Example:
         >>> import numpy as np

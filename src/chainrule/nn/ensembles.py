@@ -16,7 +16,7 @@ from chainrule.graph.tensor import Tensor
 from chainrule.nn import init as initial
 from chainrule.nn.embeddings import PiecewiseLinear
 from chainrule.nn.losses import Loss
-from chainrule.nn.module import Module, Parameter
+from chainrule.nn.module import Buffer, Module, Parameter
 
 Array = np.ndarray[Any, Any]
 
@@ -69,11 +69,17 @@ class EnsembleInput(Module):
         levels: of each code.
         bins: 0 for no ramps.
         embedding_dim: the length of those vectors.
+        fewest: rows of `fit` that a level must have for a vector of its own; from 1.
+        shrinkage: rows of a level by which its vector counts half; from 0.
 
     Attributes:
         out_features: the width of what it gives: every column but the codes, the ramps, the vectors.
         pieces: the ramps, to be fitted to X; None without.
         vectors: (members, levels + 1, embedding_dim) for each code, from N(0, 0.05²).
+        own: (levels + 1,) for each code, 1 for a level that has a vector of its own, 0 for one that has too few rows: it
+            has that of code 0, which stands for every level that little is known of.
+        trust: (levels + 1,) for each code, what its vectors are multiplied by, n/(n + `shrinkage`) for one that stands
+            for n rows of `fit`: what few rows say is taken for less, as in a model with random effects.
 
     Example:
         >>> import chainrule as cr
@@ -91,6 +97,8 @@ class EnsembleInput(Module):
         levels: Any = (),
         bins: int = 0,
         embedding_dim: int = 8,
+        fewest: int = 1,
+        shrinkage: float = 5.0,
     ) -> None:
         self.members = check_number("members", members, low=1, integer=True)
         self.width = check_number("width", width, low=1, integer=True)
@@ -101,13 +109,25 @@ class EnsembleInput(Module):
         self.embedding_dim = check_number("embedding_dim", embedding_dim, low=1, integer=True)
         self.pieces = PiecewiseLinear(len(self.numbers), bins) if self.numbers and bins else None
         self.vectors = [Parameter(initial.normal((members, count + 1, embedding_dim))) for count in self.levels]
+        self.fewest = check_number("fewest", fewest, low=1, integer=True)
+        self.shrinkage = check_number("shrinkage", shrinkage, low=0)
+        self.own = [Buffer(np.ones(count + 1, np.int32)) for count in self.levels]
+        self.trust = [Buffer(np.ones(count + 1, np.float32)) for count in self.levels]
         self._plain = [column for column in range(width) if column not in set(self.codes)]
         self.out_features = len(self._plain) + bins * len(self.numbers) + embedding_dim * len(self.codes)
 
     def fit(self, X: Any) -> None:
-        """Fit the ramps to X (N, width)."""
+        """Fit the ramps, and the trust in levels, to X (N, width)."""
+        X = np.asarray(X)
         if self.pieces is not None:
-            self.pieces.fit(np.asarray(X)[:, self.numbers])
+            self.pieces.fit(X[:, self.numbers])
+        for column, own, trust in zip(self.codes, self.own, self.trust, strict=True):
+            rows = np.bincount(X[:, column].astype(int), minlength=trust.shape[0])
+            known = rows >= self.fewest
+            known[0] = False
+            rows[0] = rows[~known].sum()
+            own.assign(known.astype(np.int32))
+            trust.assign((rows / np.maximum(rows + self.shrinkage, 1)).astype(np.float32))
 
     def forward(self, x: Any) -> Tensor:
         """X (N, width), or (N, members or 1, width) where each member has its own rows, to (members or 1, N, …)."""
@@ -120,7 +140,10 @@ class EnsembleInput(Module):
             parts = [F.broadcast_to(part, (self.members, *part.shape[1:])) for part in parts]
             member = np.arange(self.members).reshape(-1, 1)
             indices = [F.cast(x[..., column], np.int32) for column in self.codes]
-            parts += [vectors[member, index] for vectors, index in zip(self.vectors, indices, strict=True)]
+            every = zip(self.vectors, self.own, self.trust, indices, strict=True)
+            for vectors, own, trust, given in every:
+                index = given * own[given]
+                parts.append(vectors[member, index] * F.expand_dims(trust[index], -1))
         return parts[0] if len(parts) == 1 else F.concatenate(parts, axis=-1)
 
     def extra(self) -> str:

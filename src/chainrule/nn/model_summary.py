@@ -1,4 +1,4 @@
-"""The table that `Module.summary` gives."""
+"""The table that `Module.summary` returns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Summary(str):
 
 
 def summarize(model: Module, input_shape: tuple[int, ...], dtype: Any) -> Summary:
-    """Run the model on a placeholder and write down what each module gave."""
+    """Run the model on a placeholder and record what each module returned."""
     calls: list[Call] = []
     with setting(calls=calls), keyed(constant([0, 0], "uint32")):
         model(placeholder(tuple(input_shape), dtype, "input"))

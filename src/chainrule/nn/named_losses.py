@@ -1,4 +1,4 @@
-"""A loss for a model of several outputs: one of each output, added up."""
+"""A loss for a model with several outputs: one loss per output, added up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chainrule.nn.module import Module
 
 
 class LossTerm(NamedTuple):
-    """One term of the sum: a loss, its weight, and what it is of."""
+    """One term of the sum: a loss, its weight, and the output it is of."""
 
     weight: float
     loss: Module
@@ -27,7 +27,7 @@ class NamedLosses(Module):
 
     Args:
         losses: {output: loss}; a loss is one of this package, or a function (output, target) → one number.
-        weights: {output: w}, at least 0; 1 where nothing is said.
+        weights: {output: w}, at least 0; 1 by default.
 
     Raises:
         ArgumentError: no losses, a weight for an unknown loss, or losses of which some are means and some are sums.

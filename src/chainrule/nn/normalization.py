@@ -15,7 +15,7 @@ from chainrule.nn.module import Buffer, Module, Parameter, update
 
 
 class SmallBatchError(ShapeError):
-    """A batch that is too small to take statistics of."""
+    """A batch that is too small to compute statistics from."""
 
 
 class _Normalization(Module):
@@ -60,7 +60,7 @@ class BatchNorm(_Normalization):
     is an affine map. For images or sequences (N, C, …) a feature is a channel, its statistics are over all places.
 
     The running statistics move whenever the module runs in training mode on values: called directly, inside `cr.grad`
-    and its kin, in `cr.compile`, in a `Trainer`. A `cr.trace`d graph is a function without memory: it uses the batch's
+    and the like, in `cr.compile`, in a `Trainer`. A `cr.trace`d graph is a function without memory: it uses the batch's
     statistics and leaves the running ones alone.
 
     Args:

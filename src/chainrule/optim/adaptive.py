@@ -1,4 +1,4 @@
-"""Optimizers that give every weight a rate of its own, by the size of its gradients so far."""
+"""Optimizers that give every weight its own rate, by the size of its gradients so far."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class RMSProp(Optimizer):
     """RMSProp (Tieleman & Hinton 2012): r ← ρr + (1−ρ)g², w ← w − η g/(√r + δ).
 
     With momentum v ← βv + g/(√r + δ), w ← w − ηv, the rate outside the velocity as in PyTorch (Keras, and `SGD` here,
-    have it inside: the same paths while η is constant). Centred (Graves 2013), the mean m ← ρm + (1−ρ)g is taken off:
+    have it inside: the same paths while η is constant). Centred (Graves 2013), the mean m ← ρm + (1−ρ)g is subtracted:
     √(r − m²) in place of √r; a gradient that hardly changes then makes for very large steps, unless δ bounds them. As
     in PyTorch δ is outside the root (Keras has it inside); PyTorch calls ρ `alpha` and has it at 0.99.
 

@@ -1,4 +1,4 @@
-"""L-BFGS: steps by the curvature that the last few gradients tell, for small problems with all rows in each step."""
+"""L-BFGS: steps by the curvature estimated from the last few gradients, for small full-batch problems."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class LBFGS(Optimizer):
 
     Args:
         lr: η > 0, the first trial, or the step where nothing is searched.
-        history_size: m, at least 1 (PyTorch: 100); the state holds 2m numbers a weight.
+        history_size: m, at least 1 (PyTorch: 100); the state holds 2m numbers per weight.
         line_search: "backtracking", or None.
 
     Raises:
@@ -102,7 +102,7 @@ class LBFGS(Optimizer):
 
         Args:
             gradients: ∂C/∂w in the structure of the parameters.
-            state: what `init` or the last `update` gave.
+            state: what `init` or the last `update` returned.
             parameters: w.
             lr: the learning rate of this step; the optimizer's own by default.
             objective: w → C, of which the gradients are; without it nothing is searched.

@@ -1,9 +1,9 @@
 """Schedules: functions of the step that give the factor on the optimizer's learning rate.
 
-A schedule is called with the step (0, 1, 2, …; a number or a tensor). Lengths that are left out mean the whole
-training; the trainer says how long that is by `bind`. In a second `fit` a schedule goes on where the first one left it,
-the epochs done before counting in steps of this one's epochs. One with a length left out begins anew, since that length
-is of one `fit`; the history notes it.
+A schedule is called with the step (0, 1, 2, …; a number or a tensor). An omitted length is that of the whole training,
+which the trainer sets by `bind`. In a second `fit` a schedule continues where the first one left it, the epochs
+done before counting in steps of this one's epochs. One whose length is omitted starts over, since that length is of one
+`fit`; the history notes it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Schedule:
-    """What the schedules have in common."""
+    """Base class of the schedules."""
 
     def bind(self, steps: int, steps_per_epoch: int) -> Schedule:
         """This schedule for a training of so many steps."""
@@ -194,7 +194,7 @@ class OneCycle(Schedule):
     Args:
         steps: the length; the whole training by default.
         pct_start: the share of the steps that rises, in [0, 1].
-        div_factor: how far below the peak it begins, at least 1.
+        div_factor: how far below the peak it starts, at least 1.
         final_div_factor: how far below its beginning it ends, at least 1.
 
     Example:

@@ -1,8 +1,7 @@
-"""What optimizers are: pure pairs `init(parameters) → state`, `update(gradients, state, parameters, lr) → both anew`.
+"""Optimizers as pure pairs: `init(parameters) → state`, `update(gradients, state, parameters, lr) → new of both`.
 
-Parameters, gradients and states are trees of arrays or tensors. Everything is said with graph operations, so that an
-update is part of the training step's graph. Those that say that they work element by element may be given all
-parameters packed in one vector.
+Parameters, gradients and states are trees of arrays or tensors. Everything is written in graph operations, so that an
+update is part of the training step's graph. Elementwise optimizers may be given all parameters packed in one vector.
 """
 
 from __future__ import annotations
@@ -24,24 +23,24 @@ OptimizerState = dict[str, Any]
 
 
 class Updated(NamedTuple):
-    """What an update gives."""
+    """What an update returns."""
 
     parameters: Any
     state: OptimizerState
 
 
 class Optimizer:
-    """What the optimizers have in common.
+    """Base class of the optimizers.
 
     Args:
         lr: the learning rate η, above 0.
 
     Attributes:
-        full_batch: whether it compares the gradients of different steps, so that each must be of all rows, and wants
+        full_batch: whether it compares the gradients of different steps, so that each must be of all rows, and needs
             to evaluate the objective itself: its `update` then takes `objective`, a function w → C.
         elementwise: whether what becomes of a weight depends on its own gradient and state alone, wherever it stands,
-            so that parameters may come packed as one vector. Every class says it for itself; one that does not gets
-            the structure of the parameters, a dict by path.
+            so that parameters may come packed as one vector. Every class declares it itself; one that does not gets the
+            structure of the parameters, a dict by path.
     """
 
     full_batch = False
@@ -64,7 +63,7 @@ class Optimizer:
 
         Args:
             gradients: ∂C/∂w in the structure of the parameters.
-            state: what `init` or the last `update` gave.
+            state: what `init` or the last `update` returned.
             parameters: w.
             lr: the learning rate of this step; the optimizer's own by default.
         """
@@ -118,7 +117,7 @@ def step_rate(lr: Any, own: float, gradients: Any) -> Tensor:
 
 
 def alike(*trees: Any) -> list[list[Tensor]]:
-    """The leaves of each tree as tensors; refuses trees that have not as many leaves."""
+    """The leaves of each tree as tensors; refuses trees with different numbers of leaves."""
     columns = [[F.as_tensor(leaf) for leaf in tree.flatten(t)[0]] for t in trees]
     if len({len(column) for column in columns}) > 1:
         raise ArgumentError("the trees differ", where="update", expected="gradients and parameters of one structure")

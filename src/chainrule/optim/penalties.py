@@ -1,8 +1,8 @@
 """Penalties on the weights, and clipping of the gradients.
 
 A penalty is added to the objective. Its gradient joins that of the loss, or, where it has a kink that weights are to
-rest in, it moves the weights itself after the optimizer's step. Parameters are seen by path, and biases left alone
-unless told otherwise.
+rest in, it moves the weights itself after the optimizer's step. Parameters are seen by path, and biases are exempt
+unless requested.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NamedTensors = dict[str, Tensor]
 
 
 class Penalty:
-    """What the penalties have in common.
+    """Base class of the penalties.
 
     Args:
         alpha: the strength, at least 0.
@@ -108,7 +108,7 @@ class L1(Penalty):
 
 
 class Clip:
-    """What the clippings have in common."""
+    """Base class of the clippings."""
 
     def __call__(self, gradients: NamedTensors) -> NamedTensors:
         """The gradients, clipped."""

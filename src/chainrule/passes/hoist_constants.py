@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 
 
 def structural_hash(graph: Graph) -> Any:
-    """What a graph is apart from the values of its constants: equal structures differ in nothing else. Hashable."""
+    """A graph apart from the values of its constants, hashable: equal structures differ in nothing else."""
     number = {node.id: i for i, node in enumerate(graph.nodes)}
     return (
         tuple(
@@ -52,7 +52,7 @@ def _value(node: Tensor) -> Array:
 
 
 def fingerprint(graphs: Sequence[Graph]) -> Any:
-    """What tells graphs apart: their structures, and a digest of their constants. Equal ones compute the same."""
+    """What distinguishes graphs: their structures, and a digest of their constants. Equal ones compute the same."""
     digest = hashlib.blake2b()
     for value in (value for graph in graphs for value in constants(graph)):
         digest.update(f"{value.dtype}{value.shape}".encode())
@@ -67,7 +67,7 @@ def hoisted(graph: Graph, numbers: Mapping[int, Tensor], given: Sequence[Tensor]
         graph: any graph.
         numbers: by a constant's place among the constants, the input that stands for it.
         given: all further inputs, those of `numbers` among them.
-        passed_on: whether the further inputs are given back, before the graph's own outputs.
+        passed_on: whether the further inputs are returned, before the graph's own outputs.
     """
     known = {x.id: x for x in (*graph.inputs, *graph.captured)}
     nodes = [node for node in graph.nodes if node.op == "constant"]

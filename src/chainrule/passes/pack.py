@@ -34,7 +34,7 @@ class PackedLayout:
         return {name: F.reshape(vector[part], shape) for name, shape, part in self._parts()}
 
     def arrays(self, vector: Any) -> dict[str, Any]:
-        """The same of an array: copies, by name."""
+        """The same for an array: copies, by name."""
         vector = np.asarray(vector)
         return {name: vector[part].reshape(shape).copy() for name, shape, part in self._parts()}
 

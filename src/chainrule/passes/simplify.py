@@ -1,6 +1,6 @@
 """Simplify a graph: fold constants, merge equal nodes, remove no-ops.
 
-Dead nodes go by themselves, since a graph holds only what its outputs depend on.
+Dead nodes vanish by themselves, since a graph holds only what its outputs depend on.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _key(x: Tensor) -> Any:
 
 
 def uniform_value(x: Tensor) -> float | None:
-    """The one number that a constant holds in every place, where that can be told from its strides."""
+    """The one number that a constant holds in every place, if its strides show it."""
     if x.op != "constant" or x.is_variable or x.value is None or not x.size:
         return None
     return float(x.value.flat[0]) if x.size == 1 or not any(x.value.strides) else None

@@ -58,20 +58,28 @@ class Division:
             found[held, group * self.members : (group + 1) * self.members] = True
         return found
 
-    def training(self, X: Array, y: Array, weights: Array) -> tuple[Array, Array]:
+    def training(self, X: Array, y: Array, weights: Array, batch: int) -> tuple[Array, Array]:
         """X (N, 1, …) and (N, count, 2), the target and the weight of a row for each member.
+
+        Rows that count for nobody fill the last batch: one size of batch is half as much to compile as two.
 
         Args:
             X: (rows, …).
             y: (rows, count), a target for each member.
             weights: (rows,) how much a row counts.
+            batch: rows a step.
         """
         rows = self.trained
         counts = np.where(self.held(len(X))[rows], 0, weights[rows, None])
         # The mean over the rows of a member's own is what its loss would be if it were trained alone.
         total = counts.sum(axis=0, keepdims=True)
         counts = counts * (len(rows) / np.where(total > 0, total, 1))
-        return X[rows, None], np.stack([y[rows], counts], axis=-1).astype(np.float32)
+        targets = np.stack([y[rows], counts], axis=-1).astype(np.float32)
+        missing = -len(rows) % batch
+        if missing:
+            rows = np.concatenate([rows, np.full(missing, rows[0])])
+            targets = np.concatenate([targets, np.repeat(targets[:1] * [1, 0], missing, axis=0)], dtype=np.float32)
+        return X[rows, None], targets
 
     def evaluation(self, X: Array, y: Array, weights: Array) -> tuple[Array, Array] | None:
         """The same of the rows held out, side by side: X (N, groups' members or 1, …); None where none counts."""

@@ -223,7 +223,7 @@ class TabularModel:
         held = division.evaluation(every.X, targets, every.weight)
         if chosen.time_budget is not None:
             callbacks = [*callbacks, TimeBudget(chosen.time_budget)]
-        X, y = division.training(every.X, targets, weight)
+        X, y = division.training(every.X, targets, weight, chosen.batch_size)
         history = self.trainer.fit(
             X, y, epochs=chosen.epochs, batch_size=chosen.batch_size, validation=held,
             early_stopping=None if held is None else chosen.patience, progress=progress, callbacks=callbacks,

@@ -17,6 +17,8 @@ from chainrule.train.trainer import Trainer
 
 EMBEDDING = 8
 """The length of the vector that stands for a level of a large category."""
+FEWEST = {"classify": 10, "regress": 3}
+"""Rows that a level needs for a vector of its own: a label says less than a number."""
 
 
 def trainer(settings: Settings, task: str, layout: Sequence[Feature], outputs: int, members: int) -> Trainer:
@@ -27,14 +29,14 @@ def trainer(settings: Settings, task: str, layout: Sequence[Feature], outputs: i
     loss = nn.CrossEntropyLoss("none") if labels else nn.MSELoss("none")
     with seeded(chosen.seed):
         return Trainer(
-            network(settings, layout, outputs, members), nn.EnsembleLoss(loss, labels),
+            network(settings, task, layout, outputs, members), nn.EnsembleLoss(loss, labels),
             OPTIMIZERS[chosen.optimizer].make(chosen.lr), SCHEDULES[chosen.schedule](chosen.epochs),
             penalty=penalty or None, metrics=(), backend=chosen.backend, precision=chosen.precision,
             seed=chosen.seed, device=chosen.device,
         )  # fmt: skip
 
 
-def network(settings: Settings, layout: Sequence[Feature], outputs: int, members: int) -> nn.Sequential:
+def network(settings: Settings, task: str, layout: Sequence[Feature], outputs: int, members: int) -> nn.Sequential:
     """Linear layers with an activation and dropout between them, for each member.
 
     Weights start as Glorot and Bengio (2010) have it, which for few inputs are small, so that the network starts close
@@ -46,7 +48,7 @@ def network(settings: Settings, layout: Sequence[Feature], outputs: int, members
         [feature.start for feature in layout if feature.kind == "number"],
         [feature.start for feature in layout if feature.kind == "code"],
         [feature.levels for feature in layout if feature.kind == "code"],
-        chosen.bins, EMBEDDING,
+        chosen.bins, EMBEDDING, FEWEST[task],
     )  # fmt: skip
     layers: list[Module] = [feed]
     width = feed.out_features

@@ -18,8 +18,10 @@ LEAST_EPOCHS, MOST_EPOCHS = 30, 200
 PATIENCE = 16
 """Epochs without a better loss on the rows held out before the training stops."""
 FOLDS = 5
-FEW_ROWS = 1500
-"""Below so many rows a function that bends at every twentieth of them fits their noise."""
+FEW_ROWS = 4000
+"""Below so many rows pieces of numbers fit their noise."""
+WIDE = 512
+"""More columns than this pieces do not make."""
 HELD_OUT = 0.15
 """The share of rows that choose when to stop, where there are no folds."""
 
@@ -77,13 +79,8 @@ def layers(chosen: Chosen, shape: Shape) -> list[int]:
 
 
 def bins(chosen: Chosen, shape: Shape) -> int:
-    """Pieces of each number: none where there are few rows."""
-    return 0 if shape.rows < FEW_ROWS else 16
-
-
-def dropout(chosen: Chosen, shape: Shape) -> float:
-    """A little where a class is predicted; none where every step must see the same network."""
-    return 0.1 if shape.task == "classify" and not _full_batch(chosen) else 0.0
+    """Pieces of each number: none where there are few rows, or very many columns."""
+    return 0 if shape.rows < FEW_ROWS or 16 * shape.columns > WIDE else 16
 
 
 def folds(chosen: Chosen, shape: Shape) -> int:
@@ -159,7 +156,7 @@ class Settings:
 
 RECIPE: dict[str, Any] = {
     "layers": layers, "activation": "silu", "optimizer": "adam", "batch_size": batch_size, "epochs": epochs,
-    "lr": rate, "schedule": schedule, "dropout": dropout, "bins": bins, "l1": 0.0, "l2": 0.0, "folds": folds,
+    "lr": rate, "schedule": schedule, "dropout": 0.0, "bins": bins, "l1": 0.0, "l2": 0.0, "folds": folds,
     "members": 1, "patience": PATIENCE, "backend": "auto", "precision": "float32", "device": "auto", "seed": 0,
 }  # fmt: skip
 """Each is a value, or a function of what was chosen before it and of the shape of the table."""

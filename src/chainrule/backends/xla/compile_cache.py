@@ -1,9 +1,9 @@
-"""Where compiled programs are kept between processes, so that none is traced and compiled a second time.
+"""Where compiled programs are cached between processes, so that none is traced and compiled a second time.
 
-A program is a file, named by the digest of all that it follows from. One that was compared with the interpreter and
-found right has another name, so that it need not be compared again. Whoever loads a program runs what is in its file:
-folders and files that others can write to are refused. Whatever cannot be read or written costs the time to compile
-and never ends a training.
+A program is a file, named by the digest of everything it depends on. One that was verified against the interpreter has
+another name, so that it need not be verified again. Loading a program executes what is in its file, so folders and
+files that other users can write to are refused. Whatever cannot be read or written costs the time to compile and never
+ends a training.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from chainrule import files
 from chainrule.backends import cache
 
 MAX_BYTES = 256 * 2**20
-"""Bytes of programs that are kept; the least recently used ones go first. One program is some 300 kB."""
+"""Bytes of programs in the cache; the least recently used ones go first. One program is some 300 kB."""
 MIN_SECONDS = 0.1
-"""Seconds of tracing and compiling from which on a program is kept."""
+"""Seconds of tracing and compiling from which on a program is cached."""
 VERIFIED = ".checked"
-"""The ending of a program that was found right."""
+"""The suffix of a verified program."""
 SEAL = hashlib.sha256().digest_size
-"""Bytes before a file's content: a digest of it and its name."""
+"""Bytes of the digest (of name and content) before a file's content."""
 
 
 class CacheEntry:
-    """The place of one program, where it may be or may be put.
+    """The cache entry of one program, whether it exists yet or not.
 
     Args:
-        name: the digest of all that the program follows from.
+        name: the digest of everything the program depends on.
 
     Attributes:
-        note: what keeps the program from being kept, or None.
+        note: why the program cannot be cached, or None.
     """
 
     def __init__(self, name: str) -> None:
@@ -48,7 +48,7 @@ class CacheEntry:
             self.note = not_cached(error)
 
     def load(self) -> bytes | None:
-        """What was kept; None where nothing was. A damaged file is removed."""
+        """The stored content; None if there is none. A damaged file is removed."""
         for path in self._paths():
             content = _read(path)
             if content is None:
@@ -61,7 +61,7 @@ class CacheEntry:
         return None
 
     def save(self, content: bytes) -> None:
-        """Keep this, for which room is made."""
+        """Store this, evicting others to make room."""
         if self._folder is None:
             return
         try:
@@ -71,22 +71,22 @@ class CacheEntry:
             self.note = not_cached(error)
 
     def is_verified(self) -> bool:
-        """Whether the program was loaded, and had been found right before."""
+        """Whether the program was loaded and had been verified before."""
         return self._verified
 
     def mark_verified(self) -> None:
-        """Write down that the program was found right."""
+        """Record that the program was verified."""
         with contextlib.suppress(OSError):
             for checked, fresh in [self._paths()] if self._folder else []:
                 os.replace(fresh, checked)
 
     def remove(self) -> None:
-        """Keep it no longer."""
+        """Remove it from the cache."""
         for path in self._paths():
             _remove(path)
 
     def _paths(self) -> list[Path]:
-        """Where it is if it was found right, and where it is if nobody has looked."""
+        """Its path once verified, and its path before."""
         return [] if self._folder is None else [self._folder / f"{self._name}{end}" for end in (VERIFIED, "")]
 
     def _seal(self, content: bytes) -> bytes:
@@ -94,7 +94,7 @@ class CacheEntry:
 
 
 def _folder() -> Path | None:
-    """The folder of our programs for this machine; None where none shall be kept.
+    """The cache folder for this machine; None if caching is off.
 
     Raises:
         OSError: it cannot be made, or others can write to it.
@@ -111,7 +111,7 @@ def _folder() -> Path | None:
 
 
 def _refuse_shared(place: Path, above: Iterable[Path]) -> None:
-    """Refuse a folder that others can write to or put another one in the place of: they could have us run anything."""
+    """Refuse a folder that other users can write to or replace: they could make us execute anything."""
     if not hasattr(os, "geteuid"):  # Windows
         return
     user = os.geteuid()
@@ -126,14 +126,14 @@ def _refuse_shared(place: Path, above: Iterable[Path]) -> None:
 
 
 def _is_private(status: os.stat_result) -> bool:
-    """Whether something is the user's, and nobody else can write to it."""
+    """Whether it belongs to the user and nobody else can write to it."""
     return not hasattr(os, "geteuid") or (
         status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     )
 
 
 def _read(path: Path) -> bytes | None:
-    """What is in a file that only the user can write to, which was now used; None where there is none."""
+    """The content of a file that only the user can write to, marked as used now; None if there is none."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
         with open(descriptor, "rb") as file:
@@ -146,13 +146,13 @@ def _read(path: Path) -> bytes | None:
 
 
 def not_cached(reason: object) -> str:
-    """The note that nothing is kept, and why."""
+    """The note that nothing is cached, and why."""
     said = " ".join(str(reason).split())
-    return f"compiled programs are not kept ({said}); {cache.CACHE_VARIABLE} names another folder, or is off"
+    return f"compiled programs are not cached ({said}); {cache.CACHE_VARIABLE} names another folder, or is off"
 
 
 def _make_room(folder: Path) -> None:
-    """Remove the programs that were longest not used until the rest is in bounds."""
+    """Evict the least recently used programs until the rest is within bounds."""
     known = []
     for path in (Path(at, name) for at, _, names in os.walk(folder) for name in names):
         with contextlib.suppress(OSError):

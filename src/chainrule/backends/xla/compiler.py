@@ -1,4 +1,4 @@
-"""The one place that compiles: every program of ours is made here, and compiler options are chosen nowhere else."""
+"""The one place that compiles: every program is made here, and compiler options are chosen nowhere else."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def options(kind: str) -> dict[str, Any]:
     """Compiler options for a kind of program on the device that programs run on.
 
     On a CPU the analysis of regions spares a copy of nearly every weight matrix in each step, since XLA then sees that
-    the backward pass has read a weight before the update writes it. In one kernel, nothing is to be handed to a
-    library, nothing else competes for the wide registers, and loops are written as they shall run: optimizing them
+    the backward pass has read a weight before the update writes it. In a single kernel, nothing should be handed to
+    a library, nothing else competes for the wide registers, and loops are written as they should run: optimizing them
     further makes them longer, not faster, and takes twice as long to compile.
     """
     if device_name() != "cpu":
@@ -52,13 +52,13 @@ class Program:
     Args:
         function: of JAX arrays.
         kind: what it is: GRAPH, LOOP or KERNEL.
-        donate: the positions of arguments that a call uses up.
-        fusions: whether the compiler may put operations together.
-        graph: what the function computes, if that and the other arguments are all that it follows from: then the
-            program is kept from one process to the next.
+        donate: the positions of arguments that a call consumes.
+        fusions: whether the compiler may fuse operations.
+        graph: what the function computes, if it depends on nothing but that and the other arguments: then the program
+            is cached from one process to the next.
 
     Attributes:
-        entry: where the program is kept, once it has been made; None where it is not.
+        entry: the program's cache entry, once it has been made; None if it is not cached.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Program:
         self.entry: CacheEntry | None = None
 
     def make(self, *arguments: Any) -> CompileReport | None:
-        """Trace and compile, or take the program from the cache; None where that was done before."""
+        """Trace and compile, or take the program from the cache; None if that was done before."""
         if self._compiled is not None:
             return None
         with self._turn:
@@ -133,7 +133,7 @@ class Program:
         return compiled, _missing(unknown)
 
     def without_fusions(self) -> Program | None:
-        """The same, to be compiled without fusions; None where that cannot be asked for.
+        """The same, to be compiled without fusions; None if that is not possible.
 
         One kernel without them takes longer to compile than such small steps take to interpret.
         """
@@ -143,7 +143,7 @@ class Program:
 
     @functools.cached_property
     def extra(self) -> int:
-        """The bytes that a call takes besides its arguments, as far as the compiler says it, once it is compiled."""
+        """The bytes that a call takes besides its arguments, as far as the compiler reports it, once it is compiled."""
         stated = self._compiled.memory_analysis()
         if stated is None:
             return 0
@@ -151,7 +151,7 @@ class Program:
 
     @property
     def text(self) -> str:
-        """What the compiler made of it."""
+        """The compiled program as text."""
         return self._compiled.as_text() or ""
 
     def __call__(self, *arguments: Any) -> Any:

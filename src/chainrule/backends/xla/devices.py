@@ -15,7 +15,7 @@ from chainrule.errors import ArgumentError
 def keep_to_quota() -> None:
     """Have XLA make no more threads than the container's quota has processors; XLA counts those that it may run on.
 
-    It looks when it starts. A number that the user has set stands.
+    XLA looks only when it starts. A number that the user has set is kept.
     """
     if resources.quota() is not None:
         os.environ.setdefault("PJRT_NPROC", str(resources.cores()))
@@ -25,7 +25,7 @@ def find_device(kind: str) -> Any:
     """The first device of a kind, "cpu" or "gpu".
 
     Raises:
-        ArgumentError: JAX finds none; says what it finds.
+        ArgumentError: JAX finds none; the message says what it finds.
     """
     import jax
 
@@ -77,7 +77,7 @@ def device_memory() -> tuple[int, int] | None:
 
 
 def lacking(precision: str) -> str | None:
-    """What would be needed for a precision that is not to be had on the device; None where it is."""
+    """What a precision needs that the device lacks; None if it lacks nothing."""
     if precision == "tf32" and not has_tf32():
         return TF32_NEEDS
     return "a CPU or a GPU" if precision == "float64" and device_name().lower() in ("tpu", "metal") else None

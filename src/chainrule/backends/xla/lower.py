@@ -1,4 +1,4 @@
-"""How a graph's nodes are said in JAX's array namespace, to be traced by `jit`."""
+"""How a graph's nodes are written in JAX's array namespace, to be traced by `jit`."""
 
 from __future__ import annotations
 
@@ -309,7 +309,7 @@ def function(graph: Graph, more: Mapping[str, LoweringBuilder] | None = None) ->
 def range_checked(
     graph: Graph, rows: Mapping[str, LoweringBuilder]
 ) -> Callable[[Sequence[Any]], tuple[list[Any], Any]]:
-    """The graph as a function that gives its outputs, and whether every index and label lay in its range."""
+    """The graph as a function that returns its outputs and whether every index and label was in range."""
 
     def run(values: Sequence[Any]) -> tuple[list[Any], Any]:
         outputs, fine = _run(graph, rows, values)

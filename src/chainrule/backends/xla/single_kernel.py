@@ -89,7 +89,7 @@ def _loop(attrs: dict[str, Any]) -> Kernel:
 
 @functools.cache
 def is_supported() -> bool:
-    """Whether this version of XLA makes one kernel of a call that asks for it; what was found is kept."""
+    """Whether this version of XLA makes a single kernel of a call that requests it; the answer is cached."""
     if device_name() != "cpu":
         return False
     entry = CacheEntry(digest("one kernel"))
