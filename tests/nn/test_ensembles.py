@@ -110,10 +110,11 @@ def table() -> np.ndarray:
     return np.column_stack([numbers, rng.integers(0, 5, ROWS)]).astype(np.float32)
 
 
-def feed() -> nn.EnsembleInput:
+def feed(fit: bool = True) -> nn.EnsembleInput:
     """An input for `table`."""
     found = nn.EnsembleInput(MEMBERS, 3, numbers=[0, 1], codes=[2], levels=[4], bins=2, embedding_dim=3)
-    found.fit(table())
+    if fit:
+        found.fit(table())
     return found
 
 
@@ -122,11 +123,32 @@ def test_the_input_is_the_columns_the_ramps_and_each_members_vectors() -> None:
     found = module(x).numpy()
     assert found.shape == (MEMBERS, ROWS, module.out_features) == (MEMBERS, ROWS, 2 + 2 * 2 + 3)
     assert module.pieces is not None
-    vectors = np.asarray(module.vectors[0].detach())
+    vectors = np.asarray(module.vectors[0].detach()) * np.asarray(module.trust[0].detach())[:, None]
     for j in range(MEMBERS):
         np.testing.assert_array_equal(found[j, :, :2], x[:, :2])
         np.testing.assert_allclose(found[j, :, 2:6], module.pieces(x[:, :2]).numpy(), rtol=1e-6)
-        np.testing.assert_array_equal(found[j, :, 6:], vectors[j, x[:, 2].astype(int)])
+        np.testing.assert_allclose(found[j, :, 6:], vectors[j, x[:, 2].astype(int)], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("fewest", "shrinkage"), [(1, 0.0), (3, 5.0)])
+def test_a_level_of_few_rows_shares_a_vector_and_is_trusted_by_its_rows(fewest: int, shrinkage: float) -> None:
+    counts = np.array([2, 1, 2, 3, 9])
+    x = np.repeat(np.arange(5.0), counts)[:, None].astype(np.float32)
+    module = nn.EnsembleInput(MEMBERS, 1, codes=[0], levels=[4], embedding_dim=3, fewest=fewest, shrinkage=shrinkage)
+    module.fit(x)
+    shared = [code for code in range(5) if code == 0 or counts[code] < fewest]
+    rows = np.where(np.isin(np.arange(5), shared), counts[shared].sum(), counts)
+    vectors = np.array(module.vectors[0].detach())
+    vectors[:, shared] = vectors[:, :1]
+    expected = vectors * (rows / (rows + shrinkage))[:, None]
+    np.testing.assert_allclose(module(np.arange(5.0)[:, None]).numpy(), expected, rtol=1e-6)
+
+
+def test_a_level_that_no_row_has_says_nothing() -> None:
+    module = nn.EnsembleInput(MEMBERS, 1, codes=[0], levels=[4], embedding_dim=3)
+    module.fit(np.array([[1.0], [2.0]], np.float32))
+    assert not module(np.array([[0.0], [3.0], [4.0]])).numpy().any()
+    assert module(np.array([[1.0], [2.0]])).numpy().all()
 
 
 def test_members_may_have_rows_of_their_own() -> None:
@@ -160,7 +182,7 @@ def test_a_code_beyond_the_levels_stops_a_training(backend: Any) -> None:
 
 
 def test_only_the_vectors_that_were_looked_up_have_a_gradient() -> None:
-    module, x = feed(), table()
+    module, x = feed(fit=False), table()
     x[:, 2] = 1
     (slopes,) = cr.grad(lambda module: cr.sum(module(x)), (0,))(module)
     slope = slopes["vectors.0"].numpy()

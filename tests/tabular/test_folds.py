@@ -50,7 +50,7 @@ def test_every_class_of_two_rows_or_more_is_seen_by_every_member(table: Any) -> 
 def test_a_row_counts_for_those_who_do_not_hold_it_out_in_proportion_to_its_weight(table: Any) -> None:
     division, y, weights = drawn(table)
     X = np.arange(len(y), dtype=np.float32)[:, None]
-    features, targets = division.training(X, np.repeat(y[:, None], division.count, 1), weights)
+    features, targets = division.training(X, np.repeat(y[:, None], division.count, 1), weights, batch=len(y))
     held = division.held(len(y))
     counts = targets[..., 1]
     assert features.shape == (len(y), 1, 1)
@@ -81,13 +81,26 @@ def test_what_is_evaluated_is_every_row_once_by_those_who_hold_it_out(table: Any
     assert targets[..., 1].mean() == pytest.approx(1, rel=1e-5)
 
 
+@given(table=tables, batch=st.integers(1, 70))
+def test_the_last_batch_is_filled_with_rows_that_count_for_nobody(table: Any, batch: int) -> None:
+    division, y, weights = drawn(table)
+    X, every = np.arange(len(y), dtype=np.float32)[:, None], np.repeat(y[:, None], division.count, 1)
+    features, targets = division.training(X, every, weights, batch)
+    assert len(features) % min(batch, len(y)) == 0
+    assert len(features) - len(y) < batch
+    assert features[: len(y), 0, 0].tolist() == list(range(len(y)))
+    assert not targets[len(y) :, :, 1].any()
+    # So that the mean over a pass is that of the rows that count.
+    np.testing.assert_allclose(targets[..., 1].mean(axis=0), 1, rtol=1e-5)
+
+
 def test_rows_apart_are_trained_on_by_nobody_and_held_out_by_all() -> None:
     division = Division.apart(10, np.array([3, 7]), members=3)
     assert division.count == 3
     assert division.trained.tolist() == [0, 1, 2, 4, 5, 6, 8, 9]
     assert division.held(10).sum(axis=0).tolist() == [2, 2, 2]
     X, y = np.arange(10.0)[:, None], np.zeros((10, 3))
-    features, targets = division.training(X, y, np.ones(10))
+    features, targets = division.training(X, y, np.ones(10), batch=8)
     assert features[:, 0, 0].tolist() == division.trained.tolist()
     assert (targets[..., 1] == 1).all()
     found = division.evaluation(X, y, np.ones(10))
@@ -120,7 +133,8 @@ def trained_side_by_side(X: np.ndarray, y: np.ndarray, division: Division, weigh
     start = {name: np.array(value) for name, value in model.state_dict().items()}
     loss = nn.EnsembleLoss(nn.MSELoss("none"))
     trainer = cr.Trainer(model, loss, cr.optim.Adam(0.01), metrics=(), backend="numpy", seed=1)
-    trainer.fit(*division.training(X, np.repeat(y[:, None], division.count, 1), weights), progress=False, **fit)
+    rows = division.training(X, np.repeat(y[:, None], division.count, 1), weights, fit["batch_size"])
+    trainer.fit(*rows, progress=False, **fit)
     return model.state_dict(), start
 
 
@@ -129,7 +143,7 @@ def test_each_member_is_the_network_that_is_trained_alone_on_its_rows() -> None:
     X, y = rng.normal(size=(30, 3)).astype(np.float32), rng.normal(size=30).astype(np.float32)
     weights = rng.uniform(0.5, 2, 30)
     division = Division.into_folds(y, "regress", 3, 1, seed=0)
-    together, start = trained_side_by_side(X, y, division, weights, epochs=8, batch_size=7)
+    together, start = trained_side_by_side(X, y, division, weights, epochs=8, batch_size=10)
     held = division.held(30)
     for j in range(3):
         model = nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 1))
@@ -140,7 +154,7 @@ def test_each_member_is_the_network_that_is_trained_alone_on_its_rows() -> None:
         )
         trainer = cr.Trainer(model, nn.MSELoss(), cr.optim.Adam(0.01), metrics=(), backend="numpy", seed=1)
         trainer.fit(
-            X, y[:, None], epochs=8, batch_size=7, sample_weight=np.where(held[:, j], 0, weights), progress=False
+            X, y[:, None], epochs=8, batch_size=10, sample_weight=np.where(held[:, j], 0, weights), progress=False
         )
         alone = model.state_dict()
         for a, b in names:

@@ -59,7 +59,7 @@ def test_random_labels_are_known_by_heart_and_not_out_of_fold() -> None:
     assert out_of_fold.error is not None
     assert abs(out_of_fold.value - 0.5) < 0.12
     division = model._divided(rows, None)
-    model.trainer.fit(*division.training(rows.X, model.answers.targets(rows.y, 5), rows.weight),
+    model.trainer.fit(*division.training(rows.X, model.answers.targets(rows.y, 5), rows.weight, 32),
                       epochs=150, batch_size=32, progress=False)  # fmt: skip
     held = division.held(len(rows))
     found = model.answers.of_members(model.outputs(rows.X)).argmax(axis=-1) == rows.y[:, None]
@@ -91,7 +91,7 @@ def test_a_row_held_out_has_no_say_in_what_is_said_of_it() -> None:
     for some in (rows, other):
         again, _, _ = prepared(frame, settings=settings)
         targets = again.answers.targets(some.y, 5)
-        again.trainer.fit(*division.training(some.X, targets, some.weight), epochs=5, batch_size=32, progress=False)
+        again.trainer.fit(*division.training(some.X, targets, some.weight, 32), epochs=5, batch_size=32, progress=False)
         states.append(again.outputs(rows.X))
     assert np.array_equal(states[0][:, 0], states[1][:, 0])
     assert not np.array_equal(states[0][:, 1], states[1][:, 1])

@@ -71,11 +71,11 @@ class Division:
         """
         rows = self.trained
         counts = np.where(self.held(len(X))[rows], 0, weights[rows, None])
+        missing = -len(rows) % min(batch, len(rows))
         # The mean over the rows of a member's own is what its loss would be if it were trained alone.
         total = counts.sum(axis=0, keepdims=True)
-        counts = counts * (len(rows) / np.where(total > 0, total, 1))
+        counts = counts * ((len(rows) + missing) / np.where(total > 0, total, 1))
         targets = np.stack([y[rows], counts], axis=-1).astype(np.float32)
-        missing = -len(rows) % batch
         if missing:
             rows = np.concatenate([rows, np.full(missing, rows[0])])
             targets = np.concatenate([targets, np.repeat(targets[:1] * [1, 0], missing, axis=0)], dtype=np.float32)
