@@ -38,7 +38,6 @@ def test_random_labels_are_judged_to_be_random(fit, command, table):
     status, found, _ = fit(name, "--epochs", 200, "--lr", 0.02, "--out", "run")
     assert status == 0
     assert abs(found["metrics"]["accuracy"] - 0.5) < 3 * found["errors"]["accuracy"]
-    # The rows are known by heart where no row is held out that could stop the training, which shows that they could be.
     assert abs(found["metrics"]["auc"] - 0.5) < 3 * found["errors"]["auc"]
 
 
