@@ -123,7 +123,9 @@ def test_the_input_is_the_columns_the_ramps_and_each_members_vectors() -> None:
     found = module(x).numpy()
     assert found.shape == (MEMBERS, ROWS, module.out_features) == (MEMBERS, ROWS, 2 + 2 * 2 + 3)
     assert module.pieces is not None
-    vectors = np.array(module.vectors[0].detach()) * np.asarray(module.trust[0].detach())[:, None]
+    own, trust = (np.asarray(found[0].detach()) for found in (module.own, module.trust))
+    vectors = np.where(own[:, None], module.vectors[0].detach(), module.vectors[0].detach()[:, :1])
+    vectors = vectors * np.where(own, trust, trust[0])[:, None]
     for j in range(MEMBERS):
         np.testing.assert_array_equal(found[j, :, :2], x[:, :2])
         np.testing.assert_allclose(found[j, :, 2:6], module.pieces(x[:, :2]).numpy(), rtol=1e-6)

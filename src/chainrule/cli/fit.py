@@ -115,6 +115,8 @@ def _results(prepared: Prepared | Streamed, began: float) -> dict[str, Any]:
     model = prepared.model
     history, preprocessor, settings = model.trainer.history, model.preprocessor, model.settings
     judged, found, guessed = prepared.estimate
+    first = settings.metric or []
+    found = {name: found[name] for name in [*first, *(name for name in found if name not in first)] if name in found}
     metrics, errors = plain(found)
     return {
         "task": preprocessor.task,
@@ -132,6 +134,7 @@ def _results(prepared: Prepared | Streamed, began: float) -> dict[str, Any]:
         "errors": errors,
         "baseline": plain(guessed)[0],
         "guess": prepared.guess,
+        **prepared.details,
         **_training(history),
         "seconds": round(time.perf_counter() - began, 3),
     }

@@ -15,8 +15,9 @@ from chainrule.data import Preprocessor, Source, load, split
 from chainrule.data.target import Target
 from chainrule.errors import ArgumentError, DataError, nearest
 from chainrule.tabular import TabularModel
+from chainrule.tabular.importance import importance
 from chainrule.tabular.model import Rows, rows_that_count
-from chainrule.tabular.scores import Score, scores
+from chainrule.tabular.scores import Score, calibration, confusion, scores
 
 Array = np.ndarray[Any, Any]
 
@@ -71,7 +72,7 @@ class Prepared:
     @property
     def fingerprint(self) -> str:
         """Tells the rows of one training from another's: those to train on, and those that choose when to stop."""
-        every = self.rows if self.validation is None else self.rows.followed_by(self.validation)
+        every = self.judged
         parts = (np.ascontiguousarray(part).tobytes() for part in (every.X, every.y, every.weight))
         return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
@@ -88,7 +89,7 @@ class Prepared:
         if self.test is not None:
             return "test", self.model.scores(self.test), guessed(preprocessor, self.usual, self.test)
         kind = "out of fold" if self.model.settings.folds != 1 else "held out"
-        every = self.rows if self.validation is None else self.rows.followed_by(self.validation)
+        every = self.judged
         found = self.model.out_of_fold_scores(every)
         return kind, found, guessed(preprocessor, self.usual, every.some(self.model.held_out)) if found else {}
 
@@ -99,6 +100,29 @@ class Prepared:
         if classes is None:
             return np.asarray(np.average(y, weights=weight))
         return np.bincount(y, weight, len(classes)) / weight.sum()
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What else the rows held out say: which columns matter; of classes, what is taken for what and how often what
+        is likely comes true.
+        """
+        model, every = self.model, self.judged
+        if not len(model.held_out):
+            return {}
+        found: dict[str, Any] = {
+            "importance": {name: [s.value, s.error] for name, s in importance(model, every).items()}
+        }
+        classes = model.preprocessor.classes
+        if classes is not None:
+            truth = every.y[model.held_out]
+            found["confusion"] = confusion(truth, model.out_of_fold, len(classes)).tolist()
+            found["calibration"] = calibration(truth, model.out_of_fold)
+        return found
+
+    @property
+    def judged(self) -> Rows:
+        """The rows to train on, and those that choose when to stop."""
+        return self.rows if self.validation is None else self.rows.followed_by(self.validation)
 
     @property
     def guess(self) -> Any:

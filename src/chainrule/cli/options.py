@@ -10,8 +10,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self, TypeVar
 
-from chainrule.errors import ChainruleError, check_choice, check_number
+from chainrule.errors import ArgumentError, ChainruleError, check_choice, check_number
 from chainrule.tabular.choices import ACTIVATIONS, BACKENDS, DEVICES, OPTIMIZERS, PRECISIONS, SCHEDULES, TASKS
+from chainrule.tabular.scores import CLASSES, NUMBERS
 from chainrule.tabular.settings import RECIPE, Settings
 
 MOST_SEED = 2**32 - 1
@@ -94,6 +95,14 @@ def _layers(text: str) -> list[int]:
     return [width(part.strip()) for part in text.split(",")]
 
 
+def _names(text: str) -> list[str]:
+    known = (*CLASSES, *NUMBERS)
+    names = [check_choice("", name.strip(), known) for name in text.split(",")]
+    if len(set(names)) < len(names):
+        raise ArgumentError("a name that stands twice", got=repr(text))
+    return names
+
+
 def _part(text: str) -> float | str:
     """A share of the rows, or a table."""
     try:
@@ -152,6 +161,10 @@ class Options:
         "rows that only judge: a table, or a share", _part, metavar="TABLE|X", said="none: the folds judge"
     )
     weights: str | None = _row("the column that says how much a row counts", metavar="COL")
+    metric: list[str] | None = _row(  # noqa: RUF009  # it makes a field
+        f"what is optimised, and named first: {', '.join([*CLASSES, *NUMBERS])}", _names, metavar="NAME,…",
+        said="log-loss or squared error",
+    )  # fmt: skip
     class_weight: str | None = _choice("how much a class counts", ("balanced",), None, said="as many rows as it has")
     time_budget: float | None = _row(
         "seconds after which the training ends, with the best so far", _number(low=0, low_open=True), metavar="S",

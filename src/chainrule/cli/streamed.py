@@ -25,7 +25,7 @@ from chainrule.tabular.settings import Shape
 Array = np.ndarray[Any, Any]
 _COUNTED = 2**20
 """Targets that are counted at a time."""
-_NOT_STREAMED = ("weights", "class_weight")
+_NOT_STREAMED = ("weights", "class_weight", "metric")
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Streamed:
         """
         for name in _NOT_STREAMED:
             if getattr(options, name) is not None:
-                raise ArgumentError("a stream has no weights", where=f"--{name.replace('_', '-')}")
+                raise ArgumentError("not for a table that is read in chunks", where=f"--{name.replace('_', '-')}")
         if (options.folds or 1) > 1:
-            raise ArgumentError("a stream is not dealt into folds", where="--folds", got=options.folds)
+            raise ArgumentError("a table that is read in chunks is not dealt into folds", where="--folds")
         validation, test = _share(options, "validation", VALIDATION), _share(options, "test", TEST)
         made = stream(
             table, options.target, options.task or "auto", validation, test, options.chunk_rows,
@@ -82,7 +82,7 @@ class Streamed:
             arguments["callbacks"] = [TimeBudget(chosen.time_budget)]
         self.model.trainer.fit(
             self.stream, epochs=chosen.epochs, batch_size=chosen.batch_size, validation=held,
-            early_stopping=None if held is None else chosen.patience, **arguments,
+            early_stopping=None if held is None else self.model.stopping(), **arguments,
         )  # fmt: skip
 
     @property
@@ -114,6 +114,11 @@ class Streamed:
             return "none", {}, {}
         judged = rows_of(self.model.preprocessor, *held)
         return kind, self.model.scores(judged), guessed(self.model.preprocessor, self.usual, judged)
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """Nothing else is known."""
+        return {}
 
     @property
     def guess(self) -> Any:

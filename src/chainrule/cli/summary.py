@@ -11,6 +11,8 @@ NAMES = {
     "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auc": "AUC", "f1": "F1", "log_loss": "log-loss",
     "r2": "R²", "rmse": "RMSE", "mae": "mean absolute error",
 }  # fmt: skip
+MOST = 6
+"""Columns, or pairs of classes, that are told of."""
 JUDGED = {
     "out of fold": "out of fold ({train:,} rows)", "held out": "rows held out", "test": "test ({test:,} rows)",
     "none": "",
@@ -29,6 +31,8 @@ def show(found: Mapping[str, Any]) -> None:
     console.print(_took(found))
     if found["metrics"]:
         console.print(_table(found))
+    for line in [*_matters(found), *_confused(found)]:
+        console.print(line)
     console.print(f"run: {found['run']}", style="bold")
 
 
@@ -75,6 +79,38 @@ def _table(found: Mapping[str, Any]) -> Any:
         spread = "" if error is None else f" ± {error:.2g}"
         table.add_row(NAMES[name], f"{value:.4g}{spread}", _number(found["baseline"].get(name)))
     return table
+
+
+def _matters(found: Mapping[str, Any]) -> list[str]:
+    """The columns that matter most: those whose gain is beyond twice its error."""
+    told = [
+        f"{shown(name)} {gain:.2g}"
+        for name, (gain, error) in found.get("importance", {}).items()
+        if error is not None and gain > 2 * error
+    ]
+    what = "log-loss" if found["task"] == "classify" else "R²"
+    verb = "gained" if found["task"] == "classify" else "lost"
+    more = f", … ({len(told) - MOST} more)" if len(told) > MOST else ""
+    return [f"columns that matter ({what} {verb} when shuffled): {', '.join(told[:MOST])}{more}"] if told else []
+
+
+def _confused(found: Mapping[str, Any]) -> list[str]:
+    """The classes most often taken for another one."""
+    classes, matrix = found["classes"], found.get("confusion")
+    if matrix is None or found["judged_by"] == "test":
+        return []
+    pairs = [(matrix[i][j], i, j) for i in range(len(classes)) for j in range(len(classes)) if i != j and matrix[i][j]]
+    told = [
+        f"{shown(classes[i])} for {shown(classes[j])} {rows:,}×" for rows, i, j in sorted(pairs, reverse=True)[:MOST]
+    ]
+    return [f"most often mistaken: {', '.join(told)}"] if told else []
+
+
+def shown(value: object) -> str:
+    """A name or a label as it may be printed: without control characters, and not too long."""
+    text = str(value)
+    text = text if text.isprintable() else repr(text)[1:-1]
+    return text if len(text) <= 40 else text[:39] + "…"
 
 
 def _number(value: float | None) -> str:

@@ -76,8 +76,8 @@ class EnsembleInput(Module):
         out_features: the width of what it gives: every column but the codes, the ramps, the vectors.
         pieces: the ramps, to be fitted to X; None without.
         vectors: (members, levels + 1, embedding_dim) for each code, from N(0, 0.05²).
-        own: (levels + 1,) for each code, 1 for a level that has a vector of its own, 0 for one that has too few rows:
-            it has that of code 0, which stands for every level that little is known of.
+        own: (levels + 1,) for each code, 1 for a level with a vector of its own, 0 for one of too few rows: its vector
+            is that of code 0, which stands for every level that little is known of.
         trust: (levels + 1,) for each code, what its vectors are multiplied by, n/(n + `shrinkage`) for one that stands
             for n rows of `fit`: what few rows say is taken for less, as in a model with random effects.
 

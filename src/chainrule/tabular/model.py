@@ -16,11 +16,12 @@ from chainrule.data.target import Target, labelled_rows, target_column
 from chainrule.errors import ArgumentError, DataError, ShapeError
 from chainrule.tabular.answers import Answers
 from chainrule.tabular.folds import Division
+from chainrule.tabular.metrics import check_metrics, watched
 from chainrule.tabular.network import fit_pieces
 from chainrule.tabular.network import trainer as trainer_of
 from chainrule.tabular.scores import Score, log_loss, scores
 from chainrule.tabular.settings import HELD_OUT, Settings, Shape
-from chainrule.train.callbacks import Callback
+from chainrule.train.callbacks import Callback, EarlyStopping
 from chainrule.train.history import History
 from chainrule.train.trainer import Trainer
 
@@ -134,6 +135,7 @@ class TabularModel:
     def __init__(self, preprocessor: Preprocessor, settings: Settings, answers: Answers, trainer: Trainer) -> None:
         self.preprocessor, self.settings, self.answers, self.trainer = preprocessor, settings, answers, trainer
         self.held_out: Array = np.empty(0, int)
+        self._held: Array = np.empty((0, 0), bool)
         self.out_of_fold: Array = np.empty(0)
         self.notes: list[str] = []
 
@@ -175,6 +177,7 @@ class TabularModel:
         if settings.class_weight is not None and task != "classify":
             raise ArgumentError("a number has no classes", where="class_weight", hint="weigh the rows instead")
         chosen: Any = settings.complete(Shape(task, len(rows), rows.X.shape[1]))
+        check_metrics(chosen.metric, task)
         answers = Answers.of_numbers(rows.y, chosen.members) if task == "regress" else Answers(task, chosen.members)
         outputs = len(preprocessor.classes or [None])
         trainer = trainer_of(chosen, task, preprocessor.layout, outputs, answers.group * chosen.folds)
@@ -226,11 +229,19 @@ class TabularModel:
         X, y = division.training(every.X, targets, weight, chosen.batch_size)
         history = self.trainer.fit(
             X, y, epochs=chosen.epochs, batch_size=chosen.batch_size, validation=held,
-            early_stopping=None if held is None else chosen.patience, progress=progress, callbacks=callbacks,
+            early_stopping=None if held is None else self.stopping(), progress=progress, callbacks=callbacks,
             checkpoint=checkpoint, resume=resume,
         )  # fmt: skip
         self._calibrate(every, division)
         return history
+
+    def stopping(self) -> EarlyStopping:
+        """What the training is stopped by: the first metric asked for, else the loss."""
+        chosen: Any = self.settings
+        metric = watched(chosen.metric or [])
+        if metric is None:
+            return EarlyStopping(chosen.patience)
+        return EarlyStopping(chosen.patience, f"val_{metric.__name__}", "max")
 
     def _divided(self, rows: Rows, validation: Rows | None) -> Division:
         chosen: Any = self.settings
@@ -254,10 +265,10 @@ class TabularModel:
     def _calibrate(self, rows: Rows, division: Division) -> None:
         """Choose by the rows held out what the outputs are divided by, or which scales are asked."""
         self.held_out = division.evaluated
+        self._held = division.held(len(rows))
         if not len(self.held_out):
             return
-        some = rows.some(self.held_out)
-        counted = division.held(len(rows))[self.held_out]
+        some, counted = rows.some(self.held_out), self.counted(self.held_out)
         outputs = self.outputs(some.X)
         candidates = list(self._candidates())
         losses = [self._loss(candidate, outputs, counted, some) for candidate in candidates]
@@ -310,6 +321,11 @@ class TabularModel:
     def labels(self, chances: Array) -> Array:
         """The likeliest label of each row."""
         return np.asarray(self.preprocessor.classes)[chances.argmax(axis=1)]
+
+    def counted(self, rows: Array) -> Array:
+        """(n, members) which networks held out some of the rows of `fit`."""
+        held: Array = self._held[rows]
+        return held
 
     def out_of_fold_scores(self, rows: Rows) -> dict[str, Score]:
         """How good the out-of-fold predictions are; empty where no rows were held out."""

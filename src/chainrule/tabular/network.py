@@ -10,8 +10,10 @@ import numpy as np
 from chainrule import nn, optim
 from chainrule.data import Feature
 from chainrule.graph.random import seeded
+from chainrule.nn.losses import Loss
 from chainrule.nn.module import Module
 from chainrule.tabular.choices import ACTIVATIONS, OPTIMIZERS, SCHEDULES
+from chainrule.tabular.metrics import watched
 from chainrule.tabular.settings import Settings
 from chainrule.train.trainer import Trainer
 
@@ -26,14 +28,19 @@ def trainer(settings: Settings, task: str, layout: Sequence[Feature], outputs: i
     chosen: Any = settings
     penalty = [kind(alpha) for kind, alpha in ((optim.L1, chosen.l1), (optim.L2, chosen.l2)) if alpha]
     labels = task == "classify"
-    loss = nn.CrossEntropyLoss("none") if labels else nn.MSELoss("none")
+    metric = watched(chosen.metric or [])
+    loss = nn.CrossEntropyLoss("none") if labels else _loss_of_numbers(chosen.metric)
     with seeded(chosen.seed):
         return Trainer(
             network(settings, task, layout, outputs, members), nn.EnsembleLoss(loss, labels),
             OPTIMIZERS[chosen.optimizer].make(chosen.lr), SCHEDULES[chosen.schedule](chosen.epochs),
-            penalty=penalty or None, metrics=(), backend=chosen.backend, precision=chosen.precision,
-            seed=chosen.seed, device=chosen.device,
+            penalty=penalty or None, metrics=() if metric is None else (metric,), backend=chosen.backend,
+            precision=chosen.precision, seed=chosen.seed, device=chosen.device,
         )  # fmt: skip
+
+
+def _loss_of_numbers(metric: list[str] | None) -> Loss:
+    return nn.L1Loss("none") if metric and metric[0] == "mae" else nn.MSELoss("none")
 
 
 def network(settings: Settings, task: str, layout: Sequence[Feature], outputs: int, members: int) -> nn.Sequential:

@@ -108,6 +108,8 @@ class Settings:
         folds: parts into which the rows are dealt; each is held out by the networks of its own. 1 for none.
         members: networks on each fold, from 1.
         patience: epochs without a better loss on the rows held out before the training stops, from 1.
+        metric: names of `chainrule.tabular.scores`, the first of which is optimised; None for the loss: log-loss, or
+            the squared error.
         class_weight: "balanced", or None for every row counting as much.
         time_budget: seconds after which the training ends, with the best so far; None for none.
         backend, precision, device, seed: as `Trainer` has them.
@@ -132,6 +134,7 @@ class Settings:
     folds: int | None = None
     members: int | None = None
     patience: int | None = None
+    metric: list[str] | None = None
     class_weight: str | None = None
     time_budget: float | None = None
     backend: str | None = None
