@@ -124,6 +124,41 @@ def test_what_contradicts_itself_is_refused(refused, arguments, message):
     assert message in refused("fit", "iris", *SHORT, *arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("iris", "--metric", "rmse"), "metric: does not fit classes: expected one of accuracy"),
+        (("diabetes", "--metric", "auc"), "metric: does not fit numbers: expected one of r2"),
+        (("iris", "--metric", "acuracy"), "--metric: unknown value: expected one of 'accuracy'"),
+        (("iris", "--metric", "auc,auc"), "--metric: a name that stands twice: got 'auc,auc'"),
+        (("iris", "--metric", ""), "--metric: unknown value"),
+    ],
+)
+def test_a_metric_that_does_not_fit_is_refused(refused, arguments, message):
+    assert message in refused("fit", *arguments)
+
+
+def test_the_metrics_asked_for_come_first_and_the_first_stops_the_training(fit, folder):
+    status, found, _ = fit("iris", *SHORT, "--metric", "f1,auc")
+    assert status == 0
+    assert list(found["metrics"])[:2] == ["f1", "auc"]
+    assert "val_f1" in (folder / "runs/iris/history.jsonl").read_text()
+    assert next(iter(fit("diabetes", *SHORT, "--metric", "mae")[1]["metrics"])) == "mae"
+
+
+def test_what_else_the_rows_held_out_say_is_told(fit, command):
+    _, found, _ = fit("iris", "--epochs", 40)
+    assert np.sum(found["confusion"]) == 150
+    assert sum(group["rows"] for group in found["calibration"]) == 150
+    assert set(found["importance"]) == {
+        f"{part} {size} (cm)" for part in ("sepal", "petal") for size in ("length", "width")
+    }
+    assert next(iter(found["importance"])).startswith("petal")
+    out = command("fit", "iris", "--epochs", 40, "--backend", "numpy")[1]
+    assert "columns that matter" in out
+    assert "most often mistaken: v" in out
+
+
 def test_numbers_have_no_classes_to_weigh(refused):
     assert "class_weight: a number has no classes" in refused("fit", "diabetes", "--class-weight", "balanced")
 
