@@ -1,5 +1,6 @@
 """A table, a model, an honest estimate."""
 
+import signal
 from dataclasses import replace
 from typing import Any
 
@@ -280,7 +281,7 @@ class Interrupt(cr.Callback):
     def on_epoch_end(self, trainer: cr.Trainer) -> bool:
         self.left -= 1
         if not self.left:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return False
 
 

@@ -226,7 +226,9 @@ class TabularModel:
         held = division.evaluation(every.X, targets, every.weight)
         if chosen.time_budget is not None:
             callbacks = [*callbacks, TimeBudget(chosen.time_budget)]
-        X, y = division.training(every.X, targets, weight, chosen.batch_size)
+        # What needs all rows in each step is refused any other batch, and should hear how many rows there are.
+        batch = len(every) if self.trainer.optimizer.full_batch else chosen.batch_size
+        X, y = division.training(every.X, targets, weight, batch)
         history = self.trainer.fit(
             X, y, epochs=chosen.epochs, batch_size=chosen.batch_size, validation=held,
             early_stopping=None if held is None else self.stopping(), progress=progress, callbacks=callbacks,
