@@ -50,11 +50,11 @@ def batch_size(chosen: Chosen, shape: Shape) -> int:
 
     Example:
         >>> [batch_size({"optimizer": "adam"}, Shape("classify", rows, 8)) for rows in (1000, 50_000, 10**7)]
-        [32, 128, 256]
+        [32, 256, 256]
     """
     if _full_batch(chosen):
         return shape.rows
-    return min(max(2 ** round(math.log2(max(shape.rows, 1) / 400)), 32), 256)
+    return min(max(2 ** round(math.log2(max(shape.rows, 1) / 128)), 32), 256)
 
 
 def epochs(chosen: Chosen, shape: Shape) -> int:
