@@ -12,11 +12,11 @@ import numpy as np
 
 from chainrule.cli.options import Options
 from chainrule.data import Preprocessor, Source, load, split
-from chainrule.data.target import Target, labelled_rows
+from chainrule.data.target import Target
 from chainrule.errors import ArgumentError, DataError, nearest
 from chainrule.tabular import TabularModel
 from chainrule.tabular.importance import importance
-from chainrule.tabular.model import Rows
+from chainrule.tabular.model import Rows, rows_that_count
 from chainrule.tabular.scores import Score, calibration, confusion, scores
 
 Array = np.ndarray[Any, Any]
@@ -47,9 +47,10 @@ class Prepared:
         Raises:
             ChainruleError: if it cannot be used as it is.
         """
+        _check_folds(options)
         source, weight = _weighted(load(table), options.weights)
         target = Target.fit(source, options.target, options.task or "auto")
-        rows = labelled_rows(source, target.name)
+        rows = rows_that_count(source, target.name, weight)
         parts = _parted(target.values(source, rows), target.task, options)
         preprocessor = Preprocessor.fit(source, target.name, target.task, rows[parts["train"]])
         notes = list(dict.fromkeys([*target.notes, *preprocessor.notes]))
@@ -58,10 +59,10 @@ class Prepared:
         for name, given in (("validation", options.validation), ("test", options.test)):
             if isinstance(given, str):
                 found[name] = _read(given, preprocessor, f"--{name}", options.weights, notes)
-        model = TabularModel.of(preprocessor, found["train"], options.settings)
+        settings = options.settings
         if "validation" in found:
-            once = dataclasses.replace(model.settings, folds=1)
-            model = TabularModel.of(preprocessor, found["train"], once)
+            settings = dataclasses.replace(settings, folds=1)
+        model = TabularModel.of(preprocessor, found["train"], settings)
         return cls(model, found["train"], found.get("validation"), found.get("test"), notes + model.notes)
 
     def fit(self, **arguments: Any) -> None:
@@ -70,8 +71,9 @@ class Prepared:
 
     @property
     def fingerprint(self) -> str:
-        """Tells one table's training rows from another's."""
-        parts = (np.ascontiguousarray(part).tobytes() for part in (self.rows.X, self.rows.y, self.rows.weight))
+        """Tells the rows of one training from another's: those to train on, and those that choose when to stop."""
+        every = self.judged
+        parts = (np.ascontiguousarray(part).tobytes() for part in (every.X, every.y, every.weight))
         return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
     @property
@@ -83,12 +85,21 @@ class Prepared:
     @property
     def estimate(self) -> tuple[str, dict[str, Score], dict[str, Score]]:
         """What rows the figures are of, the figures, and those of an answer that is always the same."""
+        preprocessor = self.model.preprocessor
         if self.test is not None:
-            return "test", self.model.scores(self.test), self._guessed(self.test)
+            return "test", self.model.scores(self.test), guessed(preprocessor, self.usual, self.test)
         kind = "out of fold" if self.model.settings.folds != 1 else "held out"
         every = self.judged
         found = self.model.out_of_fold_scores(every)
-        return kind, found, self._guessed(every.some(self.model.held_out)) if found else {}
+        return kind, found, guessed(preprocessor, self.usual, every.some(self.model.held_out)) if found else {}
+
+    @property
+    def usual(self) -> Array:
+        """(classes,) their shares among the rows to train on; or () the mean of the numbers."""
+        classes, y, weight = self.model.preprocessor.classes, self.rows.y, self.rows.weight
+        if classes is None:
+            return np.asarray(np.average(y, weights=weight))
+        return np.bincount(y, weight, len(classes)) / weight.sum()
 
     @property
     def details(self) -> dict[str, Any]:
@@ -113,23 +124,21 @@ class Prepared:
         """The rows to train on, and those that choose when to stop."""
         return self.rows if self.validation is None else self.rows.followed_by(self.validation)
 
-    def _guessed(self, judged: Rows) -> dict[str, Score]:
-        return guessed(self.model.preprocessor, self.rows.y, judged)
-
     @property
     def guess(self) -> Any:
         """The answer that one would give without a network: the most frequent class, or the mean."""
-        classes = self.model.preprocessor.classes
-        return float(self.rows.y.mean()) if classes is None else classes[int(np.bincount(self.rows.y).argmax())]
+        return guess(self.model.preprocessor, self.usual)
 
 
-def guessed(preprocessor: Preprocessor, learnt: Array, judged: Rows) -> dict[str, Score]:
-    """The figures of a guess: the shares of the classes in training, or the mean."""
-    if preprocessor.classes is None:
-        found: Array = np.full(len(judged), learnt.mean())
-    else:
-        shares = np.bincount(learnt, minlength=len(preprocessor.classes)) / len(learnt)
-        found = np.broadcast_to(shares, (len(judged), len(shares)))
+def guess(preprocessor: Preprocessor, usual: Array) -> Any:
+    """The most frequent class by the shares of all, or the mean."""
+    classes = preprocessor.classes
+    return float(usual) if classes is None else classes[int(usual.argmax())]
+
+
+def guessed(preprocessor: Preprocessor, usual: Array, judged: Rows) -> dict[str, Score]:
+    """The figures of an answer that is always the same: the shares of the classes in training, or the mean."""
+    found = np.broadcast_to(usual, (len(judged), *usual.shape))
     return scores(preprocessor.task, judged.y, found, judged.weight)
 
 
@@ -162,10 +171,16 @@ def _read(table: str, preprocessor: Preprocessor, where: str, weights: str | Non
     source, weight = _weighted(load(table), weights)
     if source.frame is not None and preprocessor.target not in source.frame.columns:
         raise DataError(f"has no column {preprocessor.target!r}, the target", where=f"{where} {table}")
-    rows = labelled_rows(source, preprocessor.target)
+    rows = rows_that_count(source, preprocessor.target, weight)
     if not len(rows):
         raise DataError("no row has a target", where=f"{where} {table}")
-    return Rows.of(preprocessor, source, rows, weight)
+    return Rows.of(preprocessor, source, rows, weight, notes)
+
+
+def _check_folds(options: Options) -> None:
+    """Folds and rows that stand apart both choose when to stop."""
+    if options.validation is not None and (options.folds or 1) > 1:
+        raise ArgumentError("cannot be used together", where="--folds and --validation")
 
 
 def plain(found: Mapping[str, Score]) -> tuple[dict[str, float], dict[str, float | None]]:

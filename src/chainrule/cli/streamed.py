@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.cli.made_ready import guessed
+from chainrule.cli.made_ready import guess, guessed
 from chainrule.cli.options import Options
 from chainrule.data import BUNDLED, Preprocessor, Stream, memory, stream
 from chainrule.data.split import TEST, VALIDATION
@@ -35,10 +35,12 @@ class Streamed:
     Args:
         stream: the rows to train on.
         model: to be fitted.
+        usual: (classes,) their shares among the rows to train on; or () the mean of the numbers.
     """
 
     stream: Stream
     model: TabularModel
+    usual: Array
 
     @classmethod
     def of(cls, table: str, options: Options) -> Streamed:
@@ -50,6 +52,8 @@ class Streamed:
         for name in _NOT_STREAMED:
             if getattr(options, name) is not None:
                 raise ArgumentError("not for a table that is read in chunks", where=f"--{name.replace('_', '-')}")
+        if (options.folds or 1) > 1:
+            raise ArgumentError("a table that is read in chunks is not dealt into folds", where="--folds")
         validation, test = _share(options, "validation", VALIDATION), _share(options, "test", TEST)
         made = stream(
             table, options.target, options.task or "auto", validation, test, options.chunk_rows,
@@ -64,7 +68,7 @@ class Streamed:
             answers = replace(answers, scales=[Scale(False, target.mean, target.sigma)], used=[True])
         outputs = len(preprocessor.classes or [None])
         trainer = trainer_of(chosen, preprocessor.task, preprocessor.layout, outputs, chosen.members)
-        return cls(made, TabularModel(preprocessor, chosen, answers, trainer))
+        return cls(made, TabularModel(preprocessor, chosen, answers, trainer), _usual(made, preprocessor))
 
     def fit(self, **arguments: Any) -> None:
         """Train the model; arguments as `Trainer.fit` has them."""
@@ -109,7 +113,7 @@ class Streamed:
         if held is None:
             return "none", {}, {}
         judged = rows_of(self.model.preprocessor, *held)
-        return kind, self.model.scores(judged), guessed(self.model.preprocessor, self._targets(), judged)
+        return kind, self.model.scores(judged), guessed(self.model.preprocessor, self.usual, judged)
 
     @property
     def details(self) -> dict[str, Any]:
@@ -119,20 +123,19 @@ class Streamed:
     @property
     def guess(self) -> Any:
         """The answer that one would give without a network: the most frequent class, or the mean."""
-        classes = self.model.preprocessor.classes
-        if classes is None:
-            return self.model.preprocessor.fitted_target.mean
-        return classes[int(np.bincount(self._targets()).argmax())]
+        return guess(self.model.preprocessor, self.usual)
 
-    def _targets(self) -> Array:
-        """The class numbers of the rows to train on; for numbers, their mean."""
-        preprocessor = self.model.preprocessor
-        if preprocessor.classes is None:
-            return np.array([preprocessor.fitted_target.mean])
-        found = np.empty(self.stream.rows, np.int32)
-        for first in range(0, len(found), _COUNTED):
-            self.stream.y.read(first, found[first : first + _COUNTED])
-        return found
+
+def _usual(made: Stream, preprocessor: Preprocessor) -> Array:
+    """The shares of the classes, or the mean; counted before the training, in case the rows cannot be read after it."""
+    if preprocessor.classes is None:
+        return np.asarray(preprocessor.fitted_target.mean)
+    counts = np.zeros(len(preprocessor.classes))
+    for first in range(0, made.rows, _COUNTED):
+        found = np.empty(min(_COUNTED, made.rows - first), np.int32)
+        made.y.read(first, found)
+        counts += np.bincount(found, minlength=len(counts))
+    return counts / made.rows
 
 
 def rows_of(preprocessor: Preprocessor, X: Array, y: Array) -> Rows:

@@ -108,7 +108,9 @@ def _carries(given: Any, shape: tree.Structure, here: Sequence[Tensor], op: str)
 def _closed(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Graph, list[Tensor]]:
     """The graph from the inputs to the outputs, and the outer nodes it uses, which become its last inputs."""
     nodes = ancestors(outputs)
-    reached = descendants(nodes, inputs)
+    # A check belongs to the step whose record tells of it, even where it is the same in every step.
+    checks = {x.id for node in nodes if node.op == "in_range" for x in node.inputs}
+    reached = descendants(nodes, inputs) | checks
     used = [*(x for node in nodes if node.id in reached for x in node.inputs), *outputs]
     outer = {x.id: x for x in used if x.id not in reached and (x.is_variable or x.op != "constant")}
     known = {x.id: x for x in [*inputs, *(x for x in used if x.id not in reached)]}

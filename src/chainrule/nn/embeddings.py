@@ -80,17 +80,20 @@ class PiecewiseLinear(Module):
 
         Raises:
             ShapeError: X has another width.
-            DataError: X holds NaN.
+            DataError: X has no row, or a number that is not finite.
         """
         X = np.asarray(X, np.float64)
         if X.ndim != 2 or X.shape[1] != self.features:
             raise ShapeError("not its features", where="X", expected=("rows", self.features), got=X.shape)
-        if np.isnan(X).any():
-            raise DataError("NaN has no place among the quantiles", where="X", hint="fill in missing values first")
+        if not len(X) or not np.isfinite(X).all():
+            expected, got = "at least one row of finite numbers", f"{len(X)} rows"
+            raise DataError("has no quantiles", where="X", expected=expected, got=got, hint="fill in missing values")
         edges = np.quantile(X, np.linspace(0, 1, self.bins + 1), axis=0).T
         low, width = edges[:, :-1].astype(np.float32), np.diff(edges.astype(np.float32))
         self.low.assign(low)
-        self.slope.assign(np.divide(1, width, out=np.zeros_like(width), where=width > 0))
+        # A bin as narrow as a subnormal number would have an infinite slope.
+        used = width >= np.finfo(np.float32).tiny
+        self.slope.assign(np.divide(1, width, out=np.zeros_like(width), where=used))
 
     def forward(self, x: Any) -> Tensor:
         """(…, features) to (…, features · bins)."""

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.data.columns import moments
+
 Array = np.ndarray[Any, Any]
-LEAST_SIGMA = 1e-300
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,7 @@ class Scale:
     @classmethod
     def fit(cls, y: Array, log: bool) -> Scale:
         """Mean 0 and variance 1 for these numbers, which are positive where their logarithm is taken."""
-        values = np.log(y) if log else y
-        return cls(log, float(values.mean()), max(float(values.std()), LEAST_SIGMA))
+        return cls(log, *moments(np.log(y) if log else y))
 
     def to_network(self, y: Array) -> Array:
         """What is predicted."""
@@ -46,9 +46,8 @@ def scales(y: Array) -> list[Scale]:
 
 
 def _skewness(values: Array) -> float:
-    centred = values - values.mean()
-    sigma = values.std()
-    return float((centred**3).mean() / sigma**3) if sigma > 0 else 0.0
+    mean, sigma = moments(values)
+    return float((((values - mean) / sigma) ** 3).mean())
 
 
 @dataclass(frozen=True)

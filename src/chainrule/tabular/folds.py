@@ -71,20 +71,20 @@ class Division:
         """
         rows = self.trained
         counts = np.where(self.held(len(X))[rows], 0, weights[rows, None])
+        missing = -len(rows) % min(batch, len(rows))
         # The mean over the rows of a member's own is what its loss would be if it were trained alone.
         total = counts.sum(axis=0, keepdims=True)
-        counts = counts * (len(rows) / np.where(total > 0, total, 1))
+        counts = counts * ((len(rows) + missing) / np.where(total > 0, total, 1))
         targets = np.stack([y[rows], counts], axis=-1).astype(np.float32)
-        missing = -len(rows) % batch
         if missing:
             rows = np.concatenate([rows, np.full(missing, rows[0])])
             targets = np.concatenate([targets, np.repeat(targets[:1] * [1, 0], missing, axis=0)], dtype=np.float32)
         return X[rows, None], targets
 
     def evaluation(self, X: Array, y: Array, weights: Array) -> tuple[Array, Array] | None:
-        """The same of the rows held out, side by side: X (N, groups' members or 1, …); None where there are none."""
+        """The same of the rows held out, side by side: X (N, groups' members or 1, …); None where none counts."""
         most = max(map(len, self.groups))
-        if not most:
+        if not weights[self.evaluated].any():
             return None
         alike = len(self.groups) == 1
         groups = range(1) if alike else range(self.count)

@@ -36,12 +36,17 @@ def watched(names: list[str]) -> Callable[[Any, Any], Tensor] | None:
     """The first metric as a function of outputs and targets of all members; None where the loss says the same."""
     if not names or names[0] not in _KINDS:
         return None
-    metric = _KINDS[names[0]](scores="logits")
+    kind = _KINDS[names[0]]
 
     def value(output: Any, target: Any) -> Tensor:
         # Each row is its own for the member that holds it out, and of no weight for the others.
         flat = F.reshape(output, (-1, output.shape[-1]))
-        labels = F.cast(F.reshape(target[..., 0], (-1,)), np.int32)
+        labels = F.reshape(target[..., 0], (-1,))
+        if flat.shape[-1] == 2:
+            # F1 of two classes is that of class 1, not the mean of both.
+            metric, flat, labels = kind(scores="logit"), flat[:, 1:] - flat[:, :1], F.expand_dims(labels, -1)
+        else:
+            metric, labels = kind(scores="logits"), F.cast(labels, np.int32)
         return metric.compute(metric.update(flat, labels, F.reshape(target[..., 1], (-1,))))
 
     value.__name__ = names[0]

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from chainrule.data import Preprocessor, Source, split
-from chainrule.data.target import labelled_rows
-from chainrule.errors import DataError
+from chainrule.data.columns import finite
+from chainrule.data.target import Target, labelled_rows, target_column
+from chainrule.errors import ArgumentError, DataError, ShapeError
 from chainrule.tabular.answers import Answers
 from chainrule.tabular.folds import Division
 from chainrule.tabular.metrics import check_metrics, watched
@@ -45,18 +46,25 @@ class Rows:
     weight: Array
 
     @classmethod
-    def of(cls, preprocessor: Preprocessor, source: Source, rows: Array, weight: Array | None = None) -> Rows:
-        """Rows of a source, all of which have a target.
+    def of(
+        cls,
+        preprocessor: Preprocessor,
+        source: Source,
+        rows: Array,
+        weight: Array | None = None,
+        notes: list[str] | None = None,
+    ) -> Rows:
+        """Rows of a source, as `rows_that_count` gives them; what the user should be told of them goes to `notes`.
 
         Raises:
-            DataError: a value that cannot be used, or a weight that is negative or not finite, or none above 0.
+            DataError: a value that cannot be used.
         """
-        y = preprocessor.target_values(source, rows)
-        return cls(
-            preprocessor.transform(source, rows),
-            y if preprocessor.task == "classify" else preprocessor.decode(y),
-            np.ones(len(rows)) if weight is None else checked_weights(weight, rows),
-        )
+        classes = preprocessor.task == "classify"
+        # Numbers as they stand: standardised float32 would blur the smallest of a wide range.
+        values = target_column(source, preprocessor.target)
+        y = preprocessor.target_values(source, rows) if classes else finite(values)[rows]
+        counts = np.ones(len(rows)) if weight is None else weight[rows].astype(np.float64)
+        return cls(preprocessor.transform(source, rows, notes), y, counts / counts.mean())
 
     def __len__(self) -> int:
         return len(self.X)
@@ -71,16 +79,30 @@ class Rows:
         return Rows(*(np.concatenate(pair) for pair in pairs))
 
 
-def checked_weights(weight: Any, rows: Array) -> Array:
-    """The weights of these rows of a table, scaled to a mean of 1."""
-    found = np.asarray(weight, np.float64).reshape(-1)[rows]
-    bad = np.flatnonzero(~(np.isfinite(found) & (found >= 0)))
+def rows_that_count(source: Source, target: str, weight: Array | None = None) -> Array:
+    """The rows that have a target and a weight above 0: others are as if they were not there.
+
+    Args:
+        source: the table.
+        target: the column to predict.
+        weight: (n,) how much each row of the table counts; None for all the same.
+
+    Raises:
+        ShapeError: not one weight for each row.
+        DataError: a weight that is negative or not finite, or none above 0.
+    """
+    rows = labelled_rows(source, target)
+    if weight is None:
+        return rows
+    if weight.shape != (source.rows,):
+        raise ShapeError("not one for each row", where="weights", expected=(source.rows,), got=weight.shape)
+    bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
     if len(bad):
-        got = f"{found[bad[0]]:g} in row {rows[bad[0]]}"
+        got = f"{weight[bad[0]]:g} in row {bad[0] + 1}"
         raise DataError("a weight is a finite number of at least 0", where="weights", got=got)
-    if not found.any():
-        raise DataError("all weights are 0", where="weights")
-    return found / found.mean()
+    if not weight[rows].any():
+        raise DataError("no row with a target has a weight above 0", where="weights")
+    return rows[weight[rows] > 0]
 
 
 class TabularModel:
@@ -138,14 +160,22 @@ class TabularModel:
         Raises:
             ChainruleError: the table cannot be used as it is.
         """
-        preprocessor = Preprocessor.fit(source, target, task)
-        rows = Rows.of(preprocessor, source, labelled_rows(source, preprocessor.target), sample_weight)
+        weight = None if sample_weight is None else np.asarray(sample_weight)
+        counted = rows_that_count(source, Target.fit(source, target, task).name, weight)
+        preprocessor = Preprocessor.fit(source, target, task, counted)
+        rows = Rows.of(preprocessor, source, counted, weight)
         return cls.of(preprocessor, rows, settings or Settings()), rows
 
     @classmethod
     def of(cls, preprocessor: Preprocessor, rows: Rows, settings: Settings) -> TabularModel:
-        """A model to be fitted to rows that are ready."""
+        """A model to be fitted to rows that are ready.
+
+        Raises:
+            ArgumentError: a setting that does not fit the task.
+        """
         task = preprocessor.task
+        if settings.class_weight is not None and task != "classify":
+            raise ArgumentError("a number has no classes", where="class_weight", hint="weigh the rows instead")
         chosen: Any = settings.complete(Shape(task, len(rows), rows.X.shape[1]))
         check_metrics(chosen.metric, task)
         answers = Answers.of_numbers(rows.y, chosen.members) if task == "regress" else Answers(task, chosen.members)
@@ -196,7 +226,9 @@ class TabularModel:
         held = division.evaluation(every.X, targets, every.weight)
         if chosen.time_budget is not None:
             callbacks = [*callbacks, TimeBudget(chosen.time_budget)]
-        X, y = division.training(every.X, targets, weight, chosen.batch_size)
+        # What needs all rows in each step is refused any other batch, and should hear how many rows there are.
+        batch = len(every) if self.trainer.optimizer.full_batch else chosen.batch_size
+        X, y = division.training(every.X, targets, weight, batch)
         history = self.trainer.fit(
             X, y, epochs=chosen.epochs, batch_size=chosen.batch_size, validation=held,
             early_stopping=None if held is None else self.stopping(), progress=progress, callbacks=callbacks,

@@ -64,9 +64,9 @@ def _auc(positive: Array, score: Array, weight: Array) -> float:
 
 
 def f1(truth: Array, chances: Array, weight: Array) -> float:
-    """2·hits/(predicted + actual), of class 1 of two, or the mean over classes beyond two."""
+    """2·hits/(predicted + actual), of class 1 of two, or the mean over the classes that occur, beyond two."""
     predicted = chances.argmax(axis=1)
-    classes = [1] if chances.shape[1] == 2 else np.unique(truth)
+    classes = [1] if chances.shape[1] == 2 else np.union1d(truth, predicted)
     found = []
     for c in classes:
         hits = (weight * ((predicted == c) & (truth == c))).sum()
@@ -117,6 +117,9 @@ def scores(task: str, truth: Array, found: Array, weight: Array | None = None) -
         >>> round(found["r2"].value, 2)
         0.5
     """
+    if weight is not None:
+        counted = weight > 0
+        truth, found, weight = truth[counted], found[counted], weight[counted]
     weight = np.ones(len(truth)) if weight is None else weight
     result = {}
     for name, figure in figures(task).items():
