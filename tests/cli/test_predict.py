@@ -77,7 +77,7 @@ def test_an_unseen_category_is_said_and_predicted(command, fit, table):
     assert status == 0
     assert len(out.splitlines()) == 3
     assert err == (
-        "chainrule: note: colour: 1 rows hold a level not seen in training (green); all its columns are 0 there\n"
+        "chainrule: note: colour: 1 row with a level not seen in training (green), taken as none of those it saw\n"
     )
 
 
@@ -133,8 +133,10 @@ def test_a_wrong_request_is_refused(refused, iris, flowers, arguments, message):
 
 
 def test_a_column_of_another_type_is_refused(refused, iris, flowers, table):
-    text = "sepal length (cm),sepal width (cm),petal length (cm),petal width (cm)\n5,3,1,0.2\n5,wide,1,0.2\n"
-    assert "column 'sepal width (cm)', row 2: a value that cannot be used: expected a number, got 'wide'" in refused(
+    text = (
+        "sepal length (cm),sepal width (cm),petal length (cm),petal width (cm)\n5,3,1,0.2\n5,wide,1,0.2\n5,slim,1,0.2\n"
+    )
+    assert "column 'sepal width (cm)': 2 of 3 cells are no number: got 'wide' in row 2" in refused(
         "predict", iris, table(text)
     )
 
@@ -167,11 +169,11 @@ def _break(folder, how):
         weights.write_bytes(weights.read_bytes()[:100])
     else:
         content = json.loads(config.read_text())
-        features = content["run"]["preprocessing"]["features"]
+        features = content["run"]["preprocessing"]["features"]["columns"]
         if how == "unknown kind":
             features[0]["kind"] = "picture"
         elif how == "missing entry":
-            del features[0]["mean"]
+            del features[0]["center"]
         elif how == "other width":
             features.pop()
         config.write_text(json.dumps(content))

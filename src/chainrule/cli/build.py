@@ -26,6 +26,8 @@ def trainer(options: Options, inputs: int, outputs: int) -> cr.Trainer:
         OPTIMIZERS[_chosen(options.optimizer)].make(_chosen(options.lr)),
         schedule=SCHEDULES[_chosen(options.schedule)](_chosen(options.epochs)),
         penalty=penalty or None,
+        # Codes of categories are whole numbers, as large as there are levels.
+        normalize="feature",
         metrics=("accuracy",) if classify else ("r2",),
         backend=_chosen(options.backend),
         precision=_chosen(options.precision),

@@ -18,7 +18,6 @@ from chainrule.cli import build, defaults, places, runs, summary
 from chainrule.cli.options import Fit, Options, flag, table
 from chainrule.cli.streamed import Streamed, must_stream
 from chainrule.data import Preprocessor, Source, Split, Target, load, split
-from chainrule.data.target import labelled_rows
 from chainrule.errors import ArgumentError, ChainruleError, DataError, NotFiniteError, RunError, TrainingWarning
 
 PARTS = ("train", "validation", "test")
@@ -134,11 +133,11 @@ def prepare(source: Source, options: Options) -> Prepared:
     Raises:
         ChainruleError: if the table cannot be used as it is.
     """
-    target = Target.fit(source, options.target, options.task or "auto")
-    rows = labelled_rows(source, target.name)
+    target = Target.fit(source, options.target, options.task or "auto", reading=options.reading)
+    rows = target.labelled_rows(source)
     y = target.values(source, rows)
     parts = split(y, target.task, seed=options.seed or 0)
-    preprocessor = Preprocessor.fit(source, target.name, target.task, rows[parts.train])
+    preprocessor = Preprocessor.fit(source, target.name, target.task, rows[parts.train], options.reading)
     X = preprocessor.transform(source, rows)
     y = preprocessor.target_values(source, rows)
     already = set(target.notes)

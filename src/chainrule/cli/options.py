@@ -6,15 +6,19 @@ A command is a dataclass whose fields are rows of the table, and an instance of 
 from __future__ import annotations
 
 import argparse
+import csv
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self, TypeVar
 
 from chainrule.cli import defaults
 from chainrule.cli.choices import ACTIVATIONS, BACKENDS, DEVICES, OPTIMIZERS, PRECISIONS, SCHEDULES, TASKS
+from chainrule.data import Reading
 from chainrule.errors import ChainruleError, check_choice, check_number
 
 MOST_SEED = 2**32 - 1
+READING = ("na", "ignore", "categorical", "numeric")
+"""The options that say how the table is to be read."""
 Request = TypeVar("Request")
 Parse = Callable[[str], Any]
 
@@ -88,6 +92,11 @@ def _task(text: str) -> str | None:
     return None if check_choice("", text, TASKS) == "auto" else text
 
 
+def _names(text: str) -> list[str]:
+    """What is listed with commas between; a name that holds a comma stands in quotation marks."""
+    return next(csv.reader([text]), [""])
+
+
 def _layers(text: str) -> list[int]:
     if text.strip().lower() == "none":
         return []
@@ -109,6 +118,19 @@ class Options:
     target: str | None = _row("the column to predict", metavar="COL", said="the last")
     task: str | None = _row(
         "what to do with it: auto, classify, regress", _task, default=lambda chosen, task, rows: task, said="auto"
+    )
+    na: list[str] | None = _row(  # noqa: RUF009  # it makes a field
+        "further words for a missing value; an empty one ('') replaces the usual ones", _names,
+        said="those of pandas", metavar="WORD,…",
+    )  # fmt: skip
+    ignore: list[str] | None = _row(  # noqa: RUF009  # it makes a field
+        "columns to leave out", _names, metavar="COL,…"
+    )
+    categorical: list[str] | None = _row(  # noqa: RUF009  # it makes a field
+        "columns of names, even if they look like numbers", _names, metavar="COL,…"
+    )
+    numeric: list[str] | None = _row(  # noqa: RUF009  # it makes a field
+        "columns of numbers, even if they look like codes", _names, metavar="COL,…"
     )
     layers: list[int] | None = _row(  # noqa: RUF009  # it makes a field
         "widths of the hidden layers, or none", _layers, default=lambda *_: [128, 64], said="128,64", metavar="N,N"
@@ -139,6 +161,12 @@ class Options:
     stream: bool | None = _row("read the table in chunks", None, said="where memory is short")
     chunk_rows: int | None = _row("rows of a chunk", _count(), said="what fits 128 MB", metavar="N")
     seed: int | None = _row("of everything random", _count(0, MOST_SEED), default=0, metavar="N")
+
+    @property
+    def reading(self) -> Reading:
+        """How the columns of the table are to be read."""
+        given = {name: tuple(value) for name in READING if (value := getattr(self, name)) is not None}
+        return Reading(**given)
 
     def given(self) -> dict[str, Any]:
         """Those that were given."""

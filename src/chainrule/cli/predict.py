@@ -56,7 +56,7 @@ def _frame(outputs: np.ndarray, preprocessor: Preprocessor, proba: bool) -> pl.D
     import polars as pl
 
     if not proba:
-        return pl.DataFrame({preprocessor.target: preprocessor.decode(outputs)})
+        return pl.DataFrame({preprocessor.target: preprocessor.predicted(outputs)})
     scores = np.exp(outputs - outputs.max(axis=1, keepdims=True), dtype=np.float64)
     chances = scores / scores.sum(axis=1, keepdims=True)
     return pl.DataFrame({str(label): chances[:, i] for i, label in enumerate(preprocessor.classes or [])})

@@ -40,7 +40,7 @@ class Streamed:
         """
         made = stream(
             table, options.target, options.task or "auto", VALIDATION, TEST, options.chunk_rows,
-            prepare=True, seed=options.seed or 0,
+            prepare=True, seed=options.seed or 0, reading=options.reading,
         )  # fmt: skip
         assert made.preprocessor is not None, "a stream that was prepared"
         return cls(made, made.preprocessor, _guess(made, made.preprocessor))

@@ -9,8 +9,9 @@ from chainrule.data.sources import Source, from_arrays
 from chainrule.data.split import Split, split
 from chainrule.data.streams import Stream
 from chainrule.data.target import Target, infer_task
+from chainrule.data.words import Reading
 
 __all__ = [
-    "BUNDLED", "Feature", "Preprocessor", "Source", "Split", "Stream", "Target", "from_arrays", "infer_task", "load", "split",
-    "stream",
+    "BUNDLED", "Feature", "Preprocessor", "Reading", "Source", "Split", "Stream", "Target", "from_arrays", "infer_task",
+    "load", "split", "stream",
 ]  # fmt: skip
