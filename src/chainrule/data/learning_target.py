@@ -3,27 +3,56 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from chainrule.data.cells import kind_of
 from chainrule.data.deciding import is_stray
-from chainrule.data.notes import Notes, counted
+from chainrule.data.notes import Notes, counted, shortened
 from chainrule.data.numerals import NumberFormat, find_format
 from chainrule.data.scale import moments
 from chainrule.data.sources import Source
 from chainrule.data.standardize import Moments
 from chainrule.data.tallies import Texts, TextTally, tally_by_column
-from chainrule.data.target import Target, Task, target_column, task_of
 from chainrule.data.unread import Cell, Unread
 from chainrule.data.words import Reading, as_text
-from chainrule.errors import DataError, check_choice, printable
+from chainrule.errors import ArgumentError, DataError, check_choice, nearest, printable
 
 if TYPE_CHECKING:
     import polars as pl
 
+Task = Literal["classify", "regress"]
 _ANOTHER = "choose another column with --target"
+
+
+@dataclass(frozen=True)
+class LearntTarget:
+    """What is learnt of the column to predict.
+
+    Args:
+        name: of the column.
+        task: "classify" or "regress".
+        classes: the labels in order, as they are written in the table; the place of a label is its number.
+        mean: of the training rows, for a task of regression.
+        sigma: their standard deviation.
+        low, high: their range.
+        format: how the numbers are written, where they are not plain ones.
+        words: what counts as missing.
+        notes: what the user should be told.
+    """
+
+    name: str
+    task: Task
+    classes: list[Any] | None = None
+    mean: float = 0.0
+    sigma: float = 1.0
+    low: float = -np.inf
+    high: float = np.inf
+    format: NumberFormat | None = None
+    words: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 class TargetTally:
@@ -90,7 +119,7 @@ class TargetTally:
             self._numbers.merge(len(values), *moments(values))
             self._range = [min(self._range[0], values.min()), max(self._range[1], values.max())]
 
-    def finish(self, notes: list[str]) -> Target:
+    def finish(self, notes: list[str]) -> LearntTarget:
         """The target.
 
         Raises:
@@ -103,7 +132,7 @@ class TargetTally:
         numbers = self._as_numbers(texts)
         task = self._task(texts, numbers, notes)
         if task == "classify":
-            return Target(self.name, task, self._classes(texts), words=self._words, notes=list(notes))
+            return LearntTarget(self.name, task, self._classes(texts), words=self._words, notes=list(notes))
         return self._regression(notes)
 
     def _note_missing(self, notes: list[str]) -> None:
@@ -170,7 +199,7 @@ class TargetTally:
             raise DataError("too many classes", where=f"column {self.name!r}", got=got, hint=hint)
         return _typed(list(written.values()), self._kind, self._floats)
 
-    def _regression(self, notes: list[str]) -> Target:
+    def _regression(self, notes: list[str]) -> LearntTarget:
         texts = self._trained[0].texts()
         numbers = self._as_numbers(texts)
         if numbers is None:
@@ -188,7 +217,7 @@ class TargetTally:
         if low == high:
             raise _constant(self.name, low)
         usable = sigma if sigma > 1e-13 * abs(mean) else 1.0
-        return Target(self.name, "regress", None, mean, usable, low, high, format_, self._words, list(notes))
+        return LearntTarget(self.name, "regress", None, mean, usable, low, high, format_, self._words, list(notes))
 
     def _check_strays(self, texts: Texts, known: np.ndarray, notes: list[str]) -> None:
         """Name the cells that are no numbers, and refuse too many of them."""
@@ -222,3 +251,60 @@ def _typed(written: list[str], kind: str, floats: bool) -> list[Any]:
     if all(label.removeprefix("-").isdecimal() and str(int(label)) == label for label in written):
         return sorted(map(int, written))
     return sorted(written)
+
+
+def target_column(source: Source, name: str) -> pl.Series:
+    """The column to predict; dates and lists are refused."""
+    column = source.column(name)
+    if column.dtype.is_temporal() or column.dtype.is_nested():
+        raise DataError("cannot be predicted", where=f"column {name!r}", expected="numbers or labels", got=column.dtype)
+    return column
+
+
+def infer_task(values: pl.Series) -> tuple[Task, str]:
+    """The task that the values of a target set, and the reason in words.
+
+    Example:
+        >>> import polars as pl
+        >>> infer_task(pl.Series([1.5, 2.25, 3.0]))
+        ('regress', '3 different numbers')
+    """
+    import polars as pl
+
+    if not values.dtype.is_numeric():
+        kind = "true or false" if values.dtype == pl.Boolean else f"{values.n_unique()} different labels"
+        return "classify", kind
+    numbers = values.drop_nulls().cast(pl.Float64).drop_nans().to_numpy()
+    return task_of(np.unique(numbers), len(numbers))
+
+
+def task_of(distinct: np.ndarray, rows: int) -> tuple[Task, str]:
+    """The task that so many rows of these different numbers (ascending) set, and the reason in words."""
+    few = len(distinct) <= 2 or 3 * len(distinct) <= rows
+    as_counted = np.array_equal(distinct, np.arange(len(distinct))) and 10 * len(distinct) <= rows
+    as_labels = len(distinct) <= 20 or as_counted
+    if few and as_labels and (distinct == np.round(distinct)).all():
+        return "classify", f"only {len(distinct)} different whole numbers"
+    return "regress", f"{len(distinct)} different numbers"
+
+
+def choose(
+    columns: list[str], default: str | None, name: str | None, notes: list[str], where: str, option: str = "target"
+) -> str:
+    """The name of the column to predict: the one asked for, the source's own, or the last.
+
+    A name need not repeat the spaces that its header has around it, as long as it is clear which one is meant.
+    """
+    if not columns:
+        raise DataError("there are no targets", where=where, expected="y beside X, or labels beside images")
+    if name is None:
+        if default is None:
+            notes.append(f"{columns[-1]}: the last column is taken as the target; --target names another")
+        return default or columns[-1]
+    if name in columns:
+        return name
+    alike = [column for column in columns if column.strip() == name.strip()]
+    if len(alike) == 1:
+        return alike[0]
+    listed = shortened([repr(column) for column in nearest(name, columns)], most=10)
+    raise ArgumentError("no such column", where=option, expected=f"one of {listed}", got=repr(name))

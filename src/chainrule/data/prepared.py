@@ -19,12 +19,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from chainrule.data.batches import ArrayBatches, Batches
+from chainrule.data.learning_target import choose
 from chainrule.data.memory import worded
 from chainrule.data.preprocessing import Batch, Preprocessor, learn
 from chainrule.data.rows import FileRows, bytes_of
 from chainrule.data.sources import Source
 from chainrule.data.streams import CHUNK, MOST_HELD, SplitSampler, Stream
-from chainrule.data.target import choose
 from chainrule.data.words import Reading
 from chainrule.errors import DataError, RunError, check_choice
 

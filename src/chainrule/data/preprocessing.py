@@ -15,12 +15,12 @@ import numpy as np
 from chainrule.data.features import Features
 from chainrule.data.layout import Feature
 from chainrule.data.learning import ColumnsTally
-from chainrule.data.learning_target import TargetTally
+from chainrule.data.learning_target import TargetTally, choose
 from chainrule.data.notes import Notes
 from chainrule.data.sources import Source
-from chainrule.data.target import Target, choose, target_from_dict
+from chainrule.data.target import Target, target_from_dict
 from chainrule.data.words import Reading
-from chainrule.errors import ArgumentError, DataError
+from chainrule.errors import ArgumentError, DataError, printable
 
 Batch = tuple[int, Source, np.ndarray, np.ndarray]
 """The number of a batch's first row, the batch, the rows whose labels are learnt, and those of them to train on."""
@@ -200,14 +200,15 @@ class PartialFit:
             DataError: a value, the target, or every column cannot be used.
         """
         notes = list(notes)
-        target = self._target.finish(notes)
+        target = Target(**vars(self._target.finish(notes)))
         said = Notes()
         learnt = self._columns.finish(said)
         if not learnt:
             why = "; ".join(said.lines()) or f"{target.name!r} is the only one"
             raise DataError("no column is left to learn from", where=name, got=why)
         width = 0 if self._is_table else len(self._columns.names)
-        return Preprocessor(Features(learnt, self._columns.words, width), target, notes + said.lines())
+        notes = [printable(note) for note in notes] + said.lines()
+        return Preprocessor(Features(learnt, self._columns.words, width), target, notes)
 
 
 def learn(
