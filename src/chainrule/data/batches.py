@@ -127,11 +127,14 @@ class CsvTable:
         if not text.strip():
             raise empty(path)
         self._layout = Layout.of(text, path)
-        first = self._layout.read(text, path, 1, Passed())
-        unused = {name for name in self._layout.nameless if _is_blank(first, name)}
+        unused: set[str] = set()
+        if self._layout.nameless:
+            first = self._layout.read(text, path, 1, Passed())
+            unused = {name for name in self._layout.nameless if _is_blank(first, name)}
         self.columns = [name for name in self._layout.names if name not in unused]
         share = os.path.getsize(path) / len(text.encode())
-        self.about = max(1, round(first.rows * share * (PACKED_TIMES if path.suffix.lower() in PACKED else 1)))
+        packed = PACKED_TIMES if path.suffix.lower() in PACKED else 1
+        self.about = max(1, round((text.count("\n") + 1 - self._layout.header) * share * packed))
 
     def batches(self, size: int | None = None) -> Iterator[tuple[int, Source]]:
         """Batches of about so many bytes, each with the number of its first row."""

@@ -30,17 +30,19 @@ class Cells:
         texts: their cells, row after row or column after column; null where nothing stands.
         rows: how many there are.
         by_row: whether the cells lie row after row.
+        spaced: whether there may be spaces around what stands in them.
     """
 
     names: list[str]
     texts: pl.Series
     rows: int
     by_row: bool = True
+    spaced: bool = True
 
     @cached_property
     def stripped(self) -> pl.Series:
         """The cells without the spaces around them."""
-        return self.texts.str.strip_chars()
+        return self.texts.str.strip_chars() if self.spaced else self.texts
 
     def column(self, number: int) -> pl.Series:
         """One column, as it stands in the table."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,17 @@ if TYPE_CHECKING:
 
 _LEAST_INDEX = 20
 """Rows from which different whole numbers without large gaps are taken for row numbers."""
+
+
+class _Facts(NamedTuple):
+    """What is known of the numbers of a column."""
+
+    known: int
+    center: float
+    scale: float
+    low: float
+    high: float
+    whole: bool
 
 
 class ColumnsTally:
@@ -137,20 +148,23 @@ class ColumnsTally:
         """The columns that are used; `notes` are told of the others, and of what may be a surprise."""
         if self._numbers is None:
             return []
-        quarters = self._numbers.quartiles()
-        scales = spread(quarters, self._numbers.low, self._numbers.high)
+        numbers = self._numbers
+        quarters = numbers.quartiles()
+        scales = spread(quarters, numbers.low, numbers.high)
+        # Plain lists, since there may be tens of thousands of columns.
+        facts = [a.tolist() for a in (numbers.count, quarters[1], scales, numbers.low, numbers.high, numbers.whole)]
         found: list[Learnt] = []
         for number, name in enumerate(self.names):
-            made = self._learnt(number, quarters[:, number], scales[number], notes)
+            made = self._learnt(number, _Facts._make(values[number] for values in facts), notes)
             if isinstance(made, str):
                 notes.add(f"left out, {made}", name)
             else:
                 found.append(made)
         return found
 
-    def _learnt(self, number: int, quarters: np.ndarray, scale: Any, notes: Notes) -> Learnt | str:
+    def _learnt(self, number: int, facts: _Facts, notes: Notes) -> Learnt | str:
         assert self._numbers is not None
-        kind, numbers, name = self._kinds.get(number, "nothing"), int(self._numbers.count[number]), self.names[number]
+        kind, numbers, name = self._kinds.get(number, "nothing"), facts.known, self.names[number]
         counted = self._texts.get(number) or (None if numbers else self._odd.get(number))
         if kind not in ("text", "number", "boolean", "category", "moment", "time", "nothing"):
             return f"holds values of type {kind}"
@@ -161,7 +175,7 @@ class ColumnsTally:
             known = values[~np.isnan(values)]
             return moment(name, known, np.ones(len(known), int), self._numbers.rows - numbers, kind)
         if counted is None:
-            return self._number(number, float(quarters[1]), float(scale), notes)
+            return self._number(number, facts, notes)
         texts = counted.texts()
         missing = self._numbers.rows - round(texts.present / texts.share)
         if kind in ("boolean", "category"):
@@ -169,16 +183,14 @@ class ColumnsTally:
         forced = next((k for k in ("categorical", "numeric") if name in getattr(self.reading, k)), None)
         return decide(Column(name, texts, missing, self._decimal_comma, bool(self._coded[number])), forced, notes)
 
-    def _number(self, number: int, center: float, scale: float, notes: Notes) -> Number | str:
+    def _number(self, number: int, facts: _Facts, notes: Notes) -> Number | str:
         """A column of plain numbers, beside which there is hardly anything else."""
-        numbers = self._numbers
-        assert numbers is not None
-        name, count = self.names[number], int(numbers.count[number])
-        low, high = float(numbers.low[number]), float(numbers.high[number])
-        missing = numbers.rows - count
+        assert self._numbers is not None
+        name, count, low, high = self.names[number], facts.known, facts.low, facts.high
+        missing = self._numbers.rows - count
         if low == high and not missing:
             return "always the same value"
-        if not missing and numbers.whole[number] and name not in self.reading.numeric and self._counts_rows(number):
+        if not missing and facts.whole and name not in self.reading.numeric and self._counts_rows(number):
             return "only numbers the rows; --numeric keeps it"
         if number in self._odd:
             texts = self._odd[number].texts()
@@ -189,7 +201,7 @@ class ColumnsTally:
             if not is_stray(found.count, found.present) and name not in self.reading.numeric:
                 raise found.refusal()
             found.say(notes)
-        return Number(name, center, scale, low, high, missing > 0)
+        return Number(name, facts.center, facts.scale, low, high, missing > 0)
 
     def _counts_rows(self, number: int) -> bool:
         """Whether whole numbers are different in every row, and without large gaps."""

@@ -89,7 +89,8 @@ def _table(source: Any) -> Source:
     if len(cells) == len(parts):
         ordered = [in_order(found, table.columns) for found in cells]
         texts = pl.concat([pl.Series("cells", [], pl.String), *(found.texts for found in ordered)], rechunk=True)
-        together = Cells(table.columns, texts, sum(found.rows for found in ordered))
+        spaced = any(found.spaced for found in ordered)
+        together = Cells(table.columns, texts, sum(found.rows for found in ordered), spaced=spaced)
         comma = bool(parts) and parts[0].decimal_comma
         return Source(name, cells=together, decimal_comma=comma, notes=table.notes)
     frames = [part.frame.select(table.columns) for part in parts if part.frame is not None]

@@ -16,7 +16,7 @@ _WRITTEN = (
     rf"(?i)^(\()?\s*([-+−])?\s*{_MONEY}?\s*([-+−])?\s*(\d[\d.,'’_\s]*|[.,]\d+)(e[-+]?\d+)?\s*(?:{_MONEY}|%)?\s*(\))?$"
 )
 _DIGIT = r"\d"
-_SIGNS = re.compile(rf"{_MONEY}|%|\(|[.,'’_\s](?=\d{{3}})", re.IGNORECASE)
+_SIGNS = re.compile(rf"{_MONEY}|%|\(|(?<=\d)[.,'’_\s](?=\d{{3}})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

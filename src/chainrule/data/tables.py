@@ -124,7 +124,7 @@ class Layout:
         pieces = [self.delimiter.join(kept[i : i + step]) for i in range(0, len(kept), step)]
         texts = pl.Series("cells", pieces, dtype=pl.String).str.split(self.delimiter).explode()
         assert len(texts) == len(kept) * width, "as many cells as the rows have fields"
-        return Cells(self.names, texts, len(kept))
+        return Cells(self.names, texts, len(kept), spaced=_may_be_spaced(text, self.delimiter))
 
     def _quoted(self, text: str, path: Path, line: int, passed: Passed) -> Cells:
         import polars as pl
@@ -164,7 +164,12 @@ def in_order(cells: Cells, names: list[str]) -> Cells:
         return cells
     number = {name: i for i, name in enumerate(cells.names)}
     places = np.arange(len(cells.texts)).reshape(cells.rows, len(cells.names))[:, [number[name] for name in names]]
-    return Cells(names, cells.texts.gather(places.ravel()), cells.rows)
+    return Cells(names, cells.texts.gather(places.ravel()), cells.rows, spaced=cells.spaced)
+
+
+def _may_be_spaced(text: str, delimiter: str) -> bool:
+    """Whether cells may have spaces around them."""
+    return not text.isascii() or any(space in text for space in " \t\v\f" if space != delimiter)
 
 
 def empty(path: Path) -> DataError:
