@@ -111,7 +111,7 @@ def test_numbers_and_texts_of_every_kind_are_texts(fit):
 )
 def test_numbers_are_read_as_they_are_written(fit, delimiter, write_as, said):
     values = np.random.default_rng(0).uniform(100, 9000, ROWS).round(2)
-    preprocessor, source, features = fit([write_as(v) for v in values], delimiter)
+    preprocessor, _, features = fit([write_as(v) for v in values], delimiter)
     plain, _, expected = fit([repr(float(v)) for v in values])
     sign = -1 if write_as(1.0).startswith('"(') else 1
     assert features == pytest.approx(sign * expected, abs=1e-6)
@@ -152,7 +152,7 @@ def test_a_number_at_prediction_is_the_same_number_whatever_stands_beside_it(fit
 
 def test_codes_keep_their_zeros_at_prediction_too(fit, write):
     codes = [f"{i % 30:03}" for i in range(ROWS * 3)]
-    preprocessor, _, features = fit(codes)
+    preprocessor, _, _ = fit(codes)
     assert learnt(preprocessor).levels == [f"{i:03}" for i in range(30)]
     assert "a: codes and no numbers, since '000' begins with a zero" in preprocessor.notes
     some = preprocessor.transform(write("some.csv", a=["004", "X", "4"], z=["0"] * 3))
@@ -208,7 +208,7 @@ def days(form, rows=ROWS):
     ["%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d %b %Y", "%d-%b-%Y", "%d/%m/%y", "%Y%m%dx"],
 )
 def test_dates_are_days_and_their_cycles(fit, form):
-    preprocessor, source, features = fit(days(form))
+    preprocessor, _, features = fit(days(form))
     if form == "%Y%m%dx":
         assert not isinstance(learnt(preprocessor) if "a" in preprocessor.columns else None, Moment)
         return
@@ -233,7 +233,7 @@ def test_moments_have_the_hours_of_the_day(fit, form):
 
 @pytest.mark.parametrize("form", ["%H:%M", "%H:%M:%S", "%I:%M %p"])
 def test_times_of_day_are_hours_and_a_cycle(fit, form):
-    preprocessor, _, features = fit(days(form))
+    preprocessor, _, _ = fit(days(form))
     found = learnt(preprocessor)
     assert (found.clock, found.cycles) == ("time", ["day"])
     assert 0 <= found.low < found.high < 24
@@ -344,3 +344,31 @@ def test_many_columns_share_a_line(write):
     notes = []
     Preprocessor.fit(source, "y").transform(write("p.csv", **{f"c{i}": ["1e9"] for i in range(8)}), notes=notes)
     assert notes == ["7 columns: far outside the range of training: c0, c1, c2, c3, c4 and 2 more"]
+
+
+def test_a_column_that_repeats_the_target_is_named(write):
+    y = numbers()
+    minus = [v[1:] if v.startswith("-") else f"-{v}" for v in y]
+    notes = Preprocessor.fit(write(a=numbers(), b=[*y[1:], y[0]], c=minus, y=y), "y").notes
+    said = [note.split(":")[0] for note in notes if "says exactly what y says; --ignore" in note]
+    assert said == ["a", "c"]
+    notes = Preprocessor.fit(write(a=labels(), b=numbers(), y=labels()), "y").notes
+    assert any(note.startswith("a: says exactly what y says") for note in notes)
+
+
+def test_numbers_that_may_name_the_rows_are_named_or_left_out(write):
+    rows, draw = 150, np.random.default_rng(0)
+    drawn = [str(v) for v in draw.permutation(10**6)[:rows]]
+    source = write(index=[str(v) for v in draw.permutation(rows)], number=drawn, z=numbers(rows), y=labels(rows))
+    preprocessor = Preprocessor.fit(source, "y")
+    assert preprocessor.columns == ["number", "z"]
+    assert "index: left out, only numbers the rows; --numeric keeps it" in preprocessor.notes
+    assert any(note.startswith("number: a different whole number in every row") for note in preprocessor.notes)
+    assert "index" in Preprocessor.fit(source, "y", reading=Reading(numeric=("index",))).columns
+
+
+def test_text_of_a_table_with_types_that_holds_numbers_is_said_to_be_read_as_such():
+    frame = pl.DataFrame({"a": [str(i % 7) for i in range(ROWS)], "b": numbers(), "y": labels()})
+    preprocessor = Preprocessor.fit(Source.of_frame(frame), "y")
+    assert "a: text that holds numbers, and is read as numbers" in preprocessor.notes
+    assert Preprocessor.fit(Source.of_frame(frame.with_columns(y="a")), "y").classes == list("0123456")

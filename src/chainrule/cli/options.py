@@ -94,7 +94,7 @@ def _task(text: str) -> str | None:
 
 def _names(text: str) -> list[str]:
     """What is listed with commas between; a name that holds a comma stands in quotation marks."""
-    return next(csv.reader([text]), [""])
+    return next(csv.reader([text])) or [""]
 
 
 def _layers(text: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -42,34 +43,42 @@ def _series(name: str, column: Any) -> pl.Series:
     import polars as pl
 
     missing = np.asarray(column.isna(), dtype=bool)
-    kind = str(column.dtype)
-    if kind == "category":
-        texts = np.asarray(column.astype(object), dtype=object)
-        return _nullable(name, [str(text) for text in texts], missing).cast(pl.Categorical)
-    values = np.asarray(column.dtype.kind in "iufbmM" and column.to_numpy())  # which nullable types have as well
-    if values.dtype.kind in "iufb" and values.ndim:
-        return pl.Series(name, values).set(pl.Series(missing), None) if missing.any() else pl.Series(name, values)
-    if values.dtype.kind in "mM":
-        return pl.Series(name, values.astype(f"{values.dtype.kind}8[us]")).set(pl.Series(missing), None)
+    kind = getattr(column.dtype, "kind", "O")
+    if str(column.dtype) == "category":
+        texts = [str(text) for text in np.asarray(column, dtype=object)]
+        return _nullable(name, texts, missing).cast(pl.Categorical)
+    if kind in "mM":
+        zoned = getattr(column.dtype, "tz", None) is not None
+        clock = column.dt.tz_convert("UTC").dt.tz_localize(None) if zoned else column
+        return pl.Series(name, clock.to_numpy().astype(f"{kind}8[us]")).set(pl.Series(missing), None)
+    if kind in "iufb":
+        values = np.asarray(column.fillna(False if kind == "b" else 0) if missing.any() else column)
+        if values.dtype.kind in "iufb":
+            small = values.astype(np.float32) if values.dtype == np.float16 else values
+            return pl.Series(name, small).set(pl.Series(missing), None)
     return _of_objects(name, np.asarray(column, dtype=object), missing)
 
 
 def _of_objects(name: str, values: np.ndarray, missing: np.ndarray) -> pl.Series:
-    """Python's own values: all booleans or all numbers as such, everything else as text."""
-    known = values[~missing]
-    kinds = {type(value) for value in known}
-    plain = list(values)
-    if kinds and all(issubclass(kind, (bool, np.bool_)) for kind in kinds):
-        return _nullable(name, [bool(value) for value in plain], missing)
-    if kinds and all(issubclass(kind, (int, float, np.number)) for kind in kinds):
-        return _nullable(name, [None if gone else float(v) for v, gone in zip(plain, missing, strict=True)], missing)
-    if kinds and all(hasattr(kind, "isoformat") for kind in kinds):
-        plain = [None if gone else value.isoformat() for value, gone in zip(plain, missing, strict=True)]
-    return _nullable(name, [str(value) for value in plain], missing)
+    """Python's own values: truths, numbers and dates as such, anything else as text."""
+    import polars as pl
+
+    kinds = {type(value) for value in values[~missing]}
+    if not kinds:
+        return pl.Series(name, [None] * len(values), dtype=pl.Null)
+    if all(issubclass(kind, (bool, np.bool_)) for kind in kinds):
+        return _nullable(name, [bool(value) for value in np.where(missing, False, values)], missing)
+    if all(issubclass(kind, (int, float, np.number)) and not issubclass(kind, bool) for kind in kinds):
+        return _nullable(name, list(values), missing)
+    if all(issubclass(kind, datetime.date) for kind in kinds):
+        return pl.Series(
+            name, [None if gone else v for v, gone in zip(values, missing, strict=True)], pl.Datetime("us")
+        )
+    return _nullable(name, [str(value) for value in values], missing)
 
 
 def _nullable(name: str, values: list[Any], missing: np.ndarray) -> pl.Series:
     import polars as pl
 
     kept = [None if gone else value for value, gone in zip(values, missing, strict=True)]
-    return pl.Series(name, kept, strict=False) if any(v is not None for v in kept) else pl.Series(name, kept, pl.String)
+    return pl.Series(name, kept, strict=False)

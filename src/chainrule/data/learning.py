@@ -15,7 +15,7 @@ from chainrule.data.notes import Notes
 from chainrule.data.numerals import find_format
 from chainrule.data.scale import spread
 from chainrule.data.sources import Source
-from chainrule.data.tallies import NumberTally, Texts, TextTally, tally_by_column
+from chainrule.data.tallies import NumberTally, TextTally, tally_by_column
 from chainrule.data.unread import Cell, Unread
 from chainrule.data.words import Reading, as_text
 from chainrule.errors import DataError
@@ -23,8 +23,9 @@ from chainrule.errors import DataError
 if TYPE_CHECKING:
     import polars as pl
 
-_LEAST_INDEX = 20
-"""Rows from which different whole numbers without large gaps are taken for row numbers."""
+_LEAST_INDEX, _LEAST_NAMING = 20, 100
+"""Rows from which different whole numbers are taken for row numbers, if they have no large gaps, and for names of the
+rows, if they have."""
 
 
 class _Facts(NamedTuple):
@@ -59,7 +60,7 @@ class ColumnsTally:
         self._coded = np.empty(0, bool)
         self._odd: dict[int, TextTally] = {}
         self._texts: dict[int, TextTally] = {}
-        self._decimal_comma = False
+        self._decimal_comma = self._is_typed = False
 
     @property
     def names(self) -> list[str]:
@@ -80,6 +81,7 @@ class ColumnsTally:
         if self._numbers is None:
             self._numbers, self._coded = NumberTally(len(self.names)), np.zeros(len(self.names), bool)
             self.words, self._decimal_comma = self.reading.words(batch.cells is not None), batch.decimal_comma
+            self._is_typed = batch.cells is None
         place = np.array([plain.index[name] for name in self.names], dtype=int)
         self._note_kinds(plain, place, batch.name)
         everything = len(rows) == batch.rows
@@ -192,6 +194,11 @@ class ColumnsTally:
             return "always the same value"
         if not missing and facts.whole and name not in self.reading.numeric and self._counts_rows(number):
             return "only numbers the rows; --numeric keeps it"
+        if not missing and facts.whole and self._is_different_everywhere(number):
+            detail = "a different whole number in every row; --ignore leaves it out, if it only names them"
+            notes.add("hold a different whole number in every row", name, detail)
+        if self._is_typed and self._kinds.get(number) == "text":
+            notes.add("text that holds numbers, read as such", name, "text that holds numbers, and is read as numbers")
         if number in self._odd:
             texts = self._odd[number].texts()
             first = int(texts.first.argmin())
@@ -208,14 +215,10 @@ class ColumnsTally:
         assert self._numbers is not None
         rows = self._numbers.rows
         span = self._numbers.high[number] - self._numbers.low[number] + 1
-        if rows < _LEAST_INDEX or not rows <= span <= 3 * rows:
-            return False
+        return _LEAST_INDEX <= rows <= span <= 3 * rows and self._is_different_everywhere(number, _LEAST_INDEX)
+
+    def _is_different_everywhere(self, number: int, least: int = _LEAST_NAMING) -> bool:
+        """Whether there are so many rows, and no number is in two of the sample."""
+        assert self._numbers is not None
         seen = self._numbers.sample[:, number]
-        return len(np.unique(seen)) == len(seen)
-
-
-def texts_of(column: pl.Series, rows: np.ndarray) -> Texts:
-    """The different texts in some rows of a column."""
-    tallies: dict[int, TextTally] = {}
-    tally_by_column(np.zeros(len(rows), int), column.gather(rows), rows, tallies)
-    return tallies.get(0, TextTally()).texts()
+        return len(seen) >= least and len(np.unique(seen)) == len(seen)

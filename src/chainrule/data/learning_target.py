@@ -197,7 +197,8 @@ class TargetTally:
             )
             hint = "try --task regress" if self._as_numbers(texts) is not None else _ANOTHER
             raise DataError("too many classes", where=f"column {self.name!r}", got=got, hint=hint)
-        return _typed(list(written.values()), self._kind, self._floats)
+        labels = list(written.values())
+        return sorted(labels) if self._is_typed and self._kind == "text" else _typed(labels, self._kind, self._floats)
 
     def _regression(self, notes: list[str]) -> LearntTarget:
         texts = self._trained[0].texts()

@@ -17,6 +17,7 @@ from chainrule.data.layout import Feature
 from chainrule.data.learning import ColumnsTally
 from chainrule.data.learning_target import TargetTally, choose
 from chainrule.data.notes import Notes
+from chainrule.data.repeats import repeats
 from chainrule.data.sources import Source
 from chainrule.data.target import Target, target_from_dict
 from chainrule.data.words import Reading
@@ -173,6 +174,7 @@ class PartialFit:
         self._target = TargetTally(target, task, reading)
         self._columns = ColumnsTally(chosen, reading, counted)
         self._is_table = columns is not None
+        self._repeats: list[str] = []
 
     def partial_fit(self, batch: Source, rows: np.ndarray, train: np.ndarray, first: int = 0) -> None:
         """Take in a batch.
@@ -183,7 +185,10 @@ class PartialFit:
             train: the numbers of those of them that everything else is learnt from.
             first: the number of the batch's first row in the table.
         """
-        self._columns.add(batch, self._target.add(batch, rows, train, first), first)
+        labelled = self._target.add(batch, rows, train, first)
+        self._columns.add(batch, labelled, first)
+        if first == 0 and batch.is_table:
+            self._repeats = repeats(batch, self._target.name, self._columns.names, labelled)
 
     def undecided(self) -> set[str]:
         """The columns whose texts must all be counted, in a pass through the rows, to know what they are."""
@@ -203,6 +208,9 @@ class PartialFit:
         target = Target(**vars(self._target.finish(notes)))
         said = Notes()
         learnt = self._columns.finish(said)
+        for repeated in self._repeats:
+            detail = f"says exactly what {target.name} says; --ignore leaves it out, as nobody knows it in advance"
+            said.add("say exactly what the target says", repeated, detail)
         if not learnt:
             why = "; ".join(said.lines()) or f"{target.name!r} is the only one"
             raise DataError("no column is left to learn from", where=name, got=why)
