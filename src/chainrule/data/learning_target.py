@@ -195,7 +195,9 @@ class TargetTally:
             got = (
                 f"{found:,} different values in {self._labelled:,} rows" if texts.share == 1 else f"more than {found:,}"
             )
-            hint = "try --task regress" if self._as_numbers(texts) is not None else _ANOTHER
+            numbers = self._as_numbers(texts)
+            are_numbers = numbers is not None and np.isfinite(numbers[1]).all()
+            hint = "try --task regress" if are_numbers else _ANOTHER
             raise DataError("too many classes", where=f"column {self.name!r}", got=got, hint=hint)
         labels = list(written.values())
         return sorted(labels) if self._is_typed and self._kind == "text" else _typed(labels, self._kind, self._floats)
