@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.data.columns import moments
+from chainrule.data.scale import moments
 
 Array = np.ndarray[Any, Any]
 
