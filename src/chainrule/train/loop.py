@@ -89,7 +89,7 @@ class Loop:
     @property
     def watch(self) -> dict[str, Any] | None:
         """The state of the monitor; None where nothing is watched."""
-        return tree.unflatten(self.structure, self.state)[1]
+        return None if self.training.monitor is None else tree.unflatten(self.structure, self.state)[1]
 
     def run(self, first: int, last: int) -> None:
         """Train the epochs [first, last)."""

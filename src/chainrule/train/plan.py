@@ -35,12 +35,14 @@ class Plan:
         fingerprint: what the graphs were as traced, where a part is the user's own and only tracing can tell.
         notes: what the user should know of them.
         mistakes: what is wrong with them, by the theory.
+        step: what a step is made of.
         gives: what the program gives besides the new state, once it is made.
     """
 
     key: Any
     backend: str
     training: Training
+    step: Step
     fingerprint: Any = None
     notes: Sequence[str] = ()
     mistakes: Sequence[str] = ()
@@ -86,7 +88,8 @@ class Plans:
     ) -> Plan:
         """What to run; the last plan again where nothing that it depends on has changed.
 
-        Where all parts are ours, what they are tells whether that is so. Anything of the user's own is traced anew.
+        Where all parts are ours, what they are tells whether that is so, and with the same tensors the last step serves
+        too, with what it knows of its optimizer. Anything of the user's own is traced anew.
 
         Args:
             backend: where.
@@ -115,6 +118,7 @@ class Plans:
         if kept is not None and kept.key != key:
             kept = None
         if kept is not None and step.described is not None:
+            kept.step = kept.step if step.is_of(kept.step) else step
             return kept
         began = time.perf_counter()
         phases = drawn(step, loader, batch)
@@ -125,8 +129,9 @@ class Plans:
             assert train is not None, "a training without its pass"
             training = Training(train, evaluate, room, loader.rows, tuple(step.metrics), is_sum(step.loss), monitor)
             wrong = mistakes.named(step, arrays[: loader.width], min(batch, len(arrays[0])))
-            kept = Plan(key, backend, training, fingerprint, step.notes, wrong)
+            kept = Plan(key, backend, training, step, fingerprint, step.notes, wrong)
             self._kept[backend] = kept
+        kept.step = step
         history.trace_seconds += time.perf_counter() - began
         return kept
 

@@ -81,13 +81,15 @@ def watched(
 
 def planned(setup: Setup, backend: str, loader: DataLoader, config: FitConfig, history: History) -> tuple[Step, Plan]:
     """What a step is made of, and what to run, as things stand."""
-    checks.something_to_train(setup.model)
     schedule, data = setup.schedule, loader.arrays
     bound = None if schedule is None else schedule.bind(config.epochs * loader.steps, loader.steps)
     step = setup.step(backend, bound, loader.structures)
+    if not step.trained:
+        checks.something_to_train(setup.model)
     room = room_for(len(data[0]), not loader.lasting or config.callbacks.each_epoch)
     goals = goals_of(setup, loader, config)
-    return step, setup.plans.get(backend, step, setup.device, loader, config.batch_size, room, goals, history)
+    plan = setup.plans.get(backend, step, setup.device, loader, config.batch_size, room, goals, history)
+    return plan.step, plan
 
 
 def goals_of(setup: Setup, loader: DataLoader, config: FitConfig) -> Goals:
@@ -131,9 +133,8 @@ def starting_state(setup: Setup, past: TrainState, step: Step, start: int, histo
     """
     kept = None
     if past.optimizer is not None:
-        named = dict(setup.model.named_parameters())
-        kept = step.carried_on(past.optimizer)
-        if kept is None or any(past.optimized.get(name, named[name]) is not named[name] for name in step.trained):
+        kept, now = step.carried_on(past.optimizer), step.parameters
+        if kept is None or any(past.optimized.get(name, now[name]) is not now[name] for name in step.trained):
             history.note("the optimizer begins anew: its state is not of the parameters that are trained now")
             kept = None
     return step.state(kept, past.steps, start, past.plateau.factor)

@@ -128,9 +128,9 @@ class FitSession:
         """Go on with other weights, another rate or another program, where callbacks have changed them."""
         history = self.state.history
         step, plan = prepare.planned(self.setup, history.backend, loop.loader, self.config, history)
-        now = dict(self.setup.model.named_parameters()) | dict(self.setup.model.named_buffers())
-        same = plan is self.plan and all(np.array_equal(before[name], x.read()) for name, x in now.items())
+        same = plan is self.plan and all(np.array_equal(before[name], x.read()) for name, x in step.named)
         if same and self.setup.optimizer.lr == self.lr:
+            self.step = step
             return
         state = prepare.starting_state(self.setup, self.state, step, self.start - self.offset, history)
         record = joined(loop.records) if loop.done else None
@@ -154,10 +154,9 @@ class FitSession:
     def put_back(self, current: tuple[dict[str, Any], Any]) -> None:
         """Give the model and the trainer a state of the loop."""
         state, watch = current
-        self.setup.model.load_state_dict(self.step.tensors(state))
+        self.step.put_back(state)
         self.state.optimizer = self.step.named_optimizer(state["optimizer"])
-        named = dict(self.setup.model.named_parameters())
-        self.state.optimized = {name: named[name] for name in self.step.trained}
+        self.state.optimized = {name: self.step.parameters[name] for name in self.step.trained}
         self.state.steps = int(state["step"])
         self.state.epochs = self.begun + self.state.history.epochs
         if watch is not None and watch["plateau"]:
