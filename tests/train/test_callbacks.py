@@ -12,9 +12,9 @@ import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import ArgumentError
 from chainrule.train import checkpoint_writer, progress
-from chainrule.train import loop as loop_module
-from chainrule.train.loop import Loop
-from chainrule.train.step import Step
+from chainrule.train import fit_loop as loop_module
+from chainrule.train.fit_loop import Loop
+from chainrule.train.step import TrainingStep
 from small import QUIET, classifier, parameters, same, table
 
 BACKENDS = ["numpy", "xla"]
@@ -201,8 +201,8 @@ def test_one_that_only_reads_spares_a_part_of_the_users_own_being_traced_again(m
             assert trainer.steps == 2 * trainer.history.epochs
 
     traced = []
-    original = Step.traced
-    monkeypatch.setattr(Step, "traced", lambda self, *given: (traced.append(1), original(self, *given))[1])
+    original = TrainingStep.traced
+    monkeypatch.setattr(TrainingStep, "traced", lambda self, *given: (traced.append(1), original(self, *given))[1])
     trainer = classifier(nn.Lambda(cr.tanh))
     trainer.fit(X, Y, epochs=5, callbacks=[Reads()], **QUIET)
     assert len(traced) == 2

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import ArgumentError
-from chainrule.train.loop import Loop
+from chainrule.train.fit_loop import Loop
 from small import QUIET, classifier, parameters, same, table
 
 X, Y = table(70)

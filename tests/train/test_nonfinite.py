@@ -8,7 +8,7 @@ import pytest
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import DataError, NotFiniteError, OutOfRangeError
-from chainrule.train.loop import Loop
+from chainrule.train.fit_loop import Loop
 from small import QUIET, ROWS, network, parameters, table
 
 BACKENDS = ["numpy", "xla"]

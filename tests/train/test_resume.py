@@ -17,7 +17,7 @@ from chainrule import nn, optim
 from chainrule.errors import ArgumentError
 from chainrule.train import checkpoint_writer
 from chainrule.train import trainer as trainer_module
-from chainrule.train.loop import Loop
+from chainrule.train.fit_loop import Loop
 from small import QUIET, classifier, parameters, same, table
 
 X, Y = table()

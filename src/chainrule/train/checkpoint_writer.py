@@ -8,7 +8,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from chainrule.errors import RunError
-from chainrule.train import checkpoint as files
+from chainrule.train import trainer_files as files
 from chainrule.train.callbacks import Callback
 
 if TYPE_CHECKING:

@@ -67,7 +67,7 @@ class EpochRecord:
         return {"loss": record["loss"], "metrics": {name: record["metrics"][name] for name in self.metrics}}
 
     def _of_batch(self, graph: Any) -> Record:
-        return self.train.named(graph.outputs[self.train.states :])
+        return self.train.record_of(graph.outputs[self.train.states :])
 
     def _lengths(self) -> list[tuple[int, int]]:
         """Of each leaf, how long it is for the full batches of an epoch, and for the smaller last one."""

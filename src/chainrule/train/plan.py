@@ -17,10 +17,10 @@ from chainrule.train import inference, mistakes
 from chainrule.train.history import History
 from chainrule.train.monitor import Monitor, Monitored
 from chainrule.train.program import Batches, Training
-from chainrule.train.step import Step
+from chainrule.train.step import TrainingStep
 
 if TYPE_CHECKING:
-    from chainrule.train.loaders.base import DataLoader
+    from chainrule.train.loaders.data_loader import DataLoader
 
 KEPT = ("parameters", "frozen", "buffers")
 """The parts of a state that are kept of the best epoch: the model."""
@@ -42,7 +42,7 @@ class Plan:
     key: Any
     backend: str
     training: Training
-    step: Step
+    step: TrainingStep
     fingerprint: Any = None
     notes: Sequence[str] = ()
     mistakes: Sequence[str] = ()
@@ -78,7 +78,7 @@ class Plans:
     def get(
         self,
         backend: str,
-        step: Step,
+        step: TrainingStep,
         device: str,
         loader: DataLoader,
         batch: int,
@@ -128,7 +128,7 @@ class Plans:
             train, evaluate = (phase and step.batches(phase) for phase in phases)
             assert train is not None, "a training without its pass"
             training = Training(train, evaluate, room, loader.rows, tuple(step.metrics), is_sum(step.loss), monitor)
-            wrong = mistakes.named(step, arrays[: loader.width], min(batch, len(arrays[0])))
+            wrong = mistakes.find(step, arrays[: loader.width], min(batch, len(arrays[0])))
             kept = Plan(key, backend, training, step, fingerprint, step.notes, wrong)
             self._kept[backend] = kept
         kept.step = step
@@ -148,7 +148,7 @@ class Goals(NamedTuple):
     observed: Monitored | None
 
 
-def monitored(step: Step, goals: Goals) -> Monitor | None:
+def monitored(step: TrainingStep, goals: Goals) -> Monitor | None:
     """The monitor of a training; None where nothing is to be monitored."""
     if goals.judged is None and goals.observed is None:
         return None
@@ -159,7 +159,7 @@ def monitored(step: Step, goals: Goals) -> Monitor | None:
     return Monitor(goals.judged, tuple(kept), goals.observed, step.schedule, names.index("factor"))
 
 
-class Prepared(NamedTuple):
+class PreparedTraining(NamedTuple):
     """What runs a training.
 
     Attributes:
@@ -172,12 +172,12 @@ class Prepared(NamedTuple):
 
     name: str
     backend: ModuleType
-    step: Step
+    step: TrainingStep
     plan: Plan
     program: LoopProgram
 
 
-def drawn(step: Step, loader: DataLoader, batch: int) -> tuple[Batches, Batches | None]:
+def drawn(step: TrainingStep, loader: DataLoader, batch: int) -> tuple[Batches, Batches | None]:
     """The passes as traced: training on the first arrays in batches, evaluating the others, if any, in blocks."""
     state, arrays, width = step.state(), loader.arrays, loader.width
     train = step.drawn("training", state, arrays[:width], batch, tuple(range(width)))

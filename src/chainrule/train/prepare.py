@@ -9,17 +9,17 @@ import numpy as np
 from chainrule import backends, tree
 from chainrule.backends.estimate import choose
 from chainrule.errors import ArgumentError
-from chainrule.train import checks, precision
-from chainrule.train.loaders.base import room_for
-from chainrule.train.metrics import Metric, is_better_greater, named
+from chainrule.train import checks, placement
+from chainrule.train.loaders.data_loader import room_for
+from chainrule.train.metrics import Metric, is_better_greater, metric_name
 from chainrule.train.monitor import Monitored
-from chainrule.train.plan import Goals, Plan, Prepared
+from chainrule.train.plan import Goals, Plan, PreparedTraining
 from chainrule.train.program import Record
-from chainrule.train.step import State, Step
+from chainrule.train.step import State, TrainingStep
 
 if TYPE_CHECKING:
     from chainrule.train.history import History
-    from chainrule.train.loaders.base import DataLoader
+    from chainrule.train.loaders.data_loader import DataLoader
     from chainrule.train.session import FitConfig
     from chainrule.train.setup import Setup
     from chainrule.train.state import Best, Position, TrainState
@@ -33,7 +33,7 @@ def prepared(
     history: History,
     start: int,
     position: Position,
-) -> tuple[Prepared, tuple[State, Any]]:
+) -> tuple[PreparedTraining, tuple[State, Any]]:
     """What runs a training that began at the step `start`, and the state to begin with: its own, and the monitor's.
 
     Args:
@@ -42,16 +42,16 @@ def prepared(
         position: where it stands.
     """
     name = _chosen(setup, loader, config, history)
-    precision.check_precision(setup.precision, name)
+    placement.check_precision(setup.precision, name)
     step, plan = planned(setup, name, loader, config, history)
     state = starting_state(setup, past, step, start - schedule_offset(setup, past, loader.steps), history)
-    record = plan.training.train.named(position.record) if position.record else None
+    record = plan.training.train.record_of(position.record) if position.record else None
     watch = watched(past, step, plan, state, config, position.best, record)
-    return Prepared(name, backends.get(name), step, plan, plan.program(history, loader.arrays)), (state, watch)
+    return PreparedTraining(name, backends.get(name), step, plan, plan.program(history, loader.arrays)), (state, watch)
 
 
 def watched(
-    past: TrainState, step: Step, plan: Plan, state: State, config: FitConfig, best: Best, record: Record | None
+    past: TrainState, step: TrainingStep, plan: Plan, state: State, config: FitConfig, best: Best, record: Record | None
 ) -> Any:
     """The monitor's state to begin with, or to go on with; None where nothing is watched.
 
@@ -79,7 +79,9 @@ def watched(
     return found
 
 
-def planned(setup: Setup, backend: str, loader: DataLoader, config: FitConfig, history: History) -> tuple[Step, Plan]:
+def planned(
+    setup: Setup, backend: str, loader: DataLoader, config: FitConfig, history: History
+) -> tuple[TrainingStep, Plan]:
     """What a step is made of, and what to run, as things stand."""
     schedule, data = setup.schedule, loader.arrays
     bound = None if schedule is None else schedule.bind(config.epochs * loader.steps, loader.steps)
@@ -109,7 +111,7 @@ def goals_of(setup: Setup, loader: DataLoader, config: FitConfig) -> Goals:
 
 def _monitored(setup: Setup, evaluates: bool, name: str, mode: str | None) -> Monitored:
     """The value of that name, and which way is better."""
-    found: dict[str, Metric | None] = {"loss": None, **{named(metric): metric for metric in setup.metrics}}
+    found: dict[str, Metric | None] = {"loss": None, **{metric_name(metric): metric for metric in setup.metrics}}
     if evaluates:
         found |= {f"val_{name}": metric for name, metric in found.items()}
     if name not in found:
@@ -126,7 +128,7 @@ def _monitored(setup: Setup, evaluates: bool, name: str, mode: str | None) -> Mo
     return Monitored(name, -1 if (greater if mode is None else mode == "max") else 1)
 
 
-def starting_state(setup: Setup, past: TrainState, step: Step, start: int, history: History) -> State:
+def starting_state(setup: Setup, past: TrainState, step: TrainingStep, start: int, history: History) -> State:
     """The state to begin with, or to go on with, as things stand.
 
     The optimizer's state is that of before where it is of the parameters that are trained now; else it begins anew.

@@ -24,7 +24,7 @@ from chainrule.graph.trace import trace
 from chainrule.optim.plateau import Plateau
 from chainrule.passes.guard import finite
 from chainrule.train.epoch_record import EpochRecord
-from chainrule.train.metrics import Metric, named
+from chainrule.train.metrics import Metric, metric_name
 from chainrule.train.monitor import Monitor
 
 LOOKS = 3
@@ -119,21 +119,21 @@ class Batches:
             every = constant(np.bool_(True))
 
             def read(_: Any, now: Tensor) -> Any:
-                return None, self.named(inlined(graph, [*state, *data, now])), every
+                return None, self.record_of(inlined(graph, [*state, *data, now])), every
 
             _, records, ok = loop(read, None, rows, None, start, stop)
             return Pass(list(state), [records], ok)
-        record = self.named(graph.outputs[self.states :])
+        record = self.record_of(graph.outputs[self.states :])
         body = finite(graph, [record["loss"], record["finite_probe"]])
 
         def train(carry: list[Tensor], now: Tensor) -> Any:
             *found, ok = inlined(body, [*carry, *data, now])
-            return found[: self.states], self.named(found[self.states :]), ok
+            return found[: self.states], self.record_of(found[self.states :]), ok
 
         last, records, ok = loop(train, list(state), rows, None, start, stop)
         return Pass(last, [records], ok)
 
-    def named(self, leaves: Sequence[Any]) -> Record:
+    def record_of(self, leaves: Sequence[Any]) -> Record:
         """A record out of its leaves."""
         return tree.unflatten(self.record, list(leaves))
 
@@ -289,7 +289,7 @@ class Training:
             kept = self.epoch_record
             of_epoch, record = kept.after(watch["of_epoch"], laid_end_to_end(records), span, whole)
             watch = watch | {"of_epoch": of_epoch}
-            metrics = [metric for metric in self.metrics if named(metric) in kept.metrics]
+            metrics = [metric for metric in self.metrics if metric_name(metric) in kept.metrics]
             steps = -(-self.rows // self.train.batch)
             sizes = batch_sizes(self.rows, self.train.batch, steps)
             known = values | summary(record, sizes, metrics, self.summed)
@@ -332,7 +332,7 @@ def summary(record: Record, sizes: Any, metrics: Sequence[Metric], summed: bool)
     """
     losses = F.cast(record["loss"], np.float64)
     loss = F.sum(losses) if summed else F.sum(losses * constant(np.asarray(sizes, np.float64))) / float(np.sum(sizes))
-    found = {named(metric): metric.compute(dict(record["metrics"][named(metric)])) for metric in metrics}
+    found = {metric_name(metric): metric.compute(dict(record["metrics"][metric_name(metric)])) for metric in metrics}
     return {"loss": loss} | {name: F.cast(value, np.float64) for name, value in found.items()}
 
 

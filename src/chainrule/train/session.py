@@ -15,10 +15,10 @@ from chainrule.graph.random import shuffled
 from chainrule.optim.plateau import Plateau
 from chainrule.train import prepare
 from chainrule.train.callbacks import Callbacks, Due, EarlyStopping
-from chainrule.train.loop import Loop, joined
+from chainrule.train.fit_loop import Loop, joined
 from chainrule.train.plan import Plan
 from chainrule.train.state import Best, Position, TrainState
-from chainrule.train.step import Step
+from chainrule.train.step import TrainingStep
 
 if TYPE_CHECKING:
     from chainrule.train.setup import Setup
@@ -62,7 +62,7 @@ class FitSession:
     config: FitConfig
     setup: Setup
     state: TrainState
-    step: Step
+    step: TrainingStep
     plan: Plan
     begun: int
     start: int
@@ -128,7 +128,7 @@ class FitSession:
         """Go on with other weights, another rate or another program, where callbacks have changed them."""
         history = self.state.history
         step, plan = prepare.planned(self.setup, history.backend, loop.loader, self.config, history)
-        same = plan is self.plan and all(np.array_equal(before[name], x.read()) for name, x in step.named)
+        same = plan is self.plan and all(np.array_equal(before[name], x.read()) for name, x in step.named_tensors)
         if same and self.setup.optimizer.lr == self.lr:
             self.step = step
             return

@@ -29,7 +29,7 @@ from chainrule.passes.precision import lowered
 from chainrule.passes.ranges import voided
 from chainrule.train import checks
 from chainrule.train.forward import Named, cost_of, output_of, spec, untouched
-from chainrule.train.metrics import Function, Metric, named
+from chainrule.train.metrics import Function, Metric, metric_name
 from chainrule.train.program import Batches, Record
 from chainrule.train.serialize import described
 from chainrule.train.structures import SINGLE, Structures
@@ -40,7 +40,7 @@ SMALL = 4096
 
 
 @dataclass
-class Step:
+class TrainingStep:
     """Everything a training step is made of, and the graphs made of it.
 
     Attributes:
@@ -65,14 +65,14 @@ class Step:
     notes: list[str] = field(init=False, default_factory=list)
 
     @functools.cached_property
-    def named(self) -> list[tuple[str, Tensor]]:
+    def named_tensors(self) -> list[tuple[str, Tensor]]:
         """The model's parameters and buffers by path."""
         return [*self.model.named_parameters(), *self.model.named_buffers()]
 
     @functools.cached_property
     def parameters(self) -> dict[str, Parameter]:
         """The model's parameters by path."""
-        return {name: x for name, x in self.named if isinstance(x, Parameter)}
+        return {name: x for name, x in self.named_tensors if isinstance(x, Parameter)}
 
     @functools.cached_property
     def layout(self) -> Layout:
@@ -82,7 +82,7 @@ class Step:
     @functools.cached_property
     def settings(self) -> tuple[Any, ...]:
         """What graphs depend on besides the model, the loss and what updates them."""
-        shapes = tuple((name, x.shape, x.requires_grad) for name, x in self.named)
+        shapes = tuple((name, x.shape, x.requires_grad) for name, x in self.named_tensors)
         return self.seed, self.dtype, self.packed, self.products, self.structures, tuple(self.metrics), shapes
 
     @functools.cached_property
@@ -92,12 +92,12 @@ class Step:
             return None
         return described(self.model, self.loss, self.optimizer, self.schedule, *self.penalties, self.clip)
 
-    def is_of(self, other: Step) -> bool:
+    def is_of(self, other: TrainingStep) -> bool:
         """Whether it is made of the very parts and tensors of another step, whose description and settings it has."""
         return (
             all(getattr(self, part) is getattr(other, part) for part in ("model", "loss", "optimizer", "clip"))
             and all(mine is its for mine, its in zip(self.penalties, other.penalties, strict=True))
-            and all(mine is its for (_, mine), (_, its) in zip(self.named, other.named, strict=True))
+            and all(mine is its for (_, mine), (_, its) in zip(self.named_tensors, other.named_tensors, strict=True))
         )
 
     @functools.cached_property
@@ -145,7 +145,7 @@ class Step:
         return {
             "parameters": parameters,
             "frozen": frozen,
-            "buffers": {n: np.asarray(tensors[n], x.dtype) for n, x in self.named if n not in self.parameters},
+            "buffers": {n: np.asarray(tensors[n], x.dtype) for n, x in self.named_tensors if n not in self.parameters},
         }
 
     def kept_state(self, leaves: list[Any]) -> State:
@@ -155,13 +155,13 @@ class Step:
     def put_back(self, state: State) -> None:
         """Give the model's tensors the values that they have in a state."""
         tensors = self.tensors(state)
-        for name, x in self.named:
+        for name, x in self.named_tensors:
             x.assign(np.array(tensors[name], dtype=x.dtype))
 
     @property
     def _values(self) -> dict[str, Any]:
         """The model's arrays by path."""
-        return {name: x.value for name, x in self.named}
+        return {name: x.value for name, x in self.named_tensors}
 
     @property
     def _observes(self) -> bool:
@@ -371,7 +371,7 @@ class Step:
 
     def record(self, value: Tensor, output: Any, target: Any, weight: Tensor | None = None) -> Record:
         """What is written down of a batch: the loss, and what it contributes to the metrics, by name."""
-        found = {named(metric): metric.update(*metric.picked(output, target), weight) for metric in self.metrics}
+        found = {metric_name(metric): metric.update(*metric.picked(output, target), weight) for metric in self.metrics}
         return {"loss": F.reshape(F.cast(value, self.dtype), (1,)), "metrics": found}
 
 

@@ -17,18 +17,18 @@ from chainrule.data.streams import Stream
 from chainrule.errors import ArgumentError, TrainingWarning
 from chainrule.graph.graph import Graph
 from chainrule.nn.module import Module
-from chainrule.train import checkpoint as files
 from chainrule.train import checks, mistakes, prepare, structures
-from chainrule.train import estimate as memory
+from chainrule.train import memory_estimate as memory
+from chainrule.train import trainer_files as files
 from chainrule.train.callbacks import Callback, Callbacks, EarlyStopping, callbacks_of
 from chainrule.train.checkpoint_writer import CheckpointWriter
-from chainrule.train.estimate import Estimate
+from chainrule.train.fit_loop import Loop, NotFinite, steps_a_call
 from chainrule.train.history import History
-from chainrule.train.loaders.base import DataLoader
-from chainrule.train.loaders.choice import divided, loader_of
+from chainrule.train.loaders.data_loader import DataLoader
 from chainrule.train.loaders.given_batches import are_batches
 from chainrule.train.loaders.in_memory import Weights, foreseen
-from chainrule.train.loop import Loop, NotFinite, steps_a_call
+from chainrule.train.loaders.loader_choice import divided, loader_of
+from chainrule.train.memory_estimate import Estimate
 from chainrule.train.metrics import regresses
 from chainrule.train.nonfinite import not_finite_error
 from chainrule.train.progress import ProgressBar
@@ -285,7 +285,7 @@ class Trainer(Setup):
         del state
         self.optimizer_state = None
         loader.begin(config, self.seed, begun, backend)
-        records = [plan.training.train.named(position.record)] if position.record else []
+        records = [plan.training.train.record_of(position.record)] if position.record else []
         loop = Loop(
             program, backend, plan.training, plan.gives, structure, backend.put(leaves), loader, session.rate, history,
             config.callbacks, session.after_call, steps_a_call(seconds(plan.training.train.graph, name)), records,

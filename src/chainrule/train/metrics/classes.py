@@ -10,7 +10,7 @@ from chainrule.errors import ArgumentError
 from chainrule.graph import functions as F
 from chainrule.graph.indexing import put_add
 from chainrule.graph.tensor import Tensor
-from chainrule.train.metrics.base import Contributions, Mean, Metric, double, rows_of, summed, total, weighted
+from chainrule.train.metrics.metric import Contributions, Mean, Metric, double, rows_of, summed, total, weighted
 
 
 class Accuracy(Mean):

@@ -12,7 +12,7 @@ from chainrule.nn.module import Module
 from chainrule.optim.base import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
 from chainrule.optim.schedules import Schedule
-from chainrule.train.sweep.layout import described
+from chainrule.train.sweep.layout import config_text
 from chainrule.train.sweep.result import RESERVED
 
 Config = dict[str, Any]
@@ -60,7 +60,7 @@ def check_names(config: Config, takes: Mapping[str, Mapping[str, bool]]) -> None
             if needed and name not in config:
                 raise ArgumentError(
                     f"the function takes {name!r}, which the grid lacks", where=part,
-                    got=described(config) or "an empty grid",
+                    got=config_text(config) or "an empty grid",
                 )  # fmt: skip
 
 

@@ -18,8 +18,8 @@ from chainrule.train.metrics import regresses
 from chainrule.train.monitor import Monitor, Monitored
 from chainrule.train.plan import KEPT
 from chainrule.train.program import Batches, Training
-from chainrule.train.step import Step
-from chainrule.train.sweep.layout import GraphKey, Plan, Shape
+from chainrule.train.step import TrainingStep
+from chainrule.train.sweep.layout import GraphKey, Shape, SweepPlan
 from chainrule.train.sweep.trials import Trials
 
 Array = np.ndarray[Any, Any]
@@ -46,7 +46,7 @@ class Grouping:
     traced.
     """
 
-    plan: Plan
+    plan: SweepPlan
     _signed: dict[GraphKey, Signatures] = field(default_factory=dict)
     _outlines: dict[Any, int] = field(default_factory=dict)
     _constants: dict[Any, Array] = field(default_factory=dict)
@@ -147,7 +147,7 @@ class CompileGroup:
         places: for each graph, which of its constants which of these numbers stands for.
     """
 
-    plan: Plan
+    plan: SweepPlan
     shape: Shape
     trials: list[tuple[int, int]]
     numbers: dict[int, list[Array]]
@@ -155,7 +155,7 @@ class CompileGroup:
 
     @classmethod
     def of(
-        cls, plan: Plan, shape: Shape, trials: list[tuple[int, int]], drawn: dict[GraphKey, Signatures]
+        cls, plan: SweepPlan, shape: Shape, trials: list[tuple[int, int]], drawn: dict[GraphKey, Signatures]
     ) -> CompileGroup:
         """The group of these trials, from the signatures of its combinations."""
         configs = list(dict.fromkeys(config for config, _ in trials))
@@ -181,7 +181,7 @@ class CompileGroup:
         config, split = self.trials[0]
         trainer, step = self.plan.step(config, self.shape)
         y, batch = self.plan.rows.y, self.shape.batch
-        wrong = mistakes.named(step, [self.plan.rows.X[0], y], batch)
+        wrong = mistakes.find(step, [self.plan.rows.X[0], y], batch)
         if self.plan.shuffle == "never" and not regresses(trainer.loss):
             order = LabelOrder()
             order.add(y[self.plan.rows.splits[split][0]])
@@ -213,7 +213,7 @@ class CompileGroup:
         )
         return Trials(training, plan.patience)
 
-    def _batches(self, kind: str, given: Sequence[Tensor], step: Step) -> Batches:
+    def _batches(self, kind: str, given: Sequence[Tensor], step: TrainingStep) -> Batches:
         rows, batch = self.shape.batches(kind)
         graphs, record = {}, tree.LEAF
         for key, places in self.places.items():

@@ -15,12 +15,12 @@ from chainrule import backends, resources, tree
 from chainrule.backends.estimate import seconds
 from chainrule.backends.loop import Check, LoopProgram
 from chainrule.errors import TrainingWarning
-from chainrule.train.loop import RETURN_EVERY, interruptible
+from chainrule.train.fit_loop import RETURN_EVERY, interruptible
 from chainrule.train.plan import KEPT
 from chainrule.train.progress import Count
-from chainrule.train.step import Step
+from chainrule.train.step import TrainingStep
 from chainrule.train.sweep.groups import CompileGroup, Grouping
-from chainrule.train.sweep.layout import Array, Plan, described
+from chainrule.train.sweep.layout import Array, SweepPlan, config_text
 from chainrule.train.sweep.result import Trial
 from chainrule.train.sweep.trials import Trials
 from chainrule.train.trainer import Trainer
@@ -35,7 +35,7 @@ class _Started(NamedTuple):
     """A combination whose trials are at work."""
 
     trainer: Trainer
-    step: Step
+    step: TrainingStep
     state: Any
 
 
@@ -134,7 +134,7 @@ class Sweeping:
         interrupted: whether Ctrl-C has ended it.
     """
 
-    plan: Plan
+    plan: SweepPlan
     trials: list[list[Trial]]
     interrupted: bool = False
     _order: Callable[[int, int, bool], Array] = field(init=False)
@@ -171,7 +171,7 @@ class Sweeping:
                 found.setdefault(mistake, []).append(group)
         told = []
         for mistake, of in found.items():
-            first = described(self.plan.configs[of[0].trials[0][0]])
+            first = config_text(self.plan.configs[of[0].trials[0][0]])
             told.append(mistake if len(of) == len(groups) else f"{first}: {mistake}")
         return told
 

@@ -18,10 +18,9 @@ from chainrule.nn.losses import CrossEntropyLoss, Loss, NLLLoss
 from chainrule.nn.module import Module
 from chainrule.optim.base import Optimizer
 from chainrule.train import checks
-from chainrule.train.metrics import classifies, is_better_greater
-from chainrule.train.metrics import named as named_metric
+from chainrule.train.metrics import classifies, is_better_greater, metric_name
 from chainrule.train.sweep import grid as grids
-from chainrule.train.sweep.layout import GraphKey, Plan, Rows, described, named
+from chainrule.train.sweep.layout import GraphKey, SweepPlan, SweepRows, config_text, in_trial
 from chainrule.train.sweep.result import SweepResult, Trial
 from chainrule.train.sweep.run import Sweeping
 from chainrule.train.trainer import Trainer
@@ -115,7 +114,7 @@ class Sweep:
                 }
                 return Trainer(**made, **self.settings, backend=self.backend, seed=seed)
         except ChainruleError as error:
-            raise named(error, config) from None
+            raise in_trial(error, config) from None
 
     def fit(
         self,
@@ -158,7 +157,7 @@ class Sweep:
             raise ArgumentError("nothing to stop by", where="early_stopping", hint="give folds=5 or validation=0.1")
         first, optimizers, observing = self._checked()
         rows = self._rows(first, X, y, validation, folds)
-        plan = Plan(
+        plan = SweepPlan(
             self.configs, self.trainer, optimizers, observing, rows, epochs, batch_size, shuffle, early_stopping,
             "numpy",
         )  # fmt: skip
@@ -166,7 +165,7 @@ class Sweep:
         trials = [[Trial(config, split) for split in range(len(rows.splits))] for config in self.configs]
         Sweeping(plan, trials).run(progress)
         fitted = {"epochs": epochs, "batch_size": batch_size, "shuffle": shuffle}
-        greater = {named_metric(metric): is_better_greater(metric) for metric in first.metrics}
+        greater = {metric_name(metric): is_better_greater(metric) for metric in first.metrics}
         return SweepResult(self.trainer, trials, rows.standardizers, fitted, greater, time.perf_counter() - began)
 
     def _checked(self) -> tuple[Trainer, list[Optimizer], list[Any]]:
@@ -178,7 +177,7 @@ class Sweep:
             if _task(trainer) != _task(first):
                 raise ArgumentError(
                     "losses that want other targets or metrics than the first combination's cannot be compared",
-                    where=described(config), expected=f"one like {type(first.loss).__name__}",
+                    where=config_text(config), expected=f"one like {type(first.loss).__name__}",
                     got=type(trainer.loss).__name__,
                 )  # fmt: skip
             optimizers.append(trainer.optimizer)
@@ -187,14 +186,14 @@ class Sweep:
             observing.append((type(schedule), repr(schedule)) if observes else None)
         return first, optimizers, observing
 
-    def _backend(self, plan: Plan) -> str:
+    def _backend(self, plan: SweepPlan) -> str:
         if self.backend != "auto":
             return self.backend
         shape = plan.shape(0, 0)
         graph = plan.graph(0, GraphKey("training", shape.batch, shape)).simplify()
         return choose([graph], [plan.epochs * shape.steps * len(plan.configs) * len(plan.rows.splits)])
 
-    def _rows(self, trainer: Trainer, X: Any, y: Any, validation: Any, folds: int | None) -> Rows:
+    def _rows(self, trainer: Trainer, X: Any, y: Any, validation: Any, folds: int | None) -> SweepRows:
         dtype = trainer.dtype
         X, y = checks.features(X, dtype), checks.targets(y, trainer.loss, dtype)
         checks.equal_lengths(X, y)
@@ -214,9 +213,9 @@ class Sweep:
             splits = [checks.split(len(X), validation, SPLIT_SEED)]
         how = self.settings["normalize"]
         if how is None:
-            return Rows([X], y, splits, [None] * len(splits))
+            return SweepRows([X], y, splits, [None] * len(splits))
         learnt = [Standardizer.fit(X[train], how) for train, _ in splits]
-        return Rows([standardizer(X) for standardizer in learnt], y, splits, learnt)
+        return SweepRows([standardizer(X) for standardizer in learnt], y, splits, learnt)
 
 
 def _joined(first: Any, second: Any, name: str) -> Any:
@@ -231,4 +230,4 @@ def _task(trainer: Trainer) -> Any:
     """What has to be the same for all trials: what their losses want of the targets, and the metrics."""
     loss = trainer.loss
     labels = isinstance(loss, (CrossEntropyLoss, NLLLoss))
-    return labels, isinstance(loss, Loss), list(map(named_metric, trainer.metrics))
+    return labels, isinstance(loss, Loss), list(map(metric_name, trainer.metrics))

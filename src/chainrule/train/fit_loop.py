@@ -17,7 +17,7 @@ from chainrule import tree
 from chainrule.backends.loop import LoopProgram
 from chainrule.train.callbacks import Callbacks
 from chainrule.train.history import History
-from chainrule.train.loaders.base import Chunk, DataLoader
+from chainrule.train.loaders.data_loader import Chunk, DataLoader
 from chainrule.train.program import Record, Span, Training, batch_sizes, summary
 
 RETURN_EVERY = 0.2

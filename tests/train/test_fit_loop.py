@@ -10,8 +10,8 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn, optim
-from chainrule.train import loop as loop_module
-from chainrule.train.loop import Loop
+from chainrule.train import fit_loop as loop_module
+from chainrule.train.fit_loop import Loop
 from chainrule.train.metrics import chosen
 from chainrule.train.program import summary
 from chainrule.train.session import FitConfig

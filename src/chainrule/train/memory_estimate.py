@@ -10,8 +10,8 @@ from chainrule.data import memory
 from chainrule.errors import ResourceError
 
 if TYPE_CHECKING:
-    from chainrule.train.loaders.base import DataLoader
-    from chainrule.train.plan import Prepared
+    from chainrule.train.loaders.data_loader import DataLoader
+    from chainrule.train.plan import PreparedTraining
     from chainrule.train.session import FitConfig
 
 PARTS = ("parameters", "optimizer", "data", "kept", "temporaries")
@@ -80,7 +80,7 @@ class Estimate:
         return f"{memory.worded(self.peak)} at the peak: {memory.worded(self.before)} before the training, {said}"
 
 
-def stated(prepared: Prepared, state: Any, loader: DataLoader, config: FitConfig, former: Any) -> Estimate:
+def stated(prepared: PreparedTraining, state: Any, loader: DataLoader, config: FitConfig, former: Any) -> Estimate:
     """The estimate for a training whose program is made.
 
     Args:

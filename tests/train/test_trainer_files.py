@@ -16,8 +16,8 @@ import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import ArgumentError, RunError
 from chainrule.files import is_lock
-from chainrule.train import checkpoint as files
 from chainrule.train import checkpoint_writer, snapshot
+from chainrule.train import trainer_files as files
 from killed import kills
 from small import QUIET, classifier, network, numbers, parameters, regressor, same, table
 

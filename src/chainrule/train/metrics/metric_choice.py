@@ -13,7 +13,6 @@ from chainrule.graph.tensor import Tensor
 from chainrule.nn.losses import HuberLoss, L1Loss, Loss, MSELoss
 from chainrule.nn.module import Module
 from chainrule.nn.named_losses import NamedLosses
-from chainrule.train.metrics.base import SCORES, Metric
 from chainrule.train.metrics.classes import (
     AUC,
     F1,
@@ -24,6 +23,7 @@ from chainrule.train.metrics.classes import (
     Recall,
     Top5,
 )  # fmt: skip
+from chainrule.train.metrics.metric import SCORES, Metric
 from chainrule.train.metrics.numbers import MAE, MAPE, MSE, R2, RMSE
 
 
@@ -69,7 +69,7 @@ NAMES = tuple(_KINDS)
 _TAKEN = ("loss", "lr", "epoch")
 
 
-def named(metric: Metric) -> str:
+def metric_name(metric: Metric) -> str:
     """What a metric is called in the history."""
     name = metric.label if isinstance(metric, Function) else metric.name
     return name if metric.output is None else f"{metric.output}_{name}"
@@ -91,11 +91,11 @@ def _usual(loss: Module) -> tuple[str, ...]:
     return ("r2",) if regresses(loss) else ()
 
 
-Wanted = Sequence[str | Callable[..., Any]]
+MetricSpec = Sequence[str | Callable[..., Any]]
 """Metrics of one output: names, and functions of one's own."""
 
 
-def chosen(metrics: Wanted | Mapping[str, Wanted] | None, loss: Module) -> list[Metric]:
+def chosen(metrics: MetricSpec | Mapping[str, MetricSpec] | None, loss: Module) -> list[Metric]:
     """The metrics asked for; by default accuracy for a classifier, R² for a regression, none for other losses.
 
     Of several outputs they are by output; functions of one's own may be of all outputs.
@@ -109,7 +109,7 @@ def chosen(metrics: Wanted | Mapping[str, Wanted] | None, loss: Module) -> list[
             hint = f"write {{{next(iter(loss.losses))!r}: {metrics!r}}}"
             raise ArgumentError("metrics by output are wanted", where="metrics", got=metrics, hint=hint)
         found = _listed(_usual(loss) if metrics is None else metrics, loss)
-    names = [named(metric) for metric in found]
+    names = [metric_name(metric) for metric in found]
     for name in names:
         if names.count(name) > 1 or name in _TAKEN or name.startswith("val_"):
             raise ArgumentError(
