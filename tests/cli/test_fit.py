@@ -337,8 +337,8 @@ def no_gpu(monkeypatch):
     [
         (["--device", "gpu"], "device: JAX finds no such device: expected gpu, got cpu; pip install 'chainrule[cuda]'"),
         (["--device", "gpu", "--backend", "numpy"], "device: the NumPy backend runs on the CPU: got gpu; use backend="),
-        (["--precision", "tf32"], "precision: tf32 is not among what this machine computes in: expected an NVIDIA GPU"),
-        (["--precision", "tf32", "--backend", "numpy"], "precision: tf32 is not among what this machine computes in"),
+        (["--precision", "tf32"], "precision: tf32 is not supported by this machine: expected an NVIDIA GPU"),
+        (["--precision", "tf32", "--backend", "numpy"], "precision: tf32 is not supported by this machine"),
     ],
     ids=["no GPU", "no GPU for NumPy", "no TF32", "no TF32 for NumPy"],
 )

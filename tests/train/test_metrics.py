@@ -216,7 +216,7 @@ def test_defaults_are_accuracy_for_a_classifier_and_r2_for_a_regression() -> Non
         (lambda: classifier(metrics=("r2",)), "r2 is for regression"),
         (lambda: classifier(metrics=("auc", "auc")), "a metric needs a name of its own"),
         (lambda: classifier(metrics=("top5",)).fit(*table(), **QUIET), "top5 is for more than five classes"),
-        (lambda: regressor(metrics="rmse"), r"a list of metrics is wanted.*write \('rmse',\)"),
+        (lambda: regressor(metrics="rmse"), r"not a list of metrics.*write \('rmse',\)"),
     ],
 )
 def test_a_metric_that_does_not_fit_is_refused_with_the_mend(make: Any, message: str) -> None:

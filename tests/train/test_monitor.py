@@ -120,8 +120,8 @@ def test_early_stopping_and_a_schedule_may_go_by_different_values() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"monitor": "accuracy"}, "monitor: nothing goes by it: got 'accuracy'.*early_stopping=5"),
-        ({"monitor": "loss", "early_stopping": cr.EarlyStopping(3)}, "monitor: nothing goes by it"),
+        ({"monitor": "accuracy"}, "monitor: nothing uses it: got 'accuracy'.*early_stopping=5"),
+        ({"monitor": "loss", "early_stopping": cr.EarlyStopping(3)}, "monitor: nothing uses it"),
         (
             {"monitor": "f1", "early_stopping": 3},
             "monitor: no such value: expected one of loss, accuracy, auc, got 'f1'",

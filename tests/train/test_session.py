@@ -130,7 +130,7 @@ def test_a_metric_of_ones_own_says_which_way_is_better() -> None:
         return cr.mean(abs(output))
 
     trainer, held = overfitting(metrics=(distance,))
-    with pytest.raises(ArgumentError, match=r'monitor: which way is better\?.*mode="max"'):
+    with pytest.raises(ArgumentError, match=r'monitor: no direction is known for it.*mode="max"'):
         trainer.fit(X, Y, validation=held, early_stopping=2, monitor="val_distance", **QUIET)
     stopping = cr.EarlyStopping(2, monitor="val_distance", mode="min")
     history = trainer.fit(X, Y, epochs=30, validation=held, early_stopping=stopping, **QUIET)

@@ -412,7 +412,7 @@ def test_more_epochs_than_before_may_be_asked_for_and_fewer_not(tmp_path: Path) 
 
 def test_resuming_without_a_checkpoint_starts_nothing(tmp_path: Path) -> None:
     trainer = classifier()
-    with pytest.raises(RunError, match="c: has no checkpoint to go on from; leave out resume to begin anew"):
+    with pytest.raises(RunError, match="c: has no checkpoint to resume from; leave out resume to start afresh"):
         trainer.fit(X, Y, epochs=2, checkpoint=tmp_path / "c", resume=True, **QUIET)
     assert trainer.steps == 0
     assert not list(tmp_path.iterdir())

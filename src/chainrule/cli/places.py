@@ -77,7 +77,7 @@ def check_place(out: str | None, overwrite: bool, resume: bool) -> None:
             raise RunError(f"is not a run, so it is not {verb}", where=str(path), hint="choose another folder")
     if resume and not trainer_files.exists(place.there[-1] / runs.CHECKPOINT):
         hint = "--overwrite begins anew"
-        raise RunError("has no checkpoint to go on from", where=str(place.there[-1]), hint=hint)
+        raise RunError("has no checkpoint to resume from", where=str(place.there[-1]), hint=hint)
 
 
 @contextlib.contextmanager

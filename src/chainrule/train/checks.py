@@ -30,7 +30,7 @@ def features(X: Any, dtype: np.dtype[Any], name: str = "X", first: int | None = 
     array = numbers(X, name)
     if array.ndim < 2:
         raise ShapeError(
-            "one row a sample is wanted",
+            "not one row per sample",
             where=name,
             expected="(rows, columns)",
             got=array.shape,
@@ -72,14 +72,14 @@ def targets(
         return _cast(array, target_dtype(array, loss, dtype), name)
     if array.dtype.kind == "f" and not np.array_equal(array, np.floor(array)):
         raise DataError(
-            f"{type(loss).__name__} takes whole-number class labels",
+            f"{type(loss).__name__} takes integer class labels",
             where=name,
             got=f"numbers such as {array.flat[int(np.argmax(array != np.floor(array)))]:g}",
             hint="use MSELoss for a regression",
         )
     if array.ndim == 2 and array.shape[1] == 1:
         raise ShapeError(
-            "one label a row is wanted",
+            "not one label per row",
             where=name,
             expected=f"({len(array)},)",
             got=array.shape,
@@ -140,7 +140,7 @@ def arguments(
         return EarlyStopping(early_stopping, monitor or "val_loss")
     if monitor is not None and not (schedule is not None and schedule.observes):
         raise ArgumentError(
-            "nothing goes by it", where="monitor", got=repr(monitor),
+            "nothing uses it", where="monitor", got=repr(monitor),
             hint="give early_stopping=5, or a schedule such as ReduceOnPlateau; an EarlyStopping has its own monitor",
         )  # fmt: skip
     return early_stopping
@@ -152,14 +152,14 @@ def part(name: str, value: Any, kind: type) -> None:
         return
     if isinstance(value, type):
         raise ArgumentError("a class instead of an instance", where=name, hint=f"write {value.__name__}(…)")
-    raise ArgumentError("not what is wanted here", where=name, expected=kind.__name__, got=type(value).__name__)
+    raise ArgumentError("wrong type", where=name, expected=kind.__name__, got=type(value).__name__)
 
 
 def one_number(loss: Module) -> None:
     """Refuse a loss that gives a number a row."""
     if isinstance(loss, Loss) and loss.reduction == "none":
         raise ArgumentError(
-            "a training needs one number, and this loss gives one a row",
+            "a training needs a scalar loss, and this one gives a number per row",
             where="loss",
             got=f"{type(loss).__name__}('none')",
             hint='use reduction="mean" or "sum"',
@@ -191,7 +191,7 @@ def penalties(penalty: Any) -> tuple[Penalty, ...]:
     for member in several:
         if not isinstance(member, Penalty):
             got = type(member).__name__
-            raise ArgumentError("not what is wanted here", where="penalty", expected="Penalty, or several", got=got)
+            raise ArgumentError("wrong type", where="penalty", expected="Penalty, or several", got=got)
     return several
 
 
@@ -209,7 +209,7 @@ def fit_together(optimizer: Optimizer, penalty: Sequence[Penalty], clip: Clip | 
             )
     if clip is not None:
         raise ArgumentError(
-            f"{name} needs the gradients as they are: it reads the curvature from their differences",
+            f"{name} needs unmodified gradients: it estimates the curvature from their differences",
             where="clip",
             got=clip,
             hint="leave it out: the line search keeps the steps short enough",

@@ -115,7 +115,7 @@ class Loop:
             monitor = self.training.monitor
             if watch is not None and not np.isfinite(watch["best"]) and monitor is not None and monitor.judged:
                 name = monitor.judged.name
-                self.history.note(f"early stopping: {name} was NaN or infinite in every epoch, so none was the best")
+                self.history.note(f"early stopping: {name} was NaN or infinite in every epoch, so none is the best")
         return out
 
     def _span(self, epoch: int, last: int, step: int, chunk: Chunk) -> Span:

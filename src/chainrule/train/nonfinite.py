@@ -33,7 +33,7 @@ def not_finite_error(stop: NotFinite, loop: Loop, step: TrainingStep, steps_per_
         where=f"step {stop.epoch * steps_per_epoch + stop.step + 1}",
         got=_described(node, step, state[0]),
         hint="lower the learning rate, clip the gradients (ClipNorm(1.0)) or check the scale of inputs and targets; "
-        + ("make the model anew" if lost else "the model keeps its parameters from before"),
+        + ("build the model again" if lost else "the model keeps its parameters from before"),
     )
 
 

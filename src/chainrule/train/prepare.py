@@ -122,7 +122,7 @@ def _monitored(setup: Setup, evaluates: bool, name: str, mode: str | None) -> Mo
     greater = False if metric is None else is_better_greater(metric)
     if mode is None and greater is None:
         raise ArgumentError(
-            "which way is better?", where="monitor", got=repr(name),
+            "no direction is known for it", where="monitor", got=repr(name),
             hint='say so: early_stopping=cr.EarlyStopping(5, monitor=…, mode="max"), or f.greater_is_better = True',
         )  # fmt: skip
     return Monitored(name, -1 if (greater if mode is None else mode == "max") else 1)
@@ -137,7 +137,7 @@ def starting_state(setup: Setup, past: TrainState, step: TrainingStep, start: in
     if past.optimizer is not None:
         kept, now = step.carried_on(past.optimizer), step.parameters
         if kept is None or any(past.optimized.get(name, now[name]) is not now[name] for name in step.trained):
-            history.note("the optimizer begins anew: its state is not of the parameters that are trained now")
+            history.note("the optimizer starts afresh: its state is not that of the parameters that are trained now")
             kept = None
     return step.state(kept, past.steps, start, past.plateau.factor)
 

@@ -84,7 +84,7 @@ class FitSession:
         if schedule is None:
             return []
         if schedule.spans_fit and self.begun:
-            return [f"the schedule begins anew: {schedule!r} spans each fit, its length being left out"]
+            return [f"the schedule starts afresh: {schedule!r} has no length of its own, so it spans each fit"]
         rates = [self.rate(step) for step in (0, self.config.epochs * steps - 1)]
         ended = f"{schedule!r} is at its end: the learning rate is 0 in all of this training; give it more steps"
         return [] if any(rates) else [ended]

@@ -154,6 +154,6 @@ def _loss(given: Any, weights: Mapping[str, float] | None) -> Module:
     if isinstance(given, Mapping):
         return NamedLosses(given, weights)
     if weights is not None:
-        raise ArgumentError("losses by name are wanted", where="loss_weights", hint="loss={name: …}, one an output")
+        raise ArgumentError("loss_weights needs losses by name", where="loss_weights", hint="loss={name: …}")
     own = callable(given) and not isinstance(given, (Module, type))
     return Lambda(given) if own else given

@@ -351,7 +351,7 @@ class TrainingStep:
         ):
             if _shapes(found) != _shapes(given):
                 raise ArgumentError(
-                    f"the {name} that it gives are not those that it was given",
+                    f"the {name} it returns have other shapes than those it was given",
                     where=f"{type(self.optimizer).__name__}.update",
                     expected=_listed(given),
                     got=_listed(found),

@@ -67,7 +67,7 @@ def load(
             hint = (
                 "build it and give it: Trainer.load(path, model=…)"
                 if name == "model"
-                else "make the Trainer anew and use load_state_dict"
+                else "build the Trainer yourself and use load_state_dict"
             )
             raise RunError(f"its {name} is not made of chainrule's own classes", where=str(folder), hint=hint)
     try:
@@ -128,7 +128,7 @@ def restore_training(
         ArgumentError: the steps would come in another order, or more than those epochs are done.
     """
     if not exists(path):
-        raise RunError("has no checkpoint to go on from", where=str(path), hint="leave out resume to begin anew")
+        raise RunError("has no checkpoint to resume from", where=str(path), hint="leave out resume to start afresh")
     config, tensors = _read(Path(path))
     try:
         found, best = config["layout"], config["best"]
@@ -145,7 +145,7 @@ def restore_training(
             )
     if done > epochs:
         raise ArgumentError(
-            "the checkpoint is further than that", where="epochs", expected=f"at least {done}", got=epochs
+            "the checkpoint has more epochs than that", where="epochs", expected=f"at least {done}", got=epochs
         )
     _restore(setup, train_state, config, tensors, Path(path))
     train_state.history.stopped = "finished"

@@ -151,7 +151,7 @@ def test_a_metric_ranks_the_greater_first_where_that_is_better_and_asks_where_it
     assert result.best["lr"] == 0.05
     assert result.best_score == max(trial.score("val_auc") for trial in result.trials)
     result.scored_by = "val_spread"
-    with pytest.raises(ArgumentError, match=r"scored_by: which way is better\?.*greater_is_better"):
+    with pytest.raises(ArgumentError, match=r"scored_by: no direction is known for it.*greater_is_better"):
         _ = result.best
     spread.greater_is_better = False
     other = sweep(grid, metrics=(spread,)).fit(*table(), epochs=5, validation=0.4, **QUIET)

@@ -25,7 +25,7 @@ class Accuracy(Mean):
             raise ArgumentError(
                 "with a loss of your own, accuracy is of class labels",
                 where="metrics",
-                expected="labels (N,), whole numbers, and outputs (N, K) of which the largest is the class",
+                expected="integer labels (N,), and outputs (N, K) of which the largest is the class",
                 got=f"{target.dtype} targets {target.shape}, outputs {getattr(output, 'shape', type(output).__name__)}",
                 hint="use BCELoss or BCEWithLogitsLoss for labels of 0 and 1, or leave accuracy out",
             )

@@ -107,7 +107,7 @@ def chosen(metrics: MetricSpec | Mapping[str, MetricSpec] | None, loss: Module) 
     else:
         if metrics is not None and isinstance(loss, NamedLosses) and not all(map(callable, metrics)):
             hint = f"write {{{next(iter(loss.losses))!r}: {metrics!r}}}"
-            raise ArgumentError("metrics by output are wanted", where="metrics", got=metrics, hint=hint)
+            raise ArgumentError("not metrics by output", where="metrics", got=metrics, hint=hint)
         found = _listed(_usual(loss) if metrics is None else metrics, loss)
     names = [metric_name(metric) for metric in found]
     for name in names:
@@ -147,7 +147,7 @@ def _loss_of(output: str, loss: Module) -> Module:
         return loss.losses[output]
     if isinstance(loss, Loss):
         raise ArgumentError(
-            "metrics by output want losses by output", where="metrics", got=type(loss).__name__,
+            "metrics by output need losses by output", where="metrics", got=type(loss).__name__,
             hint=f"loss={{{output!r}: {type(loss).__name__}(), …}}",
         )  # fmt: skip
     return loss
@@ -156,7 +156,7 @@ def _loss_of(output: str, loss: Module) -> Module:
 def _listed(wanted: Any, loss: Module, output: str | None = None) -> list[Metric]:
     if isinstance(wanted, str) or callable(wanted):
         got = repr(wanted) if isinstance(wanted, str) else getattr(wanted, "__name__", "a function")
-        raise ArgumentError("a list of metrics is wanted", where="metrics", got=got, hint=f"write ({got},)")
+        raise ArgumentError("not a list of metrics", where="metrics", got=got, hint=f"write ({got},)")
     return [_metric(one, loss, output) for one in wanted]
 
 

@@ -48,9 +48,7 @@ def check_names(config: Config, takes: Mapping[str, Mapping[str, bool]]) -> None
     known = {"seed", *itertools.chain.from_iterable(takes.values())}
     for name in config:
         if name in RESERVED:
-            raise ArgumentError(
-                "a result says something else by this name", where=f"grid, {name}", hint="call the argument otherwise"
-            )
+            raise ArgumentError("this name is taken by the results", where=f"grid, {name}", hint="rename the argument")
         if name not in known:
             raise ArgumentError(
                 "no function takes this argument", where=f"grid, {name}", expected=", ".join(nearest(name, known))
@@ -82,7 +80,7 @@ def combinations(grid: Any) -> list[Config]:
 
 def _values(name: str, given: Any) -> list[Any]:
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
-        raise ArgumentError("values to try are wanted", where=f"grid, {name}", expected="a list", got=repr(given))
+        raise ArgumentError("not a list of values", where=f"grid, {name}", expected="a list", got=repr(given))
     values = list(given)
     if not values:
         raise ArgumentError("no values to try", where=f"grid, {name}", expected="at least one")

@@ -154,7 +154,9 @@ class Sweep:
         began = time.perf_counter()
         checks.arguments(epochs, batch_size, shuffle, early_stopping)
         if early_stopping is not None and folds is None and validation is None:
-            raise ArgumentError("nothing to stop by", where="early_stopping", hint="give folds=5 or validation=0.1")
+            raise ArgumentError(
+                "there is nothing to monitor", where="early_stopping", hint="give folds=5 or validation=0.1"
+            )
         first, optimizers, observing = self._checked()
         rows = self._rows(first, X, y, validation, folds)
         plan = SweepPlan(
@@ -176,7 +178,7 @@ class Sweep:
             checks.something_to_train(trainer.model)
             if _task(trainer) != _task(first):
                 raise ArgumentError(
-                    "losses that want other targets or metrics than the first combination's cannot be compared",
+                    "losses with other targets or metrics than the first combination's cannot be compared",
                     where=config_text(config), expected=f"one like {type(first.loss).__name__}",
                     got=type(trainer.loss).__name__,
                 )  # fmt: skip
@@ -201,7 +203,7 @@ class Sweep:
         splits = [(every, every[:0])]
         if folds is not None:
             if validation is not None:
-                raise ArgumentError("both are given", where="folds and validation", expected="one of them")
+                raise ArgumentError("give only one of them", where="folds and validation", expected="one of them")
             splits = dealt(y, "classify" if classifies(trainer.loss) else "regress", folds)
         elif isinstance(validation, (tuple, list)) and len(validation) == 2:
             held = checks.features(validation[0], dtype, "validation X")
