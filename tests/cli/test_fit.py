@@ -256,7 +256,7 @@ def test_a_run_that_goes_on_is_the_run_that_was_never_broken_off(fit, folder):
         (("wine", "--out", "run", "--resume"), "run: was trained on other rows"),
         (("iris", "--out", "run", "--resume", "--lr", "0.5"), "--lr: differs from the run's: expected 0.003, got 0.5"),
         (("iris", "--out", "run", "--resume", "--overwrite"), "--overwrite and --resume: cannot be used together"),
-        (("iris", "--out", "run", "--resume", "--epochs", "2"), "has more epochs than that"),
+        (("iris", "--out", "run", "--resume", "--epochs", "2"), "the checkpoint has more epochs than that"),
         (("iris", "--out", "run.part"), "expected one that does not end in .part"),
     ],
 )
