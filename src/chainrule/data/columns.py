@@ -160,10 +160,14 @@ class Category:
         import polars as pl
 
         refuse_unlike(self.name, column, ("text", "number", "boolean", "category"), "names")
-        texts = as_text(column, words)
+        # Words for a missing value are no levels, so that they are looked for only where no level stands.
+        texts = column.str.strip_chars() if column.dtype == pl.String else as_text(column, words)
         codes = found_levels(texts, self.levels, column.dtype == pl.Boolean).fill_null(-1).to_numpy()
-        absent = texts.is_null().to_numpy()
-        self._note(texts, codes, absent, notes)
+        others = np.flatnonzero(codes < 0)
+        gone = as_text(texts.gather(others), words).is_null().to_numpy()
+        absent = np.zeros(len(codes), bool)
+        absent[others[gone]] = True
+        self._note(texts, others[~gone], int(gone.sum()), notes)
         if self.shape == "binary":
             made = np.where(codes < 0, 0, 2 * codes - 1)[:, None] if len(self.levels) == 2 else (codes >= 0)[:, None]
         elif self.shape == "code":
@@ -173,14 +177,13 @@ class Category:
             made[:, -1] |= absent & self.missing
         return made.astype(np.float32)
 
-    def _note(self, texts: pl.Series, codes: np.ndarray, absent: np.ndarray, notes: Notes) -> None:
-        strange = (codes < 0) & ~absent
-        if strange.any():
-            levels = texts.filter(strange).unique().sort()
-            detail = f"{counted(int(strange.sum()), 'row')} with a level not seen in training ({shortened(levels)})"
+    def _note(self, texts: pl.Series, strange: np.ndarray, absent: int, notes: Notes) -> None:
+        if strange.size:
+            levels = texts.gather(strange).unique().sort()
+            detail = f"{counted(strange.size, 'row')} with a level not seen in training ({shortened(levels)})"
             notes.add("hold levels not seen in training", self.name, f"{detail}, taken as none of those it saw")
-        if absent.any() and not self.missing:
-            detail = f"{int(absent.sum()):,} missing, though none was in training; taken as none of the levels"
+        if absent and not self.missing:
+            detail = f"{absent:,} missing, though none was in training; taken as none of the levels"
             notes.add("values are missing where none was in training", self.name, detail)
 
 

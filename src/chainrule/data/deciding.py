@@ -155,12 +155,21 @@ def _varies(values: np.ndarray, cycle: str, clock: str) -> bool:
 
 def _names(column: Column, notes: Notes) -> Learnt | str:
     texts = column.texts
-    numbers = texts.text.cast(float, strict=False).is_not_null().to_numpy()
     made = category(column.name, texts, column.missing)
-    if isinstance(made, Category) and 2 * texts.count[numbers].sum() > texts.present:
-        word = texts.text.filter(~numbers)[0]
-        notes.add("names among numbers", column.name, f"names and no numbers, as {word!r} is")
+    if isinstance(made, Category):
+        numbers = np.array([_is_number(text) for text in texts.text], dtype=bool)
+        if 2 * texts.count[numbers].sum() > texts.present:
+            word = texts.text.filter(~numbers)[0]
+            notes.add("names among numbers", column.name, f"names and no numbers, as {word!r} is")
     return made
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def category(name: str, texts: Texts, missing: int) -> Category | str:
