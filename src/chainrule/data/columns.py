@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 ONE_HOT = 9
 """Levels up to which each has a column of its own; a category of more is one column of codes."""
 
+CYCLES = {"moment": ("day", "week", "year"), "time": ("day",), "span": ()}
+"""What may come round in a column of dates, of times of day, and of durations."""
+
 Part = tuple[FeatureKind, int, int]
 """Of neighbouring columns that are made of one column: their kind, how many they are, and the levels of a code."""
 
@@ -72,7 +75,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Moment:
-    """A column of dates or times: their number scaled robustly, and sine and cosine of the cycles that vary.
+    """A column of dates, times or durations: their number scaled robustly, and sine and cosine of the cycles that vary.
 
     Args:
         name: of the column.
