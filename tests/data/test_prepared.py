@@ -244,6 +244,7 @@ def test_of_too_many_texts_a_share_is_kept_whatever_their_order(monkeypatch):
         texts = tally.texts()
         assert len(texts.text) / texts.share == pytest.approx(20_000, rel=0.1)
         assert set(texts.count.tolist()) == {2}
+        assert texts.met == 40_000
         kept.append(set(texts.text))
     assert kept[0] == kept[1]
 

@@ -216,7 +216,7 @@ def test_the_order_of_columns_and_further_columns_do_not_matter():
         ([1, 2, 4], ["1", "tall", "short"], "column 'a': 2 of 3 cells are no number: got 'tall' in row 2"),
         ([1, 2, 4], [datetime.date(2020, 1, 1)] * 3, "another type than in training: expected numbers"),
         (["x", "y", "x"], [datetime.date(2020, 1, 1)] * 3, "another type than in training: expected names"),
-        ([datetime.date(2020, 1, i) for i in (1, 2, 3)], [1, 2, 3], "another type than in training: expected dates"),
+        ([datetime.date(2020, 1, i) for i in (1, 2, 3)], [1, 2, 3], "in training: expected a date a row"),
     ],
 )
 def test_a_column_of_another_type_is_refused(learnt, given, message):
@@ -228,6 +228,11 @@ def test_a_column_of_another_type_is_refused(learnt, given, message):
 def test_true_and_false_are_the_levels_so_called_however_they_are_written():
     preprocessor, features = fit(a=["True", "False", "Unknown", "True"])
     assert np.array_equal(preprocessor.transform(source(a=[True, False])), features[:2])
+
+
+def test_true_and_false_are_one_and_zero_where_numbers_were():
+    preprocessor, features = fit(a=[1, 0, 0, 1, 3])
+    assert np.array_equal(preprocessor.transform(source(a=[True, False, None])), [features[0], features[1], [0]])
 
 
 @pytest.mark.parametrize("same", [["1", "2", "4"], [1.0, 2.0, 4.0], pl.Series([1, 2, 4], dtype=pl.UInt8)])

@@ -1,12 +1,13 @@
 """Tables as people have them: what their columns are is learnt once, kept, and applied to every row alike."""
 
+import datetime
 import json
 
 import numpy as np
 import polars as pl
 import pytest
 
-from chainrule.data import Preprocessor, Reading, Source, load
+from chainrule.data import Preprocessor, Reading, Source, load, tallies
 from chainrule.data.columns import Category, Moment, Number
 from chainrule.errors import ArgumentError, DataError
 
@@ -147,6 +148,15 @@ def test_a_number_at_prediction_is_the_same_number_whatever_stands_beside_it(fit
     ]
 
 
+def test_of_more_amounts_than_are_kept_none_is_taken_for_missing(fit, monkeypatch):
+    monkeypatch.setattr(tallies, "MOST_TEXTS", 30)
+    amounts = np.random.default_rng(0).uniform(1, 1000, 400).round(2)
+    preprocessor, _, _ = fit([f"${v}" for v in amounts], y=[f"${v}" for v in amounts], task="auto")
+    assert not learnt(preprocessor).missing
+    assert learnt(preprocessor).center == pytest.approx(np.median(amounts), abs=200)
+    assert preprocessor.task == "regress"
+
+
 # ---- codes, names, words
 
 
@@ -237,6 +247,20 @@ def test_times_of_day_are_hours_and_a_cycle(fit, form):
     found = learnt(preprocessor)
     assert (found.clock, found.cycles) == ("time", ["day"])
     assert 0 <= found.low < found.high < 24
+
+
+@pytest.mark.parametrize("seconds", [True, False])
+def test_durations_are_hours(fit, seconds):
+    hours = [7 * i % 50 for i in range(ROWS)]
+    preprocessor, _, features = fit([f"{h}:30" + ":36" * seconds for h in hours])
+    found = learnt(preprocessor)
+    assert (found.clock, found.cycles) == ("span", [])
+    assert (found.low, found.high) == pytest.approx(
+        (min(hours) + 0.5 + 0.01 * seconds, max(hours) + 0.5 + 0.01 * seconds)
+    )
+    spans = pl.Series([datetime.timedelta(hours=h, minutes=30, seconds=36 * seconds) for h in hours])
+    typed = pl.DataFrame({"a": spans, "z": [0.0] * ROWS})
+    assert np.allclose(preprocessor.transform(Source.of_frame(typed))[:, :-1], features)
 
 
 def test_a_date_with_two_readings_is_decided_by_the_column_and_said(fit):

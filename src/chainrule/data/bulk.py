@@ -121,5 +121,5 @@ class PlainNumbers:
 
     def _refuse_unlike(self, source: Source, plain: Plain, place: np.ndarray) -> None:
         for number, at in zip(self.learnt, place.tolist(), strict=True):
-            if plain.kinds[at] not in ("number", "text", "nothing"):
-                refuse_unlike(number.name, source.column(number.name), ("number", "text"), "numbers")
+            if plain.kinds[at] not in ("number", "text", "boolean", "nothing"):
+                refuse_unlike(number.name, source.column(number.name), ("number", "text", "boolean"), "numbers")

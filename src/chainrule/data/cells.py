@@ -15,8 +15,10 @@ import numpy as np
 if TYPE_CHECKING:
     import polars as pl
 
-Kind = Literal["text", "number", "boolean", "category", "moment", "time", "nothing"]
+Kind = Literal["text", "number", "boolean", "category", "moment", "time", "span", "nothing"]
 """What a table says of a column's values; "text" says nothing, "nothing" that no value is there."""
+CLOCKS = ("moment", "time", "span")
+"""The kinds of dates (with or without a time of day), of times of day, and of durations."""
 DAY = 86_400_000_000
 """Microseconds."""
 
@@ -91,8 +93,8 @@ class Plain:
     Args:
         names: of the columns.
         kinds: what the table says of each.
-        values: float64 (rows, columns); NaN where a cell is empty, or holds no finite number. Moments are days since
-            1970, times of day are hours.
+        values: float64 (rows, columns); NaN where a cell is empty, or holds no finite number. True is 1; moments are
+            days since 1970, times of day and durations are hours.
         odd: the cells of columns of text and of numbers that hold something else than a finite number.
         codes: rows and columns of the cells that hold a whole number which begins with a zero.
     """
@@ -143,13 +145,13 @@ def plain_of_frame(frame: pl.DataFrame) -> Plain:
 
     kinds = [kind_of(dtype) for dtype in frame.dtypes]
     parts = _Parts(np.full((frame.height, frame.width), np.nan), frame.width)
-    numbers = [i for i, kind in enumerate(kinds) if kind == "number"]
+    numbers = [i for i, kind in enumerate(kinds) if kind in ("number", "boolean")]
     if numbers:
         chosen = frame.select(frame.columns[i] for i in numbers)
         parts.values[:, numbers] = chosen.cast(pl.Float64).fill_null(np.nan).to_numpy()
         _set_infinite_aside(np.array(numbers), parts)
     for i, kind in enumerate(kinds):
-        if kind in ("moment", "time"):
+        if kind in CLOCKS:
             parts.values[:, i] = of_clock(frame.to_series(i))
     texts = [i for i, kind in enumerate(kinds) if kind == "text"]
     if texts:
@@ -171,9 +173,9 @@ def kind_of(dtype: Any) -> Kind | str:
         return "category"
     if dtype in (pl.Date, pl.Datetime):
         return "moment"
-    if dtype in (pl.Time, pl.Duration):
-        return "time"
-    return {pl.String: "text", pl.Null: "nothing"}.get(dtype.base_type(), str(dtype))
+    return {pl.String: "text", pl.Null: "nothing", pl.Time: "time", pl.Duration: "span"}.get(
+        dtype.base_type(), str(dtype)
+    )
 
 
 def of_clock(column: pl.Series) -> np.ndarray:

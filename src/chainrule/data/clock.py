@@ -26,7 +26,10 @@ _PIECES = {
     "%H": r"\d{1,2}", "%M": r"\d{2}", "%S": r"\d{2}", "%I": r"\d{1,2}", "%p": "[AaPp][Mm]", "%z": r"[+-]\d{2}:?\d{2}",
     "%.f": r"(\.\d+)?",
 }  # fmt: skip
-_LOOKS = r"^(\d{1,4}[-/. ](\d{1,2}|[A-Za-z]{3,9})[-/. ]\d|\d{4}[-/]\d{2}$|\d{1,2}:\d{2}|[A-Za-z]{3,9} \d{1,2},? \d{4})"
+_SPAN = r"^(\d{1,4}):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?$"
+_LOOKS = re.compile(
+    r"^(\d{1,4}[-/. ](\d{1,2}|[A-Za-z]{3,9})[-/. ]\d|\d{4}[-/]\d{2}$|\d{1,4}:\d{2}|[A-Za-z]{3,9} \d{1,2},? \d{4})"
+)
 _TRIED = 64
 """Texts by which formats are ruled out before all are read."""
 
@@ -36,8 +39,8 @@ class ClockFormat:
     """How the dates or times of a column are written.
 
     Args:
-        kind: "moment" (a date, with or without a time of day), or "time" (a time of day).
-        format: as `strptime` has it.
+        kind: "moment" (a date, with or without a time of day), "time" (a time of day) or "span" (a duration).
+        format: as `strptime` has it; of a duration, hours may be any number.
 
     Example:
         >>> import polars as pl
@@ -45,7 +48,7 @@ class ClockFormat:
         [1.0, nan]
     """
 
-    kind: Literal["moment", "time"]
+    kind: Literal["moment", "time", "span"]
     format: str
 
     def read(self, texts: pl.Series) -> np.ndarray:
@@ -55,6 +58,10 @@ class ClockFormat:
         fitting = texts.set(~texts.str.contains(self.pattern).fill_null(False), None)
         if self.kind == "time":
             return of_clock(fitting.str.to_time(self.format, strict=False))
+        if self.kind == "span":
+            parts = fitting.str.extract_groups(_SPAN).struct
+            hours, minutes, seconds = (parts.field(name).cast(pl.Float64).to_numpy() for name in "123")
+            return hours + minutes / 60 + np.where(np.isnan(seconds), 0, seconds) / 3600
         if "%d" not in self.format:
             return of_clock((fitting + "-1").str.to_date(f"{self.format}-%d", strict=False))
         if not re.search("%[HI]", self.format):
@@ -66,6 +73,8 @@ class ClockFormat:
     @property
     def pattern(self) -> str:
         """What a text must look like: `strptime` would take a year of two digits for one of the first century."""
+        if self.kind == "span":
+            return _SPAN
         pieces = re.split(r"(%\.f|%[A-Za-z])", self.format)
         return "^" + "".join(_PIECES.get(piece, re.escape(piece)) for piece in pieces) + "$"
 
@@ -84,7 +93,8 @@ def _likely(sample: pl.Series) -> list[ClockFormat]:
     if not found:
         endings = [f"{between}{time}{zone}" for between in _BETWEEN for time in _TIMES for zone in _ZONES]
         found = fit([ClockFormat("moment", date + ending) for date in dates for ending in endings])
-    return found or fit([ClockFormat("time", time) for time in _TIMES])
+    # A duration comes last: of those that read as many cells, the first is taken.
+    return found or fit([*(ClockFormat("time", time) for time in _TIMES), ClockFormat("span", "%H:%M:%S")])
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,7 @@ def find_clock(texts: pl.Series, counts: np.ndarray) -> Clocked | None:
         counts: how often each occurs.
     """
     sample = texts.head(_TRIED)
-    if 2 * int(sample.str.contains(_LOOKS).sum()) < len(sample) or not len(sample):
+    if not len(sample) or 2 * sum(_LOOKS.match(text) is not None for text in sample) < len(sample):
         return None
     read = [(found, found.read(texts)) for found in _likely(sample)]
     scores = [int(counts[~np.isnan(values)].sum()) for _, values in read]

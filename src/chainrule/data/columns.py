@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 ONE_HOT = 9
 """Levels up to which each has a column of its own; a category of more is one column of codes."""
 
+CYCLES = {"moment": ("day", "week", "year"), "time": ("day",), "span": ()}
+"""What may come round in a column of dates, of times of day, and of durations."""
+
 Part = tuple[FeatureKind, int, int]
 """Of neighbouring columns that are made of one column: their kind, how many they are, and the levels of a code."""
 
@@ -72,7 +75,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Moment:
-    """A column of dates or times: their number scaled robustly, and sine and cosine of the cycles that vary.
+    """A column of dates, times or durations: their number scaled robustly, and sine and cosine of the cycles that vary.
 
     Args:
         name: of the column.
@@ -160,10 +163,14 @@ class Category:
         import polars as pl
 
         refuse_unlike(self.name, column, ("text", "number", "boolean", "category"), "names")
-        texts = as_text(column, words)
+        # Words for a missing value are no levels, so that they are looked for only where no level stands.
+        texts = column.str.strip_chars() if column.dtype == pl.String else as_text(column, words)
         codes = found_levels(texts, self.levels, column.dtype == pl.Boolean).fill_null(-1).to_numpy()
-        absent = texts.is_null().to_numpy()
-        self._note(texts, codes, absent, notes)
+        others = np.flatnonzero(codes < 0)
+        gone = as_text(texts.gather(others), words).is_null().to_numpy()
+        absent = np.zeros(len(codes), bool)
+        absent[others[gone]] = True
+        self._note(texts, others[~gone], int(gone.sum()), notes)
         if self.shape == "binary":
             made = np.where(codes < 0, 0, 2 * codes - 1)[:, None] if len(self.levels) == 2 else (codes >= 0)[:, None]
         elif self.shape == "code":
@@ -173,14 +180,13 @@ class Category:
             made[:, -1] |= absent & self.missing
         return made.astype(np.float32)
 
-    def _note(self, texts: pl.Series, codes: np.ndarray, absent: np.ndarray, notes: Notes) -> None:
-        strange = (codes < 0) & ~absent
-        if strange.any():
-            levels = texts.filter(strange).unique().sort()
-            detail = f"{counted(int(strange.sum()), 'row')} with a level not seen in training ({shortened(levels)})"
+    def _note(self, texts: pl.Series, strange: np.ndarray, absent: int, notes: Notes) -> None:
+        if strange.size:
+            levels = texts.gather(strange).unique().sort()
+            detail = f"{counted(strange.size, 'row')} with a level not seen in training ({shortened(levels)})"
             notes.add("hold levels not seen in training", self.name, f"{detail}, taken as none of those it saw")
-        if absent.any() and not self.missing:
-            detail = f"{int(absent.sum()):,} missing, though none was in training; taken as none of the levels"
+        if absent and not self.missing:
+            detail = f"{absent:,} missing, though none was in training; taken as none of the levels"
             notes.add("values are missing where none was in training", self.name, detail)
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from chainrule.data.clock import find_clock
-from chainrule.data.columns import Category, Learnt, Moment, Number, phase
+from chainrule.data.columns import CYCLES, Category, Learnt, Moment, Number, phase
 from chainrule.data.notes import Notes, shortened
 from chainrule.data.numerals import find_format, signs_in
 from chainrule.data.scale import counted_quartiles, spread
 from chainrule.data.tallies import Texts
-from chainrule.data.unread import Cell, Unread
+from chainrule.data.unread import NOUNS, Cell, Unread
 
 STRAY = 0.05
 """The share of a column's cells that may be something else than the others, and then count as missing."""
@@ -83,10 +83,10 @@ def _numbers(column: Column, forced: str | None, notes: Notes) -> Learnt | str |
             raise unread.refusal()
         return None
     if read < total and forced is None and not is_stray(total - read, total):
-        words = texts.take(~known)
-        if 2 * read < total or known.sum() <= FEW_NUMBERS or len(words.count) > _FEW_WORDS:
+        words = texts.text.filter(~known)
+        if 2 * read < total or known.sum() <= FEW_NUMBERS or len(words) > _FEW_WORDS:
             return None
-        said = shortened(map(repr, words.text), 3)
+        said = shortened(map(repr, words), 3)
         unread.hint = (
             f"--na counts words as missing (here {said}), --categorical makes names of all, --ignore leaves it out"
         )
@@ -121,7 +121,7 @@ def _clock(column: Column, notes: Notes) -> Learnt | str | None:
     if read < total:
         if not is_stray(total - read, total):
             return None
-        _unread(column, "date" if found.format.kind == "moment" else "time of day", known).say(notes)
+        _unread(column, NOUNS[found.format.kind], known).say(notes)
     if found.ambiguous:
         which = "month" if found.format.format.startswith("%m") else "day"
         detail = (
@@ -140,9 +140,7 @@ def moment(name: str, values: np.ndarray, counts: np.ndarray, missing: int, cloc
     if low == high and not missing:
         return "always the same value"
     quarters = counted_quartiles(values, counts)
-    cycles = [
-        cycle for cycle in (("day",) if clock == "time" else ("day", "week", "year")) if _varies(values, cycle, clock)
-    ]
+    cycles = [cycle for cycle in CYCLES[clock] if _varies(values, cycle, clock)]
     scale = float(spread(quarters, low, high))
     return Moment(name, float(quarters[1]), scale, low, high, missing > 0, cycles, clock)
 
@@ -155,12 +153,21 @@ def _varies(values: np.ndarray, cycle: str, clock: str) -> bool:
 
 def _names(column: Column, notes: Notes) -> Learnt | str:
     texts = column.texts
-    numbers = texts.text.cast(float, strict=False).is_not_null().to_numpy()
     made = category(column.name, texts, column.missing)
-    if isinstance(made, Category) and 2 * texts.count[numbers].sum() > texts.present:
-        word = texts.text.filter(~numbers)[0]
-        notes.add("names among numbers", column.name, f"names and no numbers, as {word!r} is")
+    if isinstance(made, Category):
+        numbers = np.array([_is_number(text) for text in texts.text], dtype=bool)
+        if 2 * texts.count[numbers].sum() > texts.present:
+            word = texts.text.filter(~numbers)[0]
+            notes.add("names among numbers", column.name, f"names and no numbers, as {word!r} is")
     return made
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def category(name: str, texts: Texts, missing: int) -> Category | str:

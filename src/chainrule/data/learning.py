@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from chainrule.data.cells import Odd, Plain
+from chainrule.data.cells import CLOCKS, Odd, Plain
 from chainrule.data.clock import find_clock
 from chainrule.data.columns import Learnt, Number
 from chainrule.data.deciding import Column, category, decide, is_stray, moment
@@ -139,8 +139,7 @@ class ColumnsTally:
         if number not in self._odd:
             return False
         texts = self._odd[number].texts()
-        strays = round(texts.present / texts.share)
-        if self.names[number] not in self.reading.numeric and not is_stray(strays, numbers + strays):
+        if self.names[number] not in self.reading.numeric and not is_stray(texts.met, numbers + texts.met):
             return True
         readable = ~np.isnan(find_format(texts.text, texts.count, self._decimal_comma).values)
         clock = find_clock(texts.text, texts.count)
@@ -168,18 +167,18 @@ class ColumnsTally:
         assert self._numbers is not None
         kind, numbers, name = self._kinds.get(number, "nothing"), facts.known, self.names[number]
         counted = self._texts.get(number) or (None if numbers else self._odd.get(number))
-        if kind not in ("text", "number", "boolean", "category", "moment", "time", "nothing"):
+        if kind not in (*CLOCKS, "text", "number", "boolean", "category", "nothing"):
             return f"holds values of type {kind}"
         if not numbers and counted is None:
             return "all missing"
-        if kind in ("moment", "time") and name not in self.reading.categorical:
+        if kind in CLOCKS and name not in self.reading.categorical:
             values = self._numbers.sample[:, number]
             known = values[~np.isnan(values)]
             return moment(name, known, np.ones(len(known), int), self._numbers.rows - numbers, kind)
         if counted is None:
             return self._number(number, facts, notes)
         texts = counted.texts()
-        missing = self._numbers.rows - round(texts.present / texts.share)
+        missing = self._numbers.rows - texts.met
         if kind in ("boolean", "category"):
             return category(name, texts, missing)
         forced = next((k for k in ("categorical", "numeric") if name in getattr(self.reading, k)), None)
@@ -203,7 +202,7 @@ class ColumnsTally:
             texts = self._odd[number].texts()
             first = int(texts.first.argmin())
             found = Unread(
-                name, "number", Cell(int(texts.first[first]), texts.text[first]), texts.present, count + texts.present
+                name, "number", Cell(int(texts.first[first]), texts.text[first]), texts.met, count + texts.met
             )
             if not is_stray(found.count, found.present) and name not in self.reading.numeric:
                 raise found.refusal()

@@ -38,8 +38,13 @@ def repeats(source: Source, target: str, names: list[str], rows: np.ndarray) -> 
     if not np.isnan(y).any():
         return [names[i] for i in np.flatnonzero(_alike(plain.values[rows][:, place], y))]
     words = source.column(target).gather(rows)
-    odd = np.unique(plain.odd.column[np.isin(plain.odd.column, place)])
-    return [plain.names[i] for i in odd if source.column(plain.names[i]).gather(rows).equals(words)]
+    candidates = set(place.tolist())
+    for row, word in zip(rows[:_LEAST].tolist(), words.head(_LEAST).cast(str), strict=True):
+        here = plain.odd.row == row
+        candidates &= set(
+            plain.odd.column[here][(plain.odd.text.filter(here) == str(word).strip()).to_numpy()].tolist()
+        )
+    return [plain.names[i] for i in sorted(candidates) if source.column(plain.names[i]).gather(rows).equals(words)]
 
 
 def _alike(values: np.ndarray, y: np.ndarray) -> np.ndarray:

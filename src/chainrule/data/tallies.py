@@ -26,22 +26,20 @@ class Texts:
         text: each once.
         count: how often it occurs.
         first: the number of the first row that has it.
+        met: how many cells of the column held anything.
         share: of all different texts, how many are here: 1 unless they were too many.
     """
 
     text: pl.Series
     count: np.ndarray
     first: np.ndarray
+    met: int
     share: float = 1.0
 
     @property
     def present(self) -> int:
-        """How many cells they are."""
+        """How many cells hold those that are here."""
         return int(self.count.sum())
-
-    def take(self, chosen: np.ndarray) -> Texts:
-        """Some of them."""
-        return Texts(self.text.filter(chosen), self.count[chosen], self.first[chosen], self.share)
 
 
 class TextTally:
@@ -52,10 +50,11 @@ class TextTally:
 
     def __init__(self) -> None:
         self._rows: dict[str, tuple[int, int]] = {}
-        self._every = 1
+        self._met, self._every = 0, 1
 
     def add(self, text: pl.Series, count: np.ndarray, first: np.ndarray) -> None:
         """Take in different texts of a batch, how often each occurs, and the first row of each."""
+        self._met += int(count.sum())
         if self._every > 1:
             kept = (text.hash() % self._every == 0).to_numpy()
             text, count, first = text.filter(kept), count[kept], first[kept]
@@ -77,7 +76,9 @@ class TextTally:
         import polars as pl
 
         numbers = np.array(list(self._rows.values()), dtype=np.int64).reshape(-1, 2)
-        return Texts(pl.Series(list(self._rows), dtype=pl.String), numbers[:, 0], numbers[:, 1], 1 / self._every)
+        return Texts(
+            pl.Series(list(self._rows), dtype=pl.String), numbers[:, 0], numbers[:, 1], self._met, 1 / self._every
+        )
 
 
 def tally_by_column(column: np.ndarray, text: pl.Series, row: np.ndarray, tallies: dict[int, TextTally]) -> None:

@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+_ISO = {
+    "moment": [ClockFormat("moment", f"%Y-%m-%d{time}") for time in ("", " %H:%M:%S%.f", "T%H:%M:%S%.f")],
+    "time": [ClockFormat("time", "%H:%M:%S%.f")],
+    "span": [ClockFormat("span", "%H:%M:%S")],
+}
+"""How texts are read where a table with types had the column in training."""
+NOUNS = {"moment": "date", "time": "time of day", "span": "duration"}
+"""What the cells of dates, times and durations are called."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """A cell that could not be read; rows are counted from 0."""
@@ -92,15 +102,14 @@ def clock_of(
     column: pl.Series, clock: str, format: ClockFormat | None, words: Sequence[str], notes: Notes
 ) -> np.ndarray:
     """A column as days since 1970 or as hours, NaN where it is missing or is neither, of which `notes` are told."""
-    refuse_unlike(column.name, column, ("text", clock), "dates" if clock == "moment" else "times of day")
+    refuse_unlike(column.name, column, ("text", clock), f"a {NOUNS[clock]} a row")
     if kind_of(column.dtype) == clock:
         return of_clock(column)
     texts = as_text(column, words)
-    values = (format or ClockFormat("moment", "%Y-%m-%d")).read(texts)
-    if format is None:
-        for written in ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"):
-            values = np.where(np.isnan(values), ClockFormat("moment", written).read(texts), values)
-    _note_unread(column.name, "date" if clock == "moment" else "time of day", texts, values, notes)
+    values = np.full(len(column), np.nan)
+    for written in _ISO[clock] if format is None else (format,):
+        values = np.where(np.isnan(values), written.read(texts), values)
+    _note_unread(column.name, NOUNS[clock], texts, values, notes)
     return values
 
 
