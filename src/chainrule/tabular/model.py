@@ -25,7 +25,6 @@ from chainrule.train.history import History
 from chainrule.train.trainer import Trainer
 
 Array = np.ndarray[Any, Any]
-TEMPERATURES = np.geomspace(0.5, 2.0, 41)
 FEWEST = 10
 """Rows below which none are held out."""
 
@@ -266,7 +265,7 @@ class TabularModel:
         return (len(y) / (present.sum() * np.where(present, counts, 1)))[y]
 
     def _calibrate(self, rows: Rows, division: Division) -> None:
-        """Choose by the rows held out what the outputs are divided by, or which scales are asked."""
+        """Choose by the rows held out which scales are asked, and keep what is said of those rows."""
         self.held_out = division.evaluated
         self._held = division.held(len(rows))
         if not len(self.held_out):
