@@ -24,7 +24,7 @@ class Scale:
     @classmethod
     def fit(cls, y: Array, log: bool) -> Scale:
         """Mean 0 and variance 1 for these numbers, which are positive where their logarithm is taken."""
-        return cls(log, *moments(np.log(y) if log else y))
+        return cls(log, *_moments(np.log(y) if log else y))
 
     def to_network(self, y: Array) -> Array:
         """What is predicted."""
@@ -37,6 +37,12 @@ class Scale:
             return np.exp(values) if self.log else values
 
 
+def _moments(values: Array) -> tuple[float, float]:
+    """Mean and deviation; 1 where that is only the rounding noise of one value."""
+    mean, sigma = moments(values)
+    return mean, sigma if sigma > 1e-13 * abs(mean) else 1.0
+
+
 def scales(y: Array) -> list[Scale]:
     """How numbers may be predicted: as they are, and where all are positive and skewed less in logarithms, so too."""
     plain = Scale.fit(y, log=False)
@@ -46,7 +52,7 @@ def scales(y: Array) -> list[Scale]:
 
 
 def _skewness(values: Array) -> float:
-    mean, sigma = moments(values)
+    mean, sigma = _moments(values)
     return float((((values - mean) / sigma) ** 3).mean())
 
 

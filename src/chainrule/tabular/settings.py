@@ -20,6 +20,8 @@ PATIENCE = 16
 FOLDS = 5
 FEW_ROWS = 4000
 """Below so many rows pieces of numbers fit their noise."""
+MANY_ROWS = 10_000
+"""From so many rows wider networks learn more than they cost."""
 WIDE = 512
 """More columns than this pieces do not make."""
 HELD_OUT = 0.15
@@ -74,8 +76,8 @@ def schedule(chosen: Chosen, shape: Shape) -> str:
 
 
 def layers(chosen: Chosen, shape: Shape) -> list[int]:
-    """Two of 64 for small tables, wider ones where there are rows enough to use them."""
-    return [64, 64] if shape.rows < 10_000 else [256, 128]
+    """Two of 64 for small tables, of 128 where there are rows enough to use them."""
+    return [64, 64] if shape.rows < MANY_ROWS else [128, 128]
 
 
 def bins(chosen: Chosen, shape: Shape) -> int:
