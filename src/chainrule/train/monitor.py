@@ -34,7 +34,8 @@ class Monitor:
         keeps: the leaves of the state that are kept of the best epoch.
         schedule: one that observes the loss, or None.
         factor: where in the state its factor stands.
-        latest: whether every whole epoch counts as better than the one before, whatever its value.
+        latest: whether the last whole epoch's leaves are kept, not the best one's; the value to beat is then the best
+            so far, by however little it became it.
     """
 
     value: str = "val_loss"
@@ -77,14 +78,14 @@ class Monitor:
         A schedule observes the validation loss, or without validation the loss, whatever value is watched.
         """
         score = F.cast(values[self.value], np.float64) * float(self.sign)
-        better = whole
-        if not self.latest:
-            better = F.logical_and(whole, score < watch["best"] - watch["min_delta"])
+        better = F.logical_and(whole, score < watch["best"] - watch["min_delta"])
+        best = F.logical_and(whole, score < watch["best"]) if self.latest else better
+        keep = whole if self.latest else better
         waited = F.where(whole, watch["waited"] + np.int32(1), watch["waited"])
         new: dict[str, Any] = {
-            "best": F.where(better, score, watch["best"]),
+            "best": F.where(best, score, watch["best"]),
             "waited": F.where(better, np.int32(0), waited),
-            "kept": [F.where(better, state[i], old) for i, old in zip(self.keeps, watch["kept"], strict=True)],
+            "kept": [F.where(keep, state[i], old) for i, old in zip(self.keeps, watch["kept"], strict=True)],
         }
         if self.schedule is not None and self.factor is not None:
             before = Plateau(*watch["plateau"])

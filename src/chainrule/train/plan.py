@@ -137,24 +137,27 @@ class Wanted(NamedTuple):
     Attributes:
         value: the name of the value that early stopping and schedules go by.
         sign: 1 where less of it is better, −1 where more is.
+        stops: whether the training is stopped by it.
         keeps: whether the best epoch's parameters are kept.
     """
 
     value: str
-    sign: int
-    keeps: bool
+    sign: int = 1
+    stops: bool = False
+    keeps: bool = False
 
 
 def monitored(step: Step, wanted: Wanted) -> Monitor | None:
     """The monitor of a training; None where nothing is to be watched."""
     observes = step.schedule is not None and step.schedule.observes
-    if not (wanted.keeps or observes):
+    if not (wanted.stops or observes):
         return None
     state = step.state()
     names = tree.names(state)
     kept = [i for i, name in enumerate(names) if name.split(".")[0] in KEPT] if wanted.keeps else []
     factor = names.index("factor") if observes else None
-    return Monitor(wanted.value, wanted.sign, tuple(kept), step.schedule if observes else None, factor)
+    schedule, latest = step.schedule if observes else None, wanted.stops and not wanted.keeps
+    return Monitor(wanted.value, wanted.sign, tuple(kept), schedule, factor, latest)
 
 
 class Prepared(NamedTuple):

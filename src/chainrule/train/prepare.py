@@ -11,12 +11,15 @@ from chainrule.backends.estimate import choose
 from chainrule.errors import ArgumentError
 from chainrule.train import checks, precision
 from chainrule.train.loaders.base import room_for
-from chainrule.train.metrics import is_better_greater, named
+from chainrule.train.metrics import Metric, is_better_greater, named
 from chainrule.train.plan import Plan, Prepared, Wanted
 from chainrule.train.program import batch_sizes
 from chainrule.train.step import State, Step
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chainrule.train.callbacks import EarlyStopping
     from chainrule.train.checkpoint import Best, Position
     from chainrule.train.history import History
     from chainrule.train.loaders.base import DataLoader
@@ -49,7 +52,7 @@ def prepared(
     if watch is not None and position.record:
         losses = np.asarray(position.record[0], np.float64)
         sizes = batch_sizes(loader.rows, plan.training.train.batch, len(losses))
-        watch["epoch_loss"] = losses.sum() if plan.training.summed else losses @ sizes / loader.rows
+        watch["epoch_loss"] = losses.sum() if plan.training.summed else losses @ sizes
     return Prepared(name, backends.get(name), step, plan, plan.program(history, loader.arrays)), (state, watch)
 
 
@@ -70,6 +73,11 @@ def watched(past: TrainState, step: Step, plan: Plan, state: State, config: FitC
     goes_on = bool(best.epoch) and early is not None and best.monitor == early.monitor
     if early is not None:
         found["waited"] = np.asarray(past.history.epochs - goes_on * best.epoch, np.int32)
+    if early is not None and not early.restore_best:
+        seen = past.history.values()[early.monitor][: past.history.epochs]
+        epoch, waited = early.judged(seen, greater_is_better=monitor.sign < 0)
+        found["waited"] = np.asarray(waited, np.int32)
+        found["best"] = np.asarray(seen[epoch - 1] * monitor.sign if epoch else np.inf, np.float64)
     if goes_on:
         found["best"] = np.asarray(best.value * monitor.sign, np.float64)
         kept = tree.flatten(step.kept(best.parameters))[0]
@@ -85,21 +93,24 @@ def planned(setup: Setup, backend: str, loader: DataLoader, config: FitConfig, h
     bound = None if schedule is None else schedule.bind(config.epochs * loader.steps, loader.steps)
     step = setup.step(backend, bound, loader.structures)
     room = room_for(len(data[0]), not loader.lasting or config.watches)
-    wanted = wanted_of(setup, loader, config)
+    wanted = wanted_of(setup.metrics, config.early_stopping, evaluates=len(loader.arrays) > loader.width)
     return step, setup.plans.get(backend, step, setup.device, loader, config.batch_size, room, wanted, history)
 
 
-def wanted_of(setup: Setup, loader: DataLoader, config: FitConfig) -> Wanted:
+def wanted_of(metrics: Sequence[Metric], early: EarlyStopping | None, *, evaluates: bool) -> Wanted:
     """What a training is watched by.
+
+    Args:
+        metrics: that it computes.
+        early: what stops it, if anything.
+        evaluates: whether it has rows to validate on.
 
     Raises:
         ArgumentError: the value to watch is none that the program computes, or which way is better is not known.
     """
-    early = config.early_stopping
-    evaluates = len(loader.arrays) > loader.width
     if early is None:
-        return Wanted("val_loss" if evaluates else "loss", 1, False)
-    found = {f"val_{named(metric)}": metric for metric in setup.metrics} if evaluates else {}
+        return Wanted("val_loss" if evaluates else "loss")
+    found = {f"val_{named(metric)}": metric for metric in metrics} if evaluates else {}
     known = ["loss", *(["val_loss", *found] if evaluates else [])]
     if early.monitor not in known:
         hint = "give validation=0.1 or (X, y)" if early.monitor.startswith("val_") and not evaluates else None
@@ -116,7 +127,7 @@ def wanted_of(setup: Setup, loader: DataLoader, config: FitConfig) -> Wanted:
         )  # fmt: skip
     if early.mode is not None:
         greater = early.mode == "max"
-    return Wanted(early.monitor, -1 if greater else 1, True)
+    return Wanted(early.monitor, -1 if greater else 1, stops=True, keeps=early.restore_best)
 
 
 def starting_state(setup: Setup, past: TrainState, step: Step, start: int, history: History) -> State:

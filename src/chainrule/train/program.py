@@ -24,6 +24,7 @@ from chainrule.graph.tensor import Tensor, constant, placeholder
 from chainrule.graph.trace import trace
 from chainrule.optim.plateau import Plateau
 from chainrule.passes.guard import finite
+from chainrule.train.callbacks import EarlyStopping
 from chainrule.train.metrics import Metric, named
 from chainrule.train.monitor import Monitor
 
@@ -265,11 +266,12 @@ class Training:
         # An epoch may take several calls: its loss is what they add up to.
         of_steps = F.cast(laid_end_to_end(records)["loss"], np.float64)
         if not self.summed:
-            of_steps = of_steps * constant(self.train.sizes() / self.rows)
+            of_steps = of_steps * constant(np.asarray(self.train.sizes(), np.float64))
         steps = constant(np.arange(self.train.steps, dtype=INDEX))
         reached = F.logical_and(steps >= span.start, steps < span.stop)
-        loss = watch["epoch_loss"] + F.sum(F.where(reached, of_steps, 0.0))
-        watch = watch | {"epoch_loss": F.where(whole, 0.0, loss)}
+        total = watch["epoch_loss"] + F.sum(F.where(reached, of_steps, 0.0))
+        watch = watch | {"epoch_loss": F.where(whole, 0.0, total)}
+        loss = total if self.summed else total / float(self.rows)
         if self.monitor.factor is not None:
             values = values | {"factor": watch["plateau"][0]}
         watch, state, going_on = self.monitor.after(watch, values | {"loss": loss}, state, whole)
@@ -321,11 +323,11 @@ class Trials:
 
     Attributes:
         training: what each of them is; the rows that it trains on are those that an order names, its data X and y.
-        patience: epochs without a better value after which a trial stops; None for any number.
+        early_stopping: what a trial is stopped by, if anything.
     """
 
     training: Training
-    patience: int | None
+    early_stopping: EarlyStopping | None
 
     def graph(self, places: int, data: Sequence[Any]) -> Graph:
         """(states…, orders, validation, versions, X, y, taken, epochs, start, stop) → (kept…, reached, values).
@@ -366,7 +368,9 @@ class Trials:
         monitor = self.training.monitor
         assert monitor is not None, "a trial without its monitor"
         epochs, start, stop = bounds
-        watch = tree.map(F.as_tensor, monitor.begin(state, self.patience, 0.0, Plateau()))
+        early = self.early_stopping
+        patience, min_delta = (None, 0.0) if early is None else (early.patience, early.min_delta)
+        watch = tree.map(F.as_tensor, monitor.begin(state, patience, min_delta, Plateau()))
         span = Span(constant(np.int32(0)), epochs, start, stop)
         (_, watch), (_, values, records), _ = self.training.looped((state, watch), data, orders, validation, span)
         losses = F.concatenate([F.reshape(x["loss"], (orders.shape[0], -1)) for x in records], 1)

@@ -155,11 +155,14 @@ class FitSession:
     def _best(self, loop: Loop) -> files.Best:
         """The best epoch so far, where early stopping looks for one."""
         watch, monitor = loop.watch, loop.training.monitor
-        if self.config.early_stopping is None or watch is None or monitor is None or not np.isfinite(watch["best"]):
+        early = self.config.early_stopping
+        if early is None or not early.restore_best:
+            return files.Best()
+        if watch is None or monitor is None or not np.isfinite(watch["best"]):
             return files.Best()
         epoch = self.state.history.epochs - int(watch["waited"])
         kept = self.step.tensors(self.step.kept_state(list(map(np.asarray, watch["kept"]))))
-        return files.Best(float(watch["best"]) * monitor.sign, epoch, self.config.early_stopping.monitor, kept)
+        return files.Best(float(watch["best"]) * monitor.sign, epoch, early.monitor, kept)
 
     def put_back(self, current: tuple[dict[str, Any], Any]) -> None:
         """Give the model and the trainer a state of the loop."""

@@ -16,6 +16,7 @@ from chainrule.train.label_order import LabelOrder
 from chainrule.train.metrics import regresses
 from chainrule.train.monitor import Monitor
 from chainrule.train.plan import KEPT
+from chainrule.train.prepare import wanted_of
 from chainrule.train.program import Batches, Training, Trials
 from chainrule.train.step import Step
 from chainrule.train.sweep.layout import GraphKey, Plan, Shape
@@ -193,7 +194,8 @@ class CompileGroup:
         state = step.state()
         given = [placeholder(x.shape, x.dtype, f"number{i}") for i, x in enumerate(self.numbers[config])]
         keeps = tuple(len(given) + i for i, name in enumerate(tree.names(state)) if name.split(".")[0] in KEPT)
-        monitor = Monitor("val_loss" if self.shape.validation else "loss", keeps=keeps, latest=plan.patience is None)
+        wanted = wanted_of(trainer.metrics, plan.early_stopping, evaluates=self.shape.validation > 0)
+        monitor = Monitor(wanted.value, wanted.sign, keeps, latest=not wanted.keeps)
         training = Training(
             self._batches("training", given, step),
             self._batches("evaluation", given, step) if self.shape.validation else None,
@@ -203,7 +205,7 @@ class CompileGroup:
             trainer.summed,
             monitor,
         )
-        return Trials(training, plan.patience)
+        return Trials(training, plan.early_stopping)
 
     def _batches(self, kind: str, given: Sequence[Tensor], step: Step) -> Batches:
         rows, batch = self.shape.batches(kind)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from chainrule.backends.estimate import choose
 from chainrule.data.standardize import Standardizer
 from chainrule.errors import ChainruleError
 from chainrule.graph.graph import Graph
@@ -15,6 +17,7 @@ from chainrule.graph.random import shuffled
 from chainrule.nn.normalization import SmallBatchError
 from chainrule.optim.base import Optimizer
 from chainrule.train import checks, inference
+from chainrule.train.callbacks import EarlyStopping
 from chainrule.train.step import Step
 from chainrule.train.trainer import Trainer
 
@@ -48,7 +51,7 @@ class Plan:
         trainer: makes the trainer of a combination, anew at each call.
         optimizers: one for each combination.
         batch_size: rows per step, or None for what suits the optimizer.
-        patience: epochs without a better judgement.
+        early_stopping: what a trial is stopped by, if anything.
     """
 
     configs: Sequence[Config]
@@ -58,8 +61,16 @@ class Plan:
     epochs: int
     batch_size: int | None
     shuffle: str
-    patience: int | None
-    backend: str
+    early_stopping: EarlyStopping | None
+    backend: str = "numpy"
+
+    def on(self, backend: str) -> Plan:
+        """The same on a backend; "auto" is NumPy where the whole is estimated to take less than compiling it."""
+        if backend == "auto":
+            shape = self.shape(0, 0)
+            graph = self.graph(0, GraphKey("training", shape.batch, shape)).simplify()
+            backend = choose([graph], [self.epochs * shape.steps * len(self.configs) * len(self.rows.splits)])
+        return dataclasses.replace(self, backend=backend)
 
     def shape(self, config: int, split: int) -> Shape:
         """How long the epochs of a combination are on a split."""

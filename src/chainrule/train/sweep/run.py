@@ -17,6 +17,7 @@ from chainrule.backends.loop import Check, LoopProgram
 from chainrule.errors import TrainingWarning
 from chainrule.train.loop import RETURN_EVERY, interruptible
 from chainrule.train.plan import KEPT
+from chainrule.train.prepare import wanted_of
 from chainrule.train.program import Trials
 from chainrule.train.progress import Count
 from chainrule.train.step import Step
@@ -239,7 +240,8 @@ class Sweeping:
         history.add(losses, columns, _rates(started, steps, plan.epochs)[:epochs], val_losses)
         history.backend = plan.backend
         trial.steps = history.epochs * steps
-        trial.ended(plan.epochs, plan.patience)
+        wanted = wanted_of(started.trainer.metrics, plan.early_stopping, evaluates=bool(val_losses))
+        trial.ended(plan.epochs, plan.early_stopping, greater_is_better=wanted.sign < 0)
 
 
 def _rates(started: _Started, steps: int, epochs: int) -> list[float]:
