@@ -28,9 +28,11 @@ class Penalty:
 
     Attributes:
         proximal: whether it acts by `after` and not by `gradient`.
+        recorded: whether the loss of a training, as it is written down and watched, includes it.
     """
 
     proximal = False
+    recorded = False
 
     def __init__(self, alpha: float, biases: bool = False) -> None:
         self.alpha = check_number(f"{type(self).__name__} alpha", alpha, low=0)

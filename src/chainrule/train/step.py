@@ -285,6 +285,8 @@ class Step:
             "step": state["step"] + np.int32(1),
         }
         probe = F.reshape(_finite_probe(gradients.values()), (1,))
+        named = self._by_name(state["parameters"])
+        value = functools.reduce(F.add, [p.value(named) for p in self.penalties if p.recorded], value)
         return state | new, self.record(value, output, *of_rows) | {"finite_probe": probe}
 
     def _key(self, state: State) -> Tensor:
