@@ -46,7 +46,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         warm_start: whether `fit` goes on from the weights of the last one.
         momentum, nesterovs_momentum: for "sgd".
         early_stopping: whether to hold out `validation_fraction` of the rows, stop by their accuracy, and keep the best
-            weights.
+            weights: those of the last epoch that was better by `tol`.
         validation_fraction: the share held out, in (0, 1).
         beta_1, beta_2, epsilon: for "adam".
         n_iter_no_change: the training ends when more epochs than this in a row were not better by `tol`.
@@ -61,7 +61,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         classes_: the labels, sorted.
         loss_, loss_curve_: the last epoch's mean loss of a row with the penalty, and each epoch's.
         best_loss_: the least of them; None with early stopping.
-        validation_scores_, best_validation_score_: the accuracy held out; None without early stopping.
+        validation_scores_, best_validation_score_: each epoch's accuracy on the rows held out, and that of the weights
+            that were kept; None without early stopping.
         n_iter_: epochs of the last fit; t_ rows seen in all.
         coefs_, intercepts_: of each layer (in, out) and (out,).
         n_features_in_, feature_names_in_, n_layers_, n_outputs_, out_activation_: as scikit-learn has them.

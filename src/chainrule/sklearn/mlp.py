@@ -192,7 +192,7 @@ class BaseMLP(BaseEstimator, ABC):
             self.begin()
         else:
             trainer = self.trainer_
-            trainer.penalty = recipe.penalty(self, len(rows.X), rows.mean_weight)
+            trainer.penalty = recipe.penalty(self, self.problem, len(rows.X), rows.mean_weight)
         self._train(trainer, rows, rows.taken(np.arange(0)), epochs=1)
         return self
 
@@ -224,7 +224,8 @@ class BaseMLP(BaseEstimator, ABC):
         self.best_validation_score_: float | None = None
         if scores:
             self.validation_scores_ = [*(self.validation_scores_ or []), *scores[0]]
-            self.best_loss_, self.best_validation_score_ = None, max(self.validation_scores_)
+            best = history.best_epoch
+            self.best_loss_, self.best_validation_score_ = None, np.nan if best is None else scores[0][best - 1]
 
     # ---- predicting
 

@@ -170,21 +170,23 @@ def trainer(parameters: Any, problem: Problem, rows: int, mean_weight: float, dt
     metrics = [problem.score] if parameters.early_stopping and parameters.solver != "lbfgs" else []
     return Trainer(
         model, problem.loss, _optimizer(parameters), _schedule(parameters, problem, rows),
-        penalty(parameters, rows, mean_weight), metrics=metrics, backend=parameters.backend, precision=precision,
-        seed=seed,
+        penalty(parameters, problem, rows, mean_weight), metrics=metrics, backend=parameters.backend,
+        precision=precision, seed=seed,
     )  # fmt: skip
 
 
 class RecordedL2(optim.L2):
-    """The penalty as a part of the loss that is written down and watched."""
+    """The penalty as a part of the loss that is written down and watched, of which `share` is reported."""
 
-    recorded = True
+    def __init__(self, alpha: float, share: float) -> None:
+        super().__init__(alpha)
+        self.recorded = 1.0 / share
 
 
-def penalty(parameters: Any, rows: int, mean_weight: float) -> RecordedL2 | None:
+def penalty(parameters: Any, problem: Problem, rows: int, mean_weight: float) -> RecordedL2 | None:
     """α/2·Σw² over the weight of a batch, as scikit-learn has it."""
     strength = parameters.alpha / (2.0 * batch_rows(parameters, rows) * mean_weight)
-    return RecordedL2(strength) if strength else None
+    return RecordedL2(strength, problem.share) if strength else None
 
 
 def _optimizer(parameters: Any) -> optim.Optimizer:

@@ -76,7 +76,7 @@ class GridSearch(GridSearchCV):
         >>> from sklearn.datasets import load_iris
         >>> from chainrule.sklearn import MLPClassifier
         >>> X, y = load_iris(return_X_y=True)
-        >>> network = MLPClassifier(max_iter=40, tol=1e-2, learning_rate_init=0.02, random_state=0)
+        >>> network = MLPClassifier(tol=1e-2, learning_rate_init=0.02, random_state=0)
         >>> search = GridSearch(network, {"alpha": [1e-4, 1.0], "hidden_layer_sizes": [(8,), (16,)]}, cv=3).fit(X, y)
         >>> search.packed_, bool(search.best_score_ > 0.9)
         (12, True)

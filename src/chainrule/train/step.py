@@ -286,7 +286,8 @@ class Step:
         }
         probe = F.reshape(_finite_probe(gradients.values()), (1,))
         named = self._by_name(state["parameters"])
-        value = functools.reduce(F.add, [p.value(named) for p in self.penalties if p.recorded], value)
+        recorded = [p.value(named) * p.recorded for p in self.penalties if p.recorded]
+        value = functools.reduce(F.add, recorded, value)
         return state | new, self.record(value, output, *of_rows) | {"finite_probe": probe}
 
     def _key(self, state: State) -> Tensor:
