@@ -69,12 +69,14 @@ class Fit:
     def key(self) -> Any:
         """What fits that can be trials of one sweep have in common."""
         estimator, X = self.estimator, self.rows.X
-        problem = estimator.problem
+        problem, rows = estimator.problem, len(self.train)
         classes = getattr(estimator, "classes_", np.zeros(0)).tolist()
         drawn = self.seed if len(self.held) else None
+        # The rate of this schedule falls with the rows.
+        length = rows if estimator.learning_rate == "invscaling" else None
         return (
-            len(self.train), len(self.held), job(estimator, problem, len(self.train)), X.shape[1], X.dtype,
-            type(problem.loss), problem.outputs, tuple(classes), drawn, estimator.backend, estimator.precision,
+            job(estimator, problem, rows), length, X.shape[1], X.dtype, type(problem.loss), problem.outputs,
+            tuple(classes), drawn, estimator.backend, estimator.precision,
         )  # fmt: skip
 
 
