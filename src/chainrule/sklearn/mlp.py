@@ -143,11 +143,12 @@ class BaseMLP(BaseEstimator, ABC):
         else:
             self.begin()
         self._train(trainer, rows.taken(train), rows.taken(held))
-        if trainer.history.stopped == "finished":
-            warnings.warn(
-                f"the training had not converged after {self.n_iter_} iterations; increase max_iter, or tol",
-                ConvergenceWarning, stacklevel=3,
-            )  # fmt: skip
+        ended = {
+            "finished": f"the training had not converged after {self.n_iter_} iterations; increase max_iter, or tol",
+            "interrupted": f"the training was interrupted after {self.n_iter_} iterations",
+        }
+        if trainer.history.stopped in ended:
+            warnings.warn(ended[trainer.history.stopped], ConvergenceWarning, stacklevel=3)
         return self
 
     def begin(self) -> None:
