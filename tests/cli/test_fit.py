@@ -266,7 +266,8 @@ def test_a_loss_that_is_no_number_ends_the_job_and_keeps_what_there_was(fit, fol
 
 
 def test_an_interrupted_run_is_kept_and_goes_on(folder, outside):
-    eager = "from chainrule.train import session; session.CHECKPOINT_EVERY = 0; from chainrule.cli.main import main; "
+    eager = "from chainrule.train import checkpoint_writer as writer; writer.CHECKPOINT_EVERY = 0; "
+    eager += "from chainrule.cli.main import main; "
     command = ["fit", "digits", "--epochs", "100000", "--backend", "numpy", "--out", "run"]
     process = subprocess.Popen([sys.executable, "-c", f"{eager}raise SystemExit(main({command}))"], **outside)
     # With the first checkpoint the training is certainly under way.
@@ -336,8 +337,8 @@ def no_gpu(monkeypatch):
     [
         (["--device", "gpu"], "device: JAX finds no such device: expected gpu, got cpu; pip install 'chainrule[cuda]'"),
         (["--device", "gpu", "--backend", "numpy"], "device: the NumPy backend runs on the CPU: got gpu; use backend="),
-        (["--precision", "tf32"], "precision: tf32 is not among what this machine computes in: expected an NVIDIA GPU"),
-        (["--precision", "tf32", "--backend", "numpy"], "precision: tf32 is not among what this machine computes in"),
+        (["--precision", "tf32"], "precision: tf32 is not supported by this machine: expected an NVIDIA GPU"),
+        (["--precision", "tf32", "--backend", "numpy"], "precision: tf32 is not supported by this machine"),
     ],
     ids=["no GPU", "no GPU for NumPy", "no TF32", "no TF32 for NumPy"],
 )

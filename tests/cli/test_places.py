@@ -141,7 +141,7 @@ def test_a_run_without_a_checkpoint_is_not_begun_anew_in_silence(fit, refused, f
     fit("iris", *SHORT, "--out", "run")
     shutil.rmtree(folder / "run/checkpoint")
     line = refused("fit", "iris", "--out", "run", "--resume")
-    assert "run: has no checkpoint to go on from; --overwrite begins anew" in line
+    assert "run: has no checkpoint to resume from; --overwrite begins anew" in line
     # So it is where the process was killed before there was one.
     (folder / "other.part").mkdir()
     runs.write_description(folder / "other.part", runs.describe(folder / "run"))

@@ -15,7 +15,7 @@ import chainrule as cr
 from chainrule import files
 from chainrule.data import Preprocessor
 from chainrule.errors import RunError
-from chainrule.train import checkpoint, snapshot
+from chainrule.train import snapshot, trainer_files
 
 CHECKPOINT = "checkpoint"
 
@@ -44,7 +44,7 @@ def write_description(folder: Path, run: dict[str, Any]) -> None:
 
 def save(folder: Path, trainer: cr.Trainer, run: dict[str, Any]) -> None:
     """Write a run into its folder, all of it at once."""
-    checkpoint.save(trainer, trainer.state, folder, {"run": run})
+    trainer_files.save(trainer, trainer.state, folder, {"run": run})
 
 
 def read(folder: str) -> tuple[cr.Trainer, Preprocessor, dict[str, Any]]:

@@ -76,7 +76,7 @@ def derive(
 def _checked(model: Any, loss: Any, x: Any, y: Any, optimizer: Any, steps: Any) -> tuple[Recipe, Array, Array]:
     for name, value, kind in (("model", model, Module), ("optimizer", optimizer, Optimizer)):
         if not isinstance(value, kind) and not (value is None and kind is Optimizer):
-            raise ArgumentError("not what is wanted here", where=name, expected=kind.__name__, got=type(value).__name__)
+            raise ArgumentError("wrong type", where=name, expected=kind.__name__, got=type(value).__name__)
     if not callable(loss):
         raise ArgumentError(
             "not a loss",

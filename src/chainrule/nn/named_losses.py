@@ -94,7 +94,7 @@ def _checked(name: str, loss: Any) -> Module:
     if callable(loss) and not isinstance(loss, (Module, type)):
         return Lambda(loss)
     if isinstance(loss, type):
-        raise ArgumentError("a class, where one of it is wanted", where=where, hint=f"write {loss.__name__}(…)")
+        raise ArgumentError("a class instead of an instance", where=where, hint=f"write {loss.__name__}(…)")
     if not isinstance(loss, Module):
         raise ArgumentError("not a loss", where=where, expected="a loss, or a function", got=type(loss).__name__)
     if isinstance(loss, Loss) and loss.reduction == "none":

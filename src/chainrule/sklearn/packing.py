@@ -20,8 +20,7 @@ from chainrule.sklearn.recipe import job
 from chainrule.sklearn.regressor import MLPRegressor
 from chainrule.train import checks
 from chainrule.train.inference import Inference
-from chainrule.train.sweep.layout import Plan
-from chainrule.train.sweep.layout import Rows as SweepRows
+from chainrule.train.sweep.layout import SweepPlan, SweepRows, observation
 from chainrule.train.sweep.result import Trial
 from chainrule.train.sweep.run import Sweeping
 
@@ -197,8 +196,11 @@ def _train(group: list[Fit], rows: int, folds: Sequence[Fold | None], *, version
     of_fold = {fit.fold: fit for fit in group}
     example, how = trainer(configs[0]), job(group[0].estimator, group[0].estimator.problem, len(group[0].train))
     data = _data(example, [(of_fold[place], folds[place]) for place in places], rows, versions=versions)
-    optimizers = [trainer(config).optimizer for config in configs]
-    plan = Plan(configs, trainer, optimizers, data, how.epochs, how.batch_size, how.shuffle, how.early_stopping)
+    made = [trainer(config) for config in configs]
+    optimizers, observing = [one.optimizer for one in made], [observation(one.schedule) for one in made]
+    plan = SweepPlan(
+        configs, trainer, optimizers, observing, data, how.epochs, how.batch_size, how.shuffle, how.early_stopping
+    )
     trials = [[Trial(config, split) for split in range(len(places))] for config in configs]
     sweeping = Sweeping(plan.on(group[0].estimator.backend), trials)
     sweeping.run(progress=False)

@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from chainrule.train.history import History
+from chainrule.train.callbacks import Callback
 
-
-class Progress(Protocol):
-    """What the loop tells while it runs."""
-
-    def update(self, epochs_done: float, history: History) -> None:
-        """So many epochs are done (a fraction counts)."""
-
-    def close(self) -> None:
-        """The training is over."""
+if TYPE_CHECKING:
+    from chainrule.train.history import History
+    from chainrule.train.trainer import Trainer
 
 
-class Silent:
-    """Says nothing."""
+class ProgressBar(Callback):
+    """A rich progress bar on standard error, below what is to be said first.
 
-    def update(self, epochs_done: float, history: History) -> None:
-        """Nothing."""
+    Args:
+        epochs: in all.
+        steps: of an epoch.
+    """
 
-    def close(self) -> None:
-        """Nothing."""
+    def __init__(self, epochs: int, steps: int) -> None:
+        self._epochs, self._steps = epochs, steps
+        self._bar: Any = None
 
+    def on_progress(self, trainer: Trainer) -> None:
+        """Move the bar and show the newest numbers."""
+        history = trainer.history
+        if self._bar is None:
+            self._start(history.notes)
+        done = history.steps / self._steps
+        self._bar.update(self._task, completed=done, epoch=int(done), numbers=_numbers(history))
 
-class Bar:
-    """A rich progress bar on standard error, below what is to be said first."""
+    def on_train_end(self, trainer: Trainer) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.stop()
 
-    def __init__(self, epochs: int, notes: Sequence[str] = ()) -> None:
+    def _start(self, notes: Sequence[str]) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
         columns: list[Any] = [
             TextColumn("epoch {task.fields[epoch]}/{task.total:.0f}"),
@@ -47,17 +52,9 @@ class Bar:
         console = Console(stderr=True)
         for note in notes:
             console.print(note, soft_wrap=True, markup=False, highlight=False)
-        self._bar = RichProgress(*columns, console=console, refresh_per_second=8, transient=False)
-        self._task = self._bar.add_task("", total=epochs, epoch=0, numbers="compiling")
+        self._bar = Progress(*columns, console=console, refresh_per_second=8, transient=False)
+        self._task = self._bar.add_task("", total=self._epochs, epoch=0, numbers="starting")
         self._bar.start()
-
-    def update(self, epochs_done: float, history: History) -> None:
-        """Move the bar and show the newest numbers."""
-        self._bar.update(self._task, completed=epochs_done, epoch=int(epochs_done), numbers=_numbers(history))
-
-    def close(self) -> None:
-        """Leave the bar as it stands."""
-        self._bar.stop()
 
 
 class Count:

@@ -151,8 +151,28 @@ def test_a_metric_ranks_the_greater_first_where_that_is_better_and_asks_where_it
     assert result.best["lr"] == 0.05
     assert result.best_score == max(trial.score("val_auc") for trial in result.trials)
     result.scored_by = "val_spread"
-    with pytest.raises(ArgumentError, match=r"scored_by: which way is better\?.*greater_is_better"):
+    with pytest.raises(ArgumentError, match=r"scored_by: no direction is known for it.*greater_is_better"):
         _ = result.best
     spread.greater_is_better = False
     other = sweep(grid, metrics=(spread,)).fit(*table(), epochs=5, validation=0.4, **QUIET)
     assert other.best_score == min(trial.score("val_spread") for trial in other.trials)
+
+
+@pytest.mark.parametrize(("backend", "stopping"), [("numpy", None), ("numpy", 4), ("xla", 4)])
+def test_a_schedule_that_observes_the_losses_does_so_in_each_trial_as_alone(backend, stopping):
+    def schedule(factor):
+        return optim.Warmup(optim.ReduceOnPlateau(factor, patience=0, threshold=0.2), 3)
+
+    swept = sweep({"lr": [0.02, 0.3], "factor": [0.5, 0.1]}, backend, schedule=schedule)
+    how = {"epochs": 8, "batch_size": 16, "early_stopping": stopping}
+    found = swept.fit(X, Y, folds=3, **how, **QUIET)
+    lowest = set()
+    for trial in found.trials[:: 1 if backend == "numpy" else 5]:
+        trainer, history = alone(swept, trial, backend, **how)
+        assert trial.history.lr == (history.lr if backend == "numpy" else pytest.approx(history.lr))
+        for name, weight in trainer.model.state_dict().items():
+            if backend == "numpy":
+                assert np.array_equal(trial.weights[name], weight)
+            np.testing.assert_allclose(trial.weights[name], weight, rtol=1e-4, atol=1e-5)
+        lowest.add(round(min(trial.history.lr[2:]) / trial.config["lr"], 6))
+    assert len(lowest) > 2

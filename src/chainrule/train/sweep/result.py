@@ -131,7 +131,7 @@ class SweepResult:
         greater = self._greater_is_better(self.scored_by)
         if greater is None:
             raise ArgumentError(
-                "which way is better?", where="scored_by", got=repr(self.scored_by),
+                "no direction is known for it", where="scored_by", got=repr(self.scored_by),
                 hint="say so: f.greater_is_better = True, or False, of the function before it is given as a metric",
             )  # fmt: skip
         sign = -1.0 if greater else 1.0

@@ -15,15 +15,15 @@ from chainrule import backends, resources, tree
 from chainrule.backends.estimate import seconds
 from chainrule.backends.loop import Check, LoopProgram
 from chainrule.errors import TrainingWarning
-from chainrule.train.loop import RETURN_EVERY, interruptible
+from chainrule.train.fit_loop import RETURN_EVERY, interruptible
 from chainrule.train.plan import KEPT
-from chainrule.train.prepare import wanted_of
-from chainrule.train.program import Trials
+from chainrule.train.prepare import monitored_value
 from chainrule.train.progress import Count
-from chainrule.train.step import Step
+from chainrule.train.step import TrainingStep
 from chainrule.train.sweep.groups import CompileGroup, Grouping
-from chainrule.train.sweep.layout import Array, Plan, described
+from chainrule.train.sweep.layout import Array, SweepPlan, config_text
 from chainrule.train.sweep.result import Trial
+from chainrule.train.sweep.trials import Trials
 from chainrule.train.trainer import Trainer
 
 PLACES = 64
@@ -36,7 +36,7 @@ class _Started(NamedTuple):
     """A combination whose trials are at work."""
 
     trainer: Trainer
-    step: Step
+    step: TrainingStep
     state: Any
 
 
@@ -135,7 +135,7 @@ class Sweeping:
         interrupted: whether Ctrl-C has ended it.
     """
 
-    plan: Plan
+    plan: SweepPlan
     trials: list[list[Trial]]
     interrupted: bool = False
     _order: Callable[[int, int, bool], Array] = field(init=False)
@@ -172,7 +172,7 @@ class Sweeping:
                 found.setdefault(mistake, []).append(group)
         told = []
         for mistake, of in found.items():
-            first = described(self.plan.configs[of[0].trials[0][0]])
+            first = config_text(self.plan.configs[of[0].trials[0][0]])
             told.append(mistake if len(of) == len(groups) else f"{first}: {mistake}")
         return told
 
@@ -237,19 +237,24 @@ class Sweeping:
         epochs = int(np.isfinite(whole).sum())
         columns = {name: value[:epochs].tolist() for name, value in values.items()}
         losses, val_losses = columns.pop("loss"), columns.pop("val_loss", [])
-        history.add(losses, columns, _rates(started, steps, plan.epochs)[:epochs], val_losses)
+        factors = columns.pop("factor", [1.0] * epochs)
+        history.add(losses, columns, _rates(started, steps, factors), val_losses)
         history.backend = plan.backend
         trial.steps = history.epochs * steps
-        wanted = wanted_of(started.trainer.metrics, plan.early_stopping, evaluates=bool(val_losses))
-        trial.ended(plan.epochs, plan.early_stopping, greater_is_better=wanted.sign < 0)
+        early, greater = plan.early_stopping, False
+        if early is not None:
+            metrics = started.trainer.metrics
+            greater = monitored_value(metrics, bool(val_losses), early.monitor, early.mode).sign < 0
+        trial.ended(plan.epochs, early, greater_is_better=greater)
 
 
-def _rates(started: _Started, steps: int, epochs: int) -> list[float]:
-    """The learning rate at the end of each epoch."""
-    rate, schedule = started.trainer.optimizer.lr, started.step.schedule
+def _rates(started: _Started, steps: int, observed: list[float]) -> list[float]:
+    """The learning rate at the end of each epoch, where observing the losses made these factors of it."""
+    lr, schedule = started.trainer.optimizer.lr, started.step.schedule
     if schedule is None:
-        return [rate] * epochs
-    return [rate * float(factor) for factor in schedule(np.arange(1, epochs + 1) * steps - 1).numpy()]
+        return [lr] * len(observed)
+    scheduled = schedule(np.arange(1, len(observed) + 1) * steps - 1).numpy()
+    return [lr * factor * float(by_step) for factor, by_step in zip(observed, scheduled, strict=True)]
 
 
 def _padded(arrays: Sequence[Any], places: int) -> Array:

@@ -10,9 +10,8 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn, optim
-from chainrule.train import loop as loop_module
-from chainrule.train import trainer as trainer_module
-from chainrule.train.loop import Loop
+from chainrule.train import fit_loop as loop_module
+from chainrule.train.fit_loop import Loop
 from chainrule.train.metrics import chosen
 from chainrule.train.program import summary
 from chainrule.train.session import FitConfig
@@ -127,22 +126,18 @@ def test_ctrl_c_ends_the_training_cleanly_with_the_last_state_kept(backend: str)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_ctrl_c_from_outside_ends_a_long_training_within_a_call(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_from_outside_ends_a_long_training_within_a_call(backend: str) -> None:
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
 
-    class Started(loop_module.Progress):
+    class Started(cr.Callback):
         """Not before the training runs, since the signal would end the tests."""
 
-        def update(self, epochs_done: float, history: cr.History) -> None:
+        def on_progress(self, trainer: cr.Trainer) -> None:
             if not timer.ident:
                 timer.start()
 
-        def close(self) -> None:
-            pass
-
-    monkeypatch.setattr(trainer_module, "Silent", Started)
     trainer = classifier(backend=backend)
-    history = trainer.fit(X, Y, epochs=10**7, batch_size=1, **QUIET)
+    history = trainer.fit(X, Y, epochs=10**7, batch_size=1, callbacks=[Started()], **QUIET)
     timer.join()
     assert history.stopped == "interrupted"
     assert 0 < len(history.step_loss) == trainer.steps
@@ -154,17 +149,13 @@ def test_ctrl_c_in_the_midst_of_an_epoch_keeps_the_steps_done(monkeypatch: pytes
     return_every(0.0, monkeypatch)
     monkeypatch.setattr(Loop, "_pace", lambda self, seconds, steps: setattr(self, "steps_a_call", 1))
 
-    class Press:
-        def update(self, epochs_done: float, history: cr.History) -> None:
-            if len(history.step_loss) == 6:
+    class Press(cr.Callback):
+        def on_progress(self, trainer: cr.Trainer) -> None:
+            if len(trainer.history.step_loss) == 6:
                 os.kill(os.getpid(), signal.SIGINT)
 
-        def close(self) -> None:
-            pass
-
-    monkeypatch.setattr(trainer_module, "Silent", Press)
     trainer = classifier()
-    history = trainer.fit(X, Y, epochs=3, batch_size=16, **QUIET)
+    history = trainer.fit(X, Y, epochs=3, batch_size=16, callbacks=[Press()], **QUIET)
     assert (history.stopped, history.epochs, len(history.step_loss)) == ("interrupted", 1, 6)
     assert (trainer.steps, trainer.epochs) == (6, 1)
     monkeypatch.undo()

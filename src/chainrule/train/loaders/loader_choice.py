@@ -9,7 +9,7 @@ from chainrule.errors import ArgumentError
 from chainrule.optim.base import Optimizer
 from chainrule.train import checks
 from chainrule.train.loaders import given_batches, stream
-from chainrule.train.loaders.base import DataLoader
+from chainrule.train.loaders.data_loader import DataLoader
 from chainrule.train.loaders.in_memory import Weights, in_memory
 
 if TYPE_CHECKING:

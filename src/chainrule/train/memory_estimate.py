@@ -10,8 +10,8 @@ from chainrule.data import memory
 from chainrule.errors import ResourceError
 
 if TYPE_CHECKING:
-    from chainrule.train.loaders.base import DataLoader
-    from chainrule.train.plan import Prepared
+    from chainrule.train.loaders.data_loader import DataLoader
+    from chainrule.train.plan import PreparedTraining
     from chainrule.train.session import FitConfig
 
 PARTS = ("parameters", "optimizer", "data", "kept", "temporaries")
@@ -80,7 +80,7 @@ class Estimate:
         return f"{memory.worded(self.peak)} at the peak: {memory.worded(self.before)} before the training, {said}"
 
 
-def stated(prepared: Prepared, state: Any, loader: DataLoader, config: FitConfig, former: Any) -> Estimate:
+def stated(prepared: PreparedTraining, state: Any, loader: DataLoader, config: FitConfig, former: Any) -> Estimate:
     """The estimate for a training whose program is made.
 
     Args:
@@ -122,7 +122,7 @@ def _bytes(nest: Any) -> int:
 
 def _copies(config: FitConfig, parameters: int, optimizer: int, best: int, packed: bool) -> tuple[int, int]:
     """The copies of a state that stay while there is something to do after every epoch, and the most on the way."""
-    shown = optimizer if config.callbacks or config.checkpoint is not None else 0
+    shown = optimizer if config.callbacks.read_model else 0
     state = parameters + optimizer
     # Out of a packed state, each tensor is one more copy.
     on_the_way = [packed * state, best and packed * (state + parameters), shown and state + packed * state]

@@ -73,7 +73,7 @@ def check_precision(precision: str, backend: str) -> None:
     lacking = backends.get(backend).lacking(precision)
     if lacking is not None:
         raise ArgumentError(
-            f"{precision} is not among what this machine computes in",
+            f"{precision} is not supported by this machine",
             where="precision",
             expected=lacking,
             got=backends.get(backend).device_name(),

@@ -15,10 +15,10 @@ import numpy as np
 
 from chainrule import tree
 from chainrule.backends.loop import LoopProgram
+from chainrule.train.callbacks import Callbacks
 from chainrule.train.history import History
-from chainrule.train.loaders.base import Chunk, DataLoader
+from chainrule.train.loaders.data_loader import Chunk, DataLoader
 from chainrule.train.program import Record, Span, Training, batch_sizes, summary
-from chainrule.train.progress import Progress
 
 RETURN_EVERY = 0.2
 """Seconds between two returns of the program to Python, about."""
@@ -55,11 +55,9 @@ class Loop:
         loader: gives the rows, part by part.
         data: the arrays of the part that was trained on last.
         rate: (step, factor of a schedule that observes) → learning rate.
-        at_epoch_end: called after each whole epoch with the loop; returns whether to stop. None lets the program run
-            over several epochs a call.
-        within_epoch: called after each other call of the program; returns whether to stop.
+        callbacks: say how often the program returns.
+        after_call: (this loop, whether at an epoch's end) → whether to stop; called after each call of the program.
         records: what the steps done in the epoch under way have recorded, a call's each, laid end to end.
-        cadence: steps after which the program returns, counted from the first of all; None where none is set.
     """
 
     program: LoopProgram
@@ -71,12 +69,10 @@ class Loop:
     loader: DataLoader
     rate: Callable[[int, float], float]
     history: History
-    progress: Progress
-    at_epoch_end: Callable[[Loop], bool] | None
-    within_epoch: Callable[[Loop], bool]
+    callbacks: Callbacks
+    after_call: Callable[[Loop, bool], bool]
     steps_a_call: float
     records: list[Record]
-    cadence: int | None = None
     interrupted: bool = field(default=False, init=False)
     data: Sequence[Any] = field(default=(), init=False)
 
@@ -93,23 +89,20 @@ class Loop:
     @property
     def watch(self) -> dict[str, Any] | None:
         """The state of the monitor; None where nothing is watched."""
-        return tree.unflatten(self.structure, self.state)[1]
+        return None if self.training.monitor is None else tree.unflatten(self.structure, self.state)[1]
 
     def run(self, first: int, last: int) -> None:
         """Train the epochs [first, last)."""
         steps = self.loader.steps
         epoch, step = first, self.done
         with interruptible(self):
+            self.callbacks.progress()
             while epoch < last and not self.interrupted and not self._out_of_patience():
                 chunk = self.loader.chunk(epoch, step)
                 span = self._span(epoch, last, step, chunk)
                 epoch += self._call(epoch, last, span, chunk)
                 step = (span.stop + chunk.shift) % steps
-                self.progress.update(self.history.epochs + step / steps, self.history)
-                if step:
-                    if self.within_epoch(self):
-                        break
-                elif self.at_epoch_end is not None and self.at_epoch_end(self):
+                if self.after_call(self, not step):
                     break
         self.history.note(self.program.unchecked)
 
@@ -119,20 +112,22 @@ class Loop:
         out = watch is not None and int(watch["waited"]) >= int(watch["patience"])
         if out:
             self.history.stopped = "early stopping"
-            if watch is not None and not np.isfinite(watch["best"]) and self.training.monitor is not None:
-                name = self.training.monitor.value
-                self.history.note(f"early stopping: {name} was not a number in any epoch, so none was the best")
+            monitor = self.training.monitor
+            if watch is not None and not np.isfinite(watch["best"]) and monitor is not None and monitor.judged:
+                name = monitor.judged.name
+                self.history.note(f"early stopping: {name} was NaN or infinite in every epoch, so none is the best")
         return out
 
     def _span(self, epoch: int, last: int, step: int, chunk: Chunk) -> Span:
         """What to do in the next call: whole epochs where they are short, else a part of one."""
         steps, budget = self.loader.steps, max(1, int(self.steps_a_call))
-        if self.cadence is not None:
-            budget = min(budget, self.cadence - (epoch * steps + step) % self.cadence)
+        cadence = self.callbacks.cadence
+        if cadence is not None:
+            budget = min(budget, cadence - (epoch * steps + step) % cadence)
         if step or min(budget, chunk.stop) < steps:
             return Span(0, 1, step - chunk.shift, min(chunk.stop, step + budget) - chunk.shift)
         several = min(budget // steps, self.training.epochs, last - epoch)
-        return Span(0, 1 if self.at_epoch_end is not None else several, 0, steps)
+        return Span(0, 1 if self.callbacks.each_epoch else several, 0, steps)
 
     def _call(self, epoch: int, last: int, span: Span, chunk: Chunk) -> int:
         """Run the program once; gives the number of epochs that are whole now."""

@@ -17,7 +17,7 @@ from chainrule.backends import xla
 from chainrule.backends.numpy import SCRATCH
 from chainrule.backends.xla import devices
 from chainrule.errors import ResourceError
-from chainrule.train import estimate as memory
+from chainrule.train import memory_estimate as memory
 from small import QUIET, classifier, parameters, regressor, table
 
 X, Y = table()

@@ -13,7 +13,6 @@ from chainrule.graph.tensor import Tensor
 from chainrule.nn.losses import HuberLoss, L1Loss, Loss, MSELoss
 from chainrule.nn.module import Module
 from chainrule.nn.named_losses import NamedLosses
-from chainrule.train.metrics.base import SCORES, Metric
 from chainrule.train.metrics.classes import (
     AUC,
     F1,
@@ -24,6 +23,7 @@ from chainrule.train.metrics.classes import (
     Recall,
     Top5,
 )  # fmt: skip
+from chainrule.train.metrics.metric import SCORES, Metric
 from chainrule.train.metrics.numbers import MAE, MAPE, MSE, R2, RMSE
 
 
@@ -69,7 +69,7 @@ NAMES = tuple(_KINDS)
 _TAKEN = ("loss", "lr", "epoch")
 
 
-def named(metric: Metric) -> str:
+def metric_name(metric: Metric) -> str:
     """What a metric is called in the history."""
     name = metric.label if isinstance(metric, Function) else metric.name
     return name if metric.output is None else f"{metric.output}_{name}"
@@ -91,11 +91,11 @@ def _usual(loss: Module) -> tuple[str, ...]:
     return ("r2",) if regresses(loss) else ()
 
 
-Wanted = Sequence[str | Callable[..., Any]]
+MetricSpec = Sequence[str | Callable[..., Any]]
 """Metrics of one output: names, and functions of one's own."""
 
 
-def chosen(metrics: Wanted | Mapping[str, Wanted] | None, loss: Module) -> list[Metric]:
+def chosen(metrics: MetricSpec | Mapping[str, MetricSpec] | None, loss: Module) -> list[Metric]:
     """The metrics asked for; by default accuracy for a classifier, R² for a regression, none for other losses.
 
     Of several outputs they are by output; functions of one's own may be of all outputs.
@@ -107,9 +107,9 @@ def chosen(metrics: Wanted | Mapping[str, Wanted] | None, loss: Module) -> list[
     else:
         if metrics is not None and isinstance(loss, NamedLosses) and not all(map(callable, metrics)):
             hint = f"write {{{next(iter(loss.losses))!r}: {metrics!r}}}"
-            raise ArgumentError("metrics by output are wanted", where="metrics", got=metrics, hint=hint)
+            raise ArgumentError("not metrics by output", where="metrics", got=metrics, hint=hint)
         found = _listed(_usual(loss) if metrics is None else metrics, loss)
-    names = [named(metric) for metric in found]
+    names = [metric_name(metric) for metric in found]
     for name in names:
         if names.count(name) > 1 or name in _TAKEN or name.startswith("val_"):
             raise ArgumentError(
@@ -147,7 +147,7 @@ def _loss_of(output: str, loss: Module) -> Module:
         return loss.losses[output]
     if isinstance(loss, Loss):
         raise ArgumentError(
-            "metrics by output want losses by output", where="metrics", got=type(loss).__name__,
+            "metrics by output need losses by output", where="metrics", got=type(loss).__name__,
             hint=f"loss={{{output!r}: {type(loss).__name__}(), …}}",
         )  # fmt: skip
     return loss
@@ -156,7 +156,7 @@ def _loss_of(output: str, loss: Module) -> Module:
 def _listed(wanted: Any, loss: Module, output: str | None = None) -> list[Metric]:
     if isinstance(wanted, str) or callable(wanted):
         got = repr(wanted) if isinstance(wanted, str) else getattr(wanted, "__name__", "a function")
-        raise ArgumentError("a list of metrics is wanted", where="metrics", got=got, hint=f"write ({got},)")
+        raise ArgumentError("not a list of metrics", where="metrics", got=got, hint=f"write ({got},)")
     return [_metric(one, loss, output) for one in wanted]
 
 

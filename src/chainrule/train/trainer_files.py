@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from chainrule.train import snapshot
 from chainrule.train.history import History
 from chainrule.train.metrics import by_output
 from chainrule.train.serialize import from_recipe, to_recipe
+from chainrule.train.state import Best, Position, TrainState
 from chainrule.train.structures import Standardizers
 
 if TYPE_CHECKING:
@@ -26,37 +27,10 @@ if TYPE_CHECKING:
 
     from chainrule.nn.module import Module
     from chainrule.train.setup import Setup
-    from chainrule.train.state import TrainState
 
 PARTS = ("model", "loss", "optimizer", "schedule", "penalty", "clip")
 SETTINGS = ("normalize", "backend", "precision", "seed")
 TENSORS, LINES = snapshot.NAMES
-
-
-@dataclass
-class Best:
-    """The best epoch so far, from 1 (0: none yet): its value, the name of that, and its parameters by path."""
-
-    value: float = math.inf
-    epoch: int = 0
-    monitor: str = "val_loss"
-    parameters: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class Position:
-    """Where a training stands, besides what its trainer holds.
-
-    Attributes:
-        best: the best epoch so far.
-        record: the leaves of what the steps done in the epoch under way have recorded, laid end to end; none where
-            there are no such steps.
-        layout: what the order of the steps follows from (rows, batch size, …), by the name of the argument.
-    """
-
-    best: Best = field(default_factory=Best)
-    record: list[Any] = field(default_factory=list)
-    layout: dict[str, Any] = field(default_factory=dict)
 
 
 def save(
@@ -93,7 +67,7 @@ def load(
             hint = (
                 "build it and give it: Trainer.load(path, model=…)"
                 if name == "model"
-                else "make the Trainer anew and use load_state_dict"
+                else "build the Trainer yourself and use load_state_dict"
             )
             raise RunError(f"its {name} is not made of chainrule's own classes", where=str(folder), hint=hint)
     try:
@@ -131,9 +105,11 @@ def check_place(path: str | os.PathLike[str]) -> None:
     snapshot.refuse_foreign(Path(path))
 
 
-def save_training(path: str | os.PathLike[str], setup: Setup, train_state: TrainState, position: Position) -> None:
+def save_training(path: str | os.PathLike[str], setup: Setup, train_state: TrainState) -> None:
     """Write a checkpoint: a trainer, and where its training stands."""
     config, tensors = _contents(setup, train_state)
+    position = train_state.position
+    assert position is not None, "a checkpoint without a training"
     best = position.best
     config["best"] = {"value": best.value, "epoch": best.epoch, "monitor": best.monitor} if best.epoch else None
     config["layout"] = position.layout
@@ -152,7 +128,7 @@ def restore_training(
         ArgumentError: the steps would come in another order, or more than those epochs are done.
     """
     if not exists(path):
-        raise RunError("has no checkpoint to go on from", where=str(path), hint="leave out resume to begin anew")
+        raise RunError("has no checkpoint to resume from", where=str(path), hint="leave out resume to start afresh")
     config, tensors = _read(Path(path))
     try:
         found, best = config["layout"], config["best"]
@@ -169,7 +145,7 @@ def restore_training(
             )
     if done > epochs:
         raise ArgumentError(
-            "the checkpoint is further than that", where="epochs", expected=f"at least {done}", got=epochs
+            "the checkpoint has more epochs than that", where="epochs", expected=f"at least {done}", got=epochs
         )
     _restore(setup, train_state, config, tensors, Path(path))
     train_state.history.stopped = "finished"

@@ -16,8 +16,8 @@ import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import ArgumentError, RunError
 from chainrule.files import is_lock
-from chainrule.train import checkpoint as files
-from chainrule.train import session, snapshot
+from chainrule.train import checkpoint_writer, snapshot
+from chainrule.train import trainer_files as files
 from killed import kills
 from small import QUIET, classifier, network, numbers, parameters, regressor, same, table
 
@@ -412,7 +412,7 @@ def test_more_epochs_than_before_may_be_asked_for_and_fewer_not(tmp_path: Path) 
 
 def test_resuming_without_a_checkpoint_starts_nothing(tmp_path: Path) -> None:
     trainer = classifier()
-    with pytest.raises(RunError, match="c: has no checkpoint to go on from; leave out resume to begin anew"):
+    with pytest.raises(RunError, match="c: has no checkpoint to resume from; leave out resume to start afresh"):
         trainer.fit(X, Y, epochs=2, checkpoint=tmp_path / "c", resume=True, **QUIET)
     assert trainer.steps == 0
     assert not list(tmp_path.iterdir())
@@ -441,7 +441,7 @@ def test_going_on_with_other_steps_is_refused(other: dict[str, Any], message: st
 
 
 def test_checkpoints_are_written_while_it_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "CHECKPOINT_EVERY", -1.0)
+    monkeypatch.setattr(checkpoint_writer, "CHECKPOINT_EVERY", -1.0)
     seen: list[int] = []
 
     def look(trainer: cr.Trainer) -> None:
