@@ -355,10 +355,8 @@ class TrainingStep:
             if _shapes(found) != _shapes(given):
                 raise ArgumentError(
                     f"the {name} it returns have other shapes than those it was given",
-                    where=f"{type(self.optimizer).__name__}.update",
-                    expected=_listed(given),
-                    got=_listed(found),
-                )
+                    where=f"{type(self.optimizer).__name__}.update", expected=_listed(given), got=_listed(found),
+                )  # fmt: skip
         if self._proximal:
             rates = self._by_name(self.optimizer.rates(optimizer, moved, rate))
             named = self._by_name(moved)
