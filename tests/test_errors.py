@@ -61,6 +61,6 @@ def test_open_ends_and_whole_numbers_are_held():
         check_number("lr", 0.0, low=0, low_open=True)
     with pytest.raises(ArgumentError, match=r"\[0, 1\)"):
         check_number("beta", 1, low=0, high=1, high_open=True)
-    with pytest.raises(ArgumentError, match="a whole number of at least 1"):
+    with pytest.raises(ArgumentError, match="an integer of at least 1"):
         check_number("epochs", 2.5, low=1, integer=True)
     assert check_number("epochs", 3.0, low=1, integer=True) == 3

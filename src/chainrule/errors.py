@@ -1,8 +1,8 @@
 """The exceptions, and the one way to word them.
 
 Every message says what is wrong, where (layer, column, argument), what was expected, what was found, and what to do
-about it. An error that a user can cause is a `ChainruleError`; it is also the built-in kind that a Python user would
-catch (`ValueError`, `TypeError`, …). `assert` is kept for our own mistakes.
+about it. An error that a user can cause is a `ChainruleError`; it also derives from the built-in exception that a
+Python user would catch (`ValueError`, `TypeError`, …). `assert` is reserved for our own mistakes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class ChainruleError(Exception):
-    """An error that a user can cause and mend.
+    """An error that a user can cause and fix.
 
     Args:
         what: what is wrong, a clause without a full stop.
@@ -52,7 +52,7 @@ class ArgumentError(ChainruleError, ValueError):
 
 
 class ShapeError(ChainruleError, ValueError):
-    """Shapes or dtypes that do not fit together."""
+    """Shapes or dtypes that do not match."""
 
 
 class DataError(ChainruleError, ValueError):
@@ -64,11 +64,11 @@ class RunError(ChainruleError, OSError):
 
 
 class ResourceError(ChainruleError, MemoryError):
-    """More memory was asked for than there is."""
+    """More memory was requested than there is."""
 
 
 class OutOfRangeError(ChainruleError, IndexError):
-    """An index or a label that reaches outside what there is."""
+    """An index or a label that is out of range."""
 
 
 class TraceError(ChainruleError, TypeError):
@@ -169,7 +169,7 @@ def check_number(
         Traceback (most recent call last):
         chainrule.errors.ArgumentError: p: not an allowed value: expected a number in [0, 1], got 1.5
     """
-    kind = "a whole number" if integer else "a number"
+    kind = "an integer" if integer else "a number"
     number = math.nan if isinstance(value, (bool, str, bytes)) else _as_float(value)
     fits = math.isfinite(number) and low <= number <= high
     fits = fits and not (low_open and number == low) and not (high_open and number == high)

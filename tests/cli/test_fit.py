@@ -14,8 +14,8 @@ import chainrule as cr
 from chainrule import resources
 from chainrule.cli import fit as fit_module
 from chainrule.cli import places, runs
-from chainrule.cli.choices import ACTIVATIONS, OPTIMIZERS, SCHEDULES
 from chainrule.errors import RunError
+from chainrule.tabular.choices import ACTIVATIONS, OPTIMIZERS, SCHEDULES
 from chainrule.train import snapshot
 
 SHORT = ("--epochs", 4, "--layers", "8")
@@ -40,7 +40,7 @@ def test_a_run_is_a_folder_with_all_that_is_needed(fit, folder):
     assert sorted(os.listdir("runs/iris")) == ["checkpoint", "config.json", "history.jsonl", "model.safetensors"]
     history = [json.loads(line) for line in (folder / "runs/iris/history.jsonl").read_text().splitlines()]
     assert len(history) == found["epochs"] == 4
-    assert {"loss", "val_loss", "accuracy", "val_accuracy", "lr"} <= set(history[0])
+    assert {"loss", "val_loss", "lr"} <= set(history[0])
     assert os.listdir("runs") == ["iris"]
     config = json.loads((folder / "runs/iris/config.json").read_text())
     assert config["run"]["results"]["metrics"] == found["metrics"]
@@ -49,10 +49,10 @@ def test_a_run_is_a_folder_with_all_that_is_needed(fit, folder):
 
 def test_the_run_is_a_trainer_that_can_be_loaded(fit):
     fit("iris", *SHORT)
-    trainer, preprocessor, _ = runs.read("runs/iris")
+    model, _ = runs.read("runs/iris")
     again = cr.Trainer.load("runs/iris")
-    X = np.zeros((2, len(preprocessor.feature_names)), dtype=np.float32)
-    assert np.array_equal(trainer.predict(X), again.predict(X))
+    X = np.zeros((2, len(model.preprocessor.feature_names)), dtype=np.float32)
+    assert np.array_equal(model.outputs(X), again.predict(X[:, None]))
 
 
 def test_a_mistake_that_the_theory_names_is_one_line(fit):
@@ -94,12 +94,14 @@ def test_the_summary_says_what_a_person_wants_to_know(command, table):
         "label: the last column is taken",
         "b: left out, always the same value",
         "when: left out",
-        "always '",
+        "guess: '",
     ):
         assert part in out
     assert re.search(r"backend \w+, [\d.]+ [MG]B of memory at the peak\n", out)
-    for part in ("accuracy", "run: runs/table", "4 epochs", "test (12 rows)", "network 1-8-2"):
+    for part in ("accuracy", "run: runs/table", "4 epochs", "out of fold (60 rows)", "5 networks 1-8-2"):
         assert part in out
+    assert "on 60 rows in 5 folds" in out
+    assert re.search(r"^accuracy +[\d.]+ ± [\d.]+ +0\.5 *$", out, re.MULTILINE)
 
 
 def test_json_is_one_object_and_the_last_line_of_the_output(command):
@@ -146,10 +148,19 @@ def test_arrays_are_learnt(fit, folder):
     assert found["features"] == 16
 
 
-def test_a_tiny_table_is_learnt_without_rows_to_test(fit, table):
-    status, found, _ = fit(table("a,b\n1,x\n2,z\n3,x\n"), "--epochs", 2)
+@pytest.mark.parametrize("rows", [2, 3, 5, 9])
+@pytest.mark.parametrize("last", ["x", 7.5])
+def test_a_tiny_table_is_learnt_and_no_figure_is_made_up(command, fit, table, rows, last):
+    lines = [f"{i},{last if i % 2 else 'z' if last == 'x' else i}" for i in range(rows)]
+    task = "classify" if last == "x" else "regress"
+    status, found, _ = fit(table("\n".join(["a,b", *lines, ""])), "--epochs", 2, "--task", task)
     assert status == 0
-    assert found["metrics"] == {"accuracy": None}
+    assert found["rows"]["train"] == rows
+    assert bool(found["metrics"]) == (found["folds"] > 1) == (rows >= 4)
+    assert set(found["errors"]) == set(found["baseline"]) == set(found["metrics"])
+    status, out, _ = command("predict", "runs/table", "table.csv")
+    assert (status, len(out.splitlines())) == (0, rows + 1)
+    assert command("fit", "table.csv", "--epochs", 2, "--task", task, "--backend", "numpy")[0] == 0
 
 
 # ---- where the run goes
@@ -186,7 +197,7 @@ def test_a_full_disk_at_the_end_does_not_lose_the_model(fit, folder, monkeypatch
     assert status == 1
     assert found["run"] == "run.part"
     assert "No space left on device; the trained model is in run.part" in err
-    assert runs.read(found["run"])[1].classes == ["setosa", "versicolor", "virginica"]
+    assert runs.read(found["run"])[0].preprocessor.classes == ["setosa", "versicolor", "virginica"]
 
 
 def test_a_disk_that_is_full_everywhere_is_said_and_is_no_wrong_request(command, monkeypatch):
@@ -211,7 +222,7 @@ def test_a_disk_that_fills_while_training_does_not_lose_the_model(fit, folder, m
     assert status == 1
     assert found["epochs"] >= 1
     assert f"the trained model is in {found['run']}" in err
-    assert runs.read(found["run"])[1].target == "target"
+    assert runs.read(found["run"])[0].preprocessor.target == "target"
 
 
 # ---- going on, breaking off
@@ -230,8 +241,12 @@ def test_a_run_that_goes_on_is_the_run_that_was_never_broken_off(fit, folder):
     fit(*long, "--epochs", 6, "--out", "whole")
     fit(*long, "--epochs", 3, "--out", "broken")
     fit("iris", "--out", "broken", "--resume", "--epochs", 6)
-    whole, broken = (runs.read(name)[0].model.state_dict() for name in ("whole", "broken"))
-    assert all(np.array_equal(whole[name], broken[name]) for name in whole)
+    (whole, one), (broken, other) = (runs.read(name) for name in ("whole", "broken"))
+    states = whole.trainer.model.state_dict(), broken.trainer.model.state_dict()
+    assert all(np.array_equal(states[0][name], states[1][name]) for name in states[0])
+    assert one["answers"] == other["answers"]
+    for name in ("metrics", "errors", "networks", "folds", "rows"):
+        assert one["results"][name] == other["results"][name]
 
 
 @pytest.mark.parametrize(
@@ -280,7 +295,7 @@ def test_an_interrupted_run_is_kept_and_goes_on(folder, outside):
     assert "interrupted; --resume goes on; the run so far is in run" in err
     assert "Traceback" not in err
     assert "(interrupted)" in out
-    assert runs.read("run")[1].classes == list(range(10))
+    assert runs.read("run")[0].preprocessor.classes == list(range(10))
 
 
 # ---- requests that are wrong
@@ -295,14 +310,14 @@ def test_an_interrupted_run_is_kept_and_goes_on(folder, outside):
         ("--lr", "fast", "a number above 0, got 'fast'"),
         ("--dropout", "1.5", "a number in [0, 1], got 1.5"),
         ("--dropout", "-0.1", "a number in [0, 1], got -0.1"),
-        ("--batch-size", "0", "a whole number of at least 1, got 0"),
-        ("--epochs", "0", "a whole number of at least 1, got 0"),
-        ("--epochs", "1.5", "a whole number of at least 1, got '1.5'"),
+        ("--batch-size", "0", "an integer of at least 1, got 0"),
+        ("--epochs", "0", "an integer of at least 1, got 0"),
+        ("--epochs", "1.5", "an integer of at least 1, got '1.5'"),
         ("--l2", "-1", "a number of at least 0"),
         ("--l1", "inf", "a number of at least 0"),
-        ("--seed", "-1", "a whole number in [0,"),
-        ("--layers", "8,0", "a whole number of at least 1, got 0"),
-        ("--layers", "8,,8", "a whole number of at least 1, got ''"),
+        ("--seed", "-1", "an integer in [0,"),
+        ("--layers", "8,0", "an integer of at least 1, got 0"),
+        ("--layers", "8,,8", "an integer of at least 1, got ''"),
         ("--optimizer", "adamm", "expected one of 'adam', 'adamw'"),
         ("--activation", "rellu", "expected one of 'relu', "),
         ("--schedule", "cos", "expected one of 'cosine'"),
@@ -310,6 +325,19 @@ def test_an_interrupted_run_is_kept_and_goes_on(folder, outside):
         ("--task", "cluster", "expected one of"),
         ("--precision", "float16", "expected one of 'bfloat16', 'float64', 'float32', 'tf32', got 'float16'"),
         ("--device", "cuda", "expected one of 'cpu', "),
+        ("--folds", "0", "an integer of at least 1, got 0"),
+        ("--folds", "2.5", "an integer of at least 1, got '2.5'"),
+        ("--members", "0", "an integer of at least 1, got 0"),
+        ("--members", "many", "an integer of at least 1, got 'many'"),
+        ("--bins", "-1", "an integer of at least 0, got -1"),
+        ("--validation", "0", "a number in (0, 1), got 0"),
+        ("--validation", "1", "a number in (0, 1), got 1"),
+        ("--test", "1.2", "a number in (0, 1), got 1.2"),
+        ("--test", "nan", "a number in (0, 1), got nan"),
+        ("--class-weight", "even", "expected one of 'balanced', got 'even'"),
+        ("--time-budget", "0", "a number above 0, got 0"),
+        ("--time-budget", "-3", "a number above 0, got -3"),
+        ("--time-budget", "soon", "a number above 0, got 'soon'"),
     ],
 )
 def test_a_bad_option_is_refused_before_anything_is_loaded(refused, option, value, message):
@@ -335,7 +363,7 @@ def no_gpu(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--device", "gpu"], "device: JAX finds no such device: expected gpu, got cpu; pip install 'chainrule[cuda]'"),
+        (["--device", "gpu"], "device: JAX found no such device: expected gpu, got cpu; pip install 'chainrule[cuda]'"),
         (["--device", "gpu", "--backend", "numpy"], "device: the NumPy backend runs on the CPU: got gpu; use backend="),
         (["--precision", "tf32"], "precision: tf32 is not supported by this machine: expected an NVIDIA GPU"),
         (["--precision", "tf32", "--backend", "numpy"], "precision: tf32 is not supported by this machine"),
@@ -357,7 +385,7 @@ def test_memory_that_runs_out_nevertheless_is_one_line_and_no_traceback(command,
     def fail(*_, **__):
         np.empty(2**62, np.uint8)
 
-    monkeypatch.setattr(fit_module, "prepare", fail)
+    monkeypatch.setattr(fit_module.Prepared, "of", fail)
     status, out, err = command("fit", "iris")
     assert (status, out) == (1, "")
     assert err.startswith("chainrule: error: memory is short: Unable to allocate 4.00 EiB")
@@ -376,7 +404,8 @@ def test_lbfgs_takes_all_rows_in_each_step_and_no_fewer(fit, refused, folder):
     assert status == 0
     assert found["metrics"]["accuracy"] >= 0.9
     options = json.loads((folder / "run/config.json").read_text())["run"]["options"]
-    assert (options["batch_size"], options["schedule"], options["dropout"]) == (found["rows"]["train"], "constant", 0.0)
+    assert (options["batch_size"], options["schedule"], options["dropout"]) == (150, "constant", 0.0)
+    assert found["rows"]["train"] == 150
     line = refused("fit", "iris", "--optimizer", "lbfgs", "--batch-size", 16)
     assert "batch_size: LBFGS needs all rows in each step" in line
     assert f"expected {found['rows']['train']}, the number of rows, got 16" in line

@@ -60,14 +60,33 @@ def test_numbers_are_in_the_units_of_the_user(command, fit):
 
 
 def test_the_test_rows_are_predicted_as_well_as_fit_said(command, fit, folder):
-    from chainrule.cli.fit import prepare
+    from chainrule.data import load
+
+    frame = load("wine").frame.sample(fraction=1, shuffle=True, seed=0)
+    frame[:120].write_csv(folder / "wine.csv")
+    frame[120:].write_csv(folder / "judge.csv")
+    found = fit("wine.csv", "--epochs", 20, "--test", "judge.csv", "--out", "run")[1]
+    assert (found["judged_by"], found["rows"]["test"]) == ("test", 58)
+    labels = np.array(command("predict", "run", "judge.csv")[1].split()[1:])
+    assert np.mean(labels == frame["target"][120:].to_numpy()) == found["metrics"]["accuracy"]
+
+
+@pytest.mark.parametrize(("name", "options"), [("wine", {}), ("diabetes", {"members": 2}), ("iris", {"folds": 1})])
+def test_what_is_loaded_predicts_the_same_bits(fit, command, name, options):
+    from chainrule.cli import runs
+    from chainrule.cli.made_ready import Prepared
     from chainrule.cli.options import Options
     from chainrule.data import load
 
-    found = fit("wine", "--epochs", 20, "--seed", 3, "--out", "run")[1]
-    rows = prepare(load("wine"), Options(seed=3)).parts.test
-    labels = np.array(command("predict", "run", "wine")[1].split()[1:])
-    assert np.mean(labels[rows] == load("wine").frame["target"].to_numpy()[rows]) == found["metrics"]["accuracy"]
+    prepared = Prepared.of(name, Options(epochs=6, backend="numpy", **options))
+    prepared.fit(progress=False)
+    fit(
+        name, "--epochs", 6, "--out", "run", *(word for name, value in options.items() for word in (f"--{name}", value))
+    )
+    model, _ = runs.read("run")
+    again = model.predict_proba if model.preprocessor.classes else model.predict
+    first = prepared.model.predict_proba if model.preprocessor.classes else prepared.model.predict
+    assert np.array_equal(first(load(name)), again(load(name)))
 
 
 def test_an_unseen_category_is_said_and_predicted(command, fit, table):

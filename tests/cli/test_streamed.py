@@ -61,11 +61,24 @@ def test_a_streamed_run_is_a_run_like_any_other(table, fit, command, name, targe
 
 
 def test_a_streamed_run_reaches_what_one_in_memory_does(table, fit):
-    _, memory, _ = fit("t.csv", "--epochs", 30, "--layers", "8", "--out", "memory")
+    _, memory, _ = fit("t.csv", "--epochs", 30, "--layers", "8", "--out", "memory", "--folds", 1)
     _, streamed, _ = fit("t.csv", "--epochs", 30, "--layers", "8", "--stream", "--out", "streamed")
     for name in ("features", "parameters", "classes", "task", "target", "columns"):
         assert memory[name] == streamed[name]
     assert streamed["metrics"]["accuracy"] > memory["metrics"]["accuracy"] - 0.06
+
+
+@pytest.mark.parametrize("target", ["label", "price"])
+def test_several_networks_may_see_the_same_stream(table, fit, command, target):
+    status, found, _ = fit(
+        "t.parquet", *STREAM, "--target", target, "--members", 3, "--validation", 0.1, "--test", 0.3, "--bins", 4
+    )
+    assert status == 0
+    assert (found["networks"], found["folds"]) == (3, 1)
+    assert found["judged_by"] == "test"
+    assert (found["rows"]["validation"], found["rows"]["test"]) == pytest.approx((60, 180), abs=12)
+    first, second = (command("predict", "runs/t", "t.csv")[1] for _ in "ab")
+    assert first == second
 
 
 def test_a_table_that_does_not_fit_is_streamed_without_being_asked(table, fit, scarce):
@@ -113,11 +126,17 @@ def test_a_compressed_archive_that_does_not_fit_is_refused_in_one_line(folder, r
         ),
         (
             ("t.csv", "--stream", "--chunk-rows", 0),
-            "--chunk-rows: not an allowed value: expected a whole number of at least 1",
+            "--chunk-rows: not an allowed value: expected an integer of at least 1",
         ),
         (("t.csv", "--stream", "--target", "lable"), "target: no such column: expected one of 'label'"),
         (("digits", "--stream"), "digits: a kind of file that cannot be streamed: expected .csv"),
         (("none-*.csv",), "none-*.csv: no file fits the pattern"),
+        (("t.csv", "--stream", "--folds", 3), "--folds: a table that is read in chunks is not dealt into folds"),
+        (("t.csv", "--stream", "--weights", "price"), "--weights: not for a table that is read in chunks"),
+        (("t.csv", "--stream", "--class-weight", "balanced"), "--class-weight: not for a table that is read in chunks"),
+        (("t.csv", "--stream", "--metric", "auc"), "--metric: not for a table that is read in chunks"),
+        (("t.csv", "--stream", "--test", "t.parquet"), "--test: of a stream only a share can be held out"),
+        (("t.csv", "--stream", "--validation", "t.parquet"), "--validation: of a stream only a share can be held out"),
     ],
 )
 def test_a_wrong_request_is_refused(table, refused, arguments, message):
@@ -164,5 +183,10 @@ def test_the_guess_is_the_most_frequent_class_or_the_mean(table):
         made = Streamed.of("t.parquet", Options(target=target))
         y = np.empty((made.stream.rows, *made.stream.y.shape[1:]), np.float32)
         made.stream.y.read(0, y)
-        expected = np.bincount(y.astype(int)).argmax() if target == "label" else made.preprocessor.decode(y).mean()
-        assert made.guess == pytest.approx(expected)
+        preprocessor = made.model.preprocessor
+        if target == "label":
+            shares = np.bincount(y.astype(int)) / len(y)
+            assert made.guess == preprocessor.classes[shares.argmax()]
+            assert made.usual == pytest.approx(shares)
+        else:
+            assert made.guess == pytest.approx(preprocessor.decode(y).mean())

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from chainrule.backends import cache
-from chainrule.backends.xla import kept
+from chainrule.backends.xla import compile_cache
 from chainrule.cli.main import main
 from chainrule.cli.summary import _took
 
@@ -45,8 +45,8 @@ def test_the_parts_of_a_training_add_up_to_no_more_than_the_whole(fit):
 
 
 def test_a_second_run_says_that_its_program_was_kept(folder, monkeypatch, capsys):
-    monkeypatch.setenv(cache.SWITCH, str(folder / "kept"))
-    monkeypatch.setattr(kept, "LEAST", 0.0)
+    monkeypatch.setenv(cache.CACHE_VARIABLE, str(folder / "kept"))
+    monkeypatch.setattr(compile_cache, "MIN_SECONDS", 0.0)
     for said in (
         r"compiled in \d+\.\d\d s, checked in \d+\.\d\d s, trained",
         r"compiled in \d+\.\d\d s \(kept from an earlier run\), trained",

@@ -148,7 +148,7 @@ def test_a_value_that_cannot_be_used_is_named_by_its_row_in_the_file(tmp_path, s
         ({"task": "guess"}, "task: unknown value"),
         ({"validation": 0.5, "test": 0.5}, "validation and test: no rows are left to train on"),
         ({"validation": 1.5}, "validation: not an allowed value"),
-        ({"chunk_rows": 0}, "chunk_rows: not an allowed value: expected a whole number of at least 1"),
+        ({"chunk_rows": 0}, "chunk_rows: not an allowed value: expected an integer of at least 1"),
     ],
 )
 def test_a_wrong_request_is_named(tmp_path, small, arguments, message):

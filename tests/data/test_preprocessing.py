@@ -264,3 +264,15 @@ def test_regression_predictions_are_in_the_units_of_the_user():
     assert preprocessor.task == "regress"
     assert preprocessor.classes is None
     assert np.allclose(preprocessor.decode(preprocessor.target_values(diabetes)), truth, rtol=1e-5)
+
+
+def test_the_layout_says_what_every_column_of_the_matrix_means():
+    preprocessor, features = fit(a=[1.0, None, 3.0, 8.0], b=["x", "y", "z", "x"], c=[2.0, 1.0, 5.0, 3.0])
+    layout = preprocessor.layout
+    assert [(f.column, f.kind, f.slice) for f in layout] == [
+        ("a", "number", slice(0, 1)),
+        ("a", "indicator", slice(1, 2)),
+        ("b", "onehot", slice(2, 5)),
+        ("c", "number", slice(5, 6)),
+    ]
+    assert layout[-1].slice.stop == features.shape[1] == len(preprocessor.feature_names)

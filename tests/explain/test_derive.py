@@ -362,7 +362,7 @@ def test_a_parameter_that_the_cost_does_not_depend_on_has_gradient_zero():
 @pytest.mark.parametrize(
     ("change", "error", "said"),
     [
-        ({"steps": 0}, ArgumentError, "steps: not an allowed value: expected a whole number of at least 1, got 0"),
+        ({"steps": 0}, ArgumentError, "steps: not an allowed value: expected an integer of at least 1, got 0"),
         ({"steps": 1.5}, ArgumentError, "steps: not an allowed value"),
         ({"optimizer": None, "steps": 2}, ArgumentError, "without an optimizer every step is the first one"),
         ({"optimizer": "adam"}, ArgumentError, "optimizer: wrong type: expected Optimizer, got str"),

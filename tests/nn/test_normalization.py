@@ -322,7 +322,7 @@ def test_other_features_are_refused_naming_the_layer(kind: Any) -> None:
     ("arguments", "message"),
     [
         ({"features": 0}, "features.*of at least 1"),
-        ({"features": 2.5}, "features.*whole number"),
+        ({"features": 2.5}, "features.*integer"),
         ({"features": 3, "eps": 0.0}, "eps.*above 0"),
         ({"features": 3, "momentum": 1.5}, r"momentum.*in \[0, 1\]"),
         ({"features": 3, "momentum": None}, r"momentum.*in \[0, 1\]"),

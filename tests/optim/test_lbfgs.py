@@ -225,8 +225,8 @@ def test_what_changes_its_steps_behind_its_back_is_refused(settings: dict[str, A
     ("arguments", "message"),
     [
         ({"lr": 0.0}, "lr.*above 0"),
-        ({"history_size": 0}, "history_size.*a whole number of at least 1"),
-        ({"history_size": 2.5}, "history_size.*a whole number"),
+        ({"history_size": 0}, "history_size.*an integer of at least 1"),
+        ({"history_size": 2.5}, "history_size.*an integer"),
         ({"line_search": "strong_wolfe"}, "line_search.*'backtracking' or None, got strong_wolfe"),
     ],
 )

@@ -94,8 +94,8 @@ def test_wrong_columns_when_predicting_name_layer_expected_and_found() -> None:
 
 
 ARGUMENTS: list[tuple[dict[str, Any], str]] = [
-    ({"batch_size": 0}, r"batch_size.*a whole number of at least 1, got 0"),
-    ({"batch_size": 2.5}, r"batch_size.*a whole number of at least 1, got 2\.5"),
+    ({"batch_size": 0}, r"batch_size.*an integer of at least 1, got 0"),
+    ({"batch_size": 2.5}, r"batch_size.*an integer of at least 1, got 2\.5"),
     ({"epochs": 0}, r"epochs.*at least 1"),
     ({"shuffle": "evry"}, r"shuffle: unknown value: expected one of 'never'.*got 'evry'"),
     (

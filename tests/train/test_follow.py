@@ -8,7 +8,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn, optim
-from chainrule.backends import numpy as interpreter
+from chainrule.backends import interpreter
 from small import CLASSES, COLUMNS, QUIET, classifier, network, parameters, same, table
 
 BACKENDS = ["numpy", "xla"]

@@ -14,7 +14,7 @@ import pytest
 import chainrule as cr
 from chainrule import nn, optim, resources
 from chainrule.backends import xla
-from chainrule.backends.numpy import SCRATCH
+from chainrule.backends.interpreter import SCRATCH
 from chainrule.backends.xla import devices
 from chainrule.errors import ResourceError
 from chainrule.train import memory_estimate as memory

@@ -174,7 +174,7 @@ def test_the_order_of_the_names_does_not_matter() -> None:
 
 
 class Embedded(nn.Module):
-    """A table of vectors, looked up by whole numbers."""
+    """A table of vectors, looked up by integers."""
 
     def __init__(self) -> None:
         self.vectors, self.out = nn.Parameter(np.ones((7, 4), "float32")), nn.Linear(4, CLASSES)
@@ -270,7 +270,7 @@ def test_rows_to_validate_on_have_the_same_names() -> None:
         ({"loss_weights": {"size": 1.0}}, "a weight of no loss"),
         ({"loss_weights": {"kind": -1.0}}, r"loss_weights\['kind'\]"),
         ({"loss": {"kind": nn.MSELoss("sum"), "price": nn.MSELoss()}}, "means and sums"),
-        ({"loss": {"kind": nn.MSELoss("none")}}, "one a row"),
+        ({"loss": {"kind": nn.MSELoss("none")}}, "per row"),
         ({"loss": {"kind": nn.MSELoss}}, r"write MSELoss\(…\)"),
     ],
 )

@@ -84,7 +84,7 @@ def test_a_training_in_bfloat16_is_saved_loaded_and_resumed(tmp_path):
 
 
 def test_the_automatic_choice_knows_what_rounding_costs_on_numpy():
-    from chainrule.backends.estimate import seconds
+    from chainrule.backends.cost import seconds
 
     exact, lower = (regressor(precision=p).step_graph(X, X[:, :1]) for p in ("float32", "bfloat16"))
     assert seconds(lower, "numpy") > seconds(exact, "numpy")

@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from chainrule import files
 from chainrule.cli import runs
 from chainrule.cli.options import Predict
-from chainrule.data import Preprocessor, load
+from chainrule.data import Source, load
 from chainrule.errors import ArgumentError, RunError
+from chainrule.tabular import TabularModel
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,12 +23,11 @@ ENDINGS = (".csv", ".parquet")
 def run(request: Predict) -> int:
     """Run the command."""
     out = _checked(request.out, bool(request.overwrite))
-    trainer, preprocessor, _ = runs.read(request.run)
-    if request.proba and preprocessor.classes is None:
+    model, _ = runs.read(request.run)
+    if request.proba and model.preprocessor.classes is None:
         raise ArgumentError("a number has no classes", where="--proba", hint="leave it out for regression")
     notes: list[str] = []
-    X = preprocessor.transform(load(request.table), notes=notes)
-    frame = _frame(trainer.predict(X), preprocessor, bool(request.proba))
+    frame = _frame(model, load(request.table), bool(request.proba), notes)
     for note in notes:
         print(f"chainrule: note: {note}", file=sys.stderr)
     if out is None:
@@ -52,14 +50,14 @@ def _checked(out: str | None, overwrite: bool) -> Path | None:
     return path
 
 
-def _frame(outputs: np.ndarray, preprocessor: Preprocessor, proba: bool) -> pl.DataFrame:
+def _frame(model: TabularModel, source: Source, proba: bool, notes: list[str]) -> pl.DataFrame:
     import polars as pl
 
     if not proba:
-        return pl.DataFrame({preprocessor.target: preprocessor.decode(outputs)})
-    scores = np.exp(outputs - outputs.max(axis=1, keepdims=True), dtype=np.float64)
-    chances = scores / scores.sum(axis=1, keepdims=True)
-    return pl.DataFrame({str(label): chances[:, i] for i, label in enumerate(preprocessor.classes or [])})
+        return pl.DataFrame({model.preprocessor.target: model.predict(source, notes)})
+    chances = model.predict_proba(source, notes)
+    classes = model.preprocessor.classes or []
+    return pl.DataFrame({str(label): chances[:, i] for i, label in enumerate(classes)})
 
 
 def _write(frame: pl.DataFrame, path: Path, overwrite: bool) -> None:

@@ -1,6 +1,7 @@
 """Tables and arrays in; standardised features, targets and minibatches out."""
 
 from chainrule.data.bundled import BUNDLED
+from chainrule.data.layout import Feature
 from chainrule.data.loading import load
 from chainrule.data.opening import stream
 from chainrule.data.preprocessing import Preprocessor
@@ -10,6 +11,6 @@ from chainrule.data.streams import Stream
 from chainrule.data.target import Target, infer_task
 
 __all__ = [
-    "BUNDLED", "Preprocessor", "Source", "Split", "Stream", "Target", "from_arrays", "infer_task", "load", "split",
-    "stream",
+    "BUNDLED", "Feature", "Preprocessor", "Source", "Split", "Stream", "Target", "from_arrays", "infer_task", "load",
+    "split", "stream",
 ]  # fmt: skip

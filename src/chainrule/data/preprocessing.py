@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from chainrule.data.arrays import ArrayFeatures
-from chainrule.data.columns import KINDS, Column, learn, shortened
+from chainrule.data.columns import KINDS, Category, Column, Number, learn, shortened
+from chainrule.data.layout import Feature, FeatureKind
 from chainrule.data.sources import Source
 from chainrule.data.target import Target, labelled_rows, target_from_dict
 from chainrule.errors import DataError, nearest
@@ -149,6 +150,24 @@ class Preprocessor:
     def feature_names(self) -> list[str]:
         """The names of the columns that `transform` returns."""
         return self.features.feature_names
+
+    @property
+    def layout(self) -> list[Feature]:
+        """What the columns that `transform` returns mean, in their order."""
+        kinds: list[tuple[str, FeatureKind, int]] = []
+        if isinstance(self.features, ArrayFeatures):
+            kinds += [(name, "number", 1) for name in self.features.columns]
+            kinds += [(str(number), "indicator", 1) for number in self.features.holed]
+        else:
+            for encoder in self.features.encoders:
+                if isinstance(encoder, Category):
+                    kinds.append((encoder.name, "onehot", len(encoder.features)))
+                else:
+                    kinds.append((encoder.name, "number" if isinstance(encoder, Number) else "binary", 1))
+                if isinstance(encoder, Number) and encoder.indicator:
+                    kinds.append((encoder.name, "indicator", 1))
+        starts = np.cumsum([0, *(width for _, _, width in kinds)]).tolist()
+        return [Feature(name, kind, start, width) for (name, kind, width), start in zip(kinds, starts, strict=False)]
 
     def transform(self, source: Source, rows: Any = None, notes: list[str] | None = None) -> np.ndarray:
         """The features, float32 (n, features); what the user should be told is added to `notes`.

@@ -17,8 +17,8 @@ from chainrule.graph import functions as F
 from chainrule.graph.random import seeded
 from chainrule.graph.tensor import Tensor
 from chainrule.nn import init
+from chainrule.optim.lr_schedules import Schedule
 from chainrule.optim.plateau import Plateau
-from chainrule.optim.schedules import Schedule
 from chainrule.train import EarlyStopping, Trainer
 
 Array = np.ndarray[Any, Any]

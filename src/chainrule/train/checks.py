@@ -11,9 +11,9 @@ from chainrule.errors import ArgumentError, DataError, ShapeError, check_choice,
 from chainrule.nn.losses import CrossEntropyLoss, Loss, NLLLoss
 from chainrule.nn.module import Module
 from chainrule.nn.normalization import SmallBatchError
-from chainrule.optim.base import Optimizer
+from chainrule.optim.lr_schedules import Schedule
+from chainrule.optim.optimizer import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
-from chainrule.optim.schedules import Schedule
 from chainrule.train.as_numbers import numbers
 from chainrule.train.callbacks import EarlyStopping
 from chainrule.train.metrics import classifies, regresses

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from chainrule import tree
-from chainrule.backends.loop import LoopProgram
+from chainrule.backends.loop_program import LoopProgram
 from chainrule.train.callbacks import Callbacks
 from chainrule.train.history import History
 from chainrule.train.loaders.data_loader import Chunk, DataLoader

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chainrule import backends, tree
-from chainrule.backends.estimate import choose
+from chainrule.backends.cost import choose_backend
 from chainrule.graph.graph import Graph
 from chainrule.graph.random import generator, keyed
 from chainrule.graph.tensor import Tensor, placeholder
@@ -188,7 +188,7 @@ class Inference:
         if kept is None or kept.fingerprint != fingerprint:
             graph = graph or traced()
             finished = step.finished(graph)
-            name = backend or choose([finished], [blocks])
+            name = backend or choose_backend([finished], [blocks])
             kept = _Kept(
                 finished,
                 split and split(graph),

@@ -17,8 +17,8 @@ import numpy as np
 
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor
+from chainrule.optim.lr_schedules import Schedule
 from chainrule.optim.plateau import Plateau
-from chainrule.optim.schedules import Schedule
 
 FOREVER = np.int32(2**31 - 1)
 """A patience that never ends."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.backends.numpy import first_not_finite
+from chainrule.backends.interpreter import first_not_finite
 from chainrule.errors import ChainruleError, NotFiniteError, OutOfRangeError
 from chainrule.graph.graph import Graph
 from chainrule.graph.tensor import Tensor

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chainrule import backends
-from chainrule.backends.estimate import choose
+from chainrule.backends.cost import choose_backend
 from chainrule.errors import ArgumentError, check_choice
 from chainrule.graph.graph import Graph
 
@@ -45,7 +45,7 @@ class Place(NamedTuple):
 
     def once(self, graph: Graph, blocks: int) -> str:
         """The backend for one pass over blocks of rows; "auto" chooses by the size alone, so that it repeats."""
-        return self.settled or choose([graph], [blocks])
+        return self.settled or choose_backend([graph], [blocks])
 
     def entered(self) -> AbstractContextManager[None]:
         """A block within which programs run on the device."""

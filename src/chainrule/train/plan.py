@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chainrule import backends, tree
-from chainrule.backends.loop import LoopProgram
+from chainrule.backends.loop_program import LoopProgram
 from chainrule.graph.graph import Graph
 from chainrule.nn.losses import is_sum
 from chainrule.passes import hoist_constants as hoist

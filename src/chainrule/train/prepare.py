@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule import backends, tree
-from chainrule.backends.estimate import choose
+from chainrule.backends.cost import choose_backend
 from chainrule.errors import ArgumentError
 from chainrule.train import checks, placement
 from chainrule.train.loaders.data_loader import room_for
@@ -170,4 +170,4 @@ def _chosen(setup: Setup, loader: DataLoader, config: FitConfig, history: Histor
     if setup.place.settled:
         return setup.place.settled
     epochs = config.epochs * max(1, round(loader.rows / len(loader.arrays[0])))
-    return choose(*planned(setup, "numpy", loader, config, history)[1].runs(epochs))
+    return choose_backend(*planned(setup, "numpy", loader, config, history)[1].runs(epochs))

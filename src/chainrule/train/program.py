@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chainrule import tree
-from chainrule.backends.estimate import seconds
-from chainrule.backends.loop import Looping, Reading
+from chainrule.backends.cost import seconds
+from chainrule.backends.loop_program import Comparison, LoopSpec
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph, inlined
 from chainrule.graph.loop import loop
 from chainrule.graph.tensor import Tensor, constant, placeholder
 from chainrule.graph.trace import trace
 from chainrule.optim.plateau import Plateau
-from chainrule.passes.guard import finite
+from chainrule.passes.guard import with_finite_flag
 from chainrule.train.epoch_record import EpochRecord
 from chainrule.train.metrics import Metric, metric_name
 from chainrule.train.monitor import Monitor
@@ -124,7 +124,7 @@ class Batches:
             _, records, ok = loop(read, None, rows, None, start, stop)
             return Pass(list(state), [records], ok)
         record = self.record_of(graph.outputs[self.states :])
-        body = finite(graph, [record["loss"], record["finite_probe"]])
+        body = with_finite_flag(graph, [record["loss"], record["finite_probe"]])
 
         def train(carry: list[Tensor], now: Tensor) -> Any:
             *found, ok = inlined(body, [*carry, *data, now])
@@ -300,7 +300,7 @@ class Training:
         """The loss and the metrics over all rows of a pass, from the records of its loops."""
         return summary(laid_end_to_end(records), sizes, self.metrics, self.summed)
 
-    def looping(self, data: Sequence[Any]) -> Looping:
+    def looping(self, data: Sequence[Any]) -> LoopSpec:
         """What a backend is asked for."""
         graph = self.graph(data)
         states = self.train.states + len(tree.flatten(self.watch(graph.inputs[: self.train.states]))[0])
@@ -308,8 +308,8 @@ class Training:
         trials = [dict(enumerate(map(np.int32, (0, 1, start, stop)), at)) for start, stop in self.train.spans]
         names = tree.names(tree.unflatten(graph.gives.plain(), list(graph.outputs)))
         probes = frozenset(i for i, name in enumerate(names) if name.endswith("finite_probe"))
-        reading = Reading(states, records=frozenset(range(states, len(graph.outputs))), left_out=probes)
-        return Looping(graph, states, reading, tuple(trials), trial_seconds(self.passes))
+        reading = Comparison(states, records=frozenset(range(states, len(graph.outputs))), left_out=probes)
+        return LoopSpec(graph, states, reading, tuple(trials), trial_seconds(self.passes))
 
 
 def laid_end_to_end(records: Sequence[Record]) -> Record:

@@ -12,9 +12,9 @@ from chainrule.nn.layers import Lambda
 from chainrule.nn.losses import is_sum
 from chainrule.nn.module import Module
 from chainrule.nn.named_losses import NamedLosses
-from chainrule.optim.base import Optimizer
+from chainrule.optim.lr_schedules import Schedule as LearningRate
+from chainrule.optim.optimizer import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
-from chainrule.optim.schedules import Schedule as LearningRate
 from chainrule.train import checks, placement, structures
 from chainrule.train.inference import Inference
 from chainrule.train.metrics import MetricSpec, chosen

@@ -21,11 +21,11 @@ from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.graph.trace import trace
 from chainrule.nn.module import Module, Parameter
 from chainrule.nn.normalization import SmallBatchError
-from chainrule.optim.base import Optimizer
+from chainrule.optim.lr_schedules import Schedule
+from chainrule.optim.optimizer import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
-from chainrule.optim.schedules import Schedule
-from chainrule.passes.pack import Layout
-from chainrule.passes.precision import lowered
+from chainrule.passes.lower_precision import lower_precision
+from chainrule.passes.pack import PackedLayout
 from chainrule.passes.ranges import voided
 from chainrule.train import checks
 from chainrule.train.forward import Named, cost_of, output_of, spec, untouched
@@ -75,9 +75,9 @@ class TrainingStep:
         return {name: x for name, x in self.named_tensors if isinstance(x, Parameter)}
 
     @functools.cached_property
-    def layout(self) -> Layout:
+    def layout(self) -> PackedLayout:
         """The parameters that are trained."""
-        return Layout.of({name: x for name, x in self.parameters.items() if x.requires_grad})
+        return PackedLayout.of({name: x for name, x in self.parameters.items() if x.requires_grad})
 
     @functools.cached_property
     def settings(self) -> tuple[Any, ...]:
@@ -260,7 +260,7 @@ class TrainingStep:
     def finished(self, graph: Graph) -> Graph:
         """A traced graph as it runs: simplified, its products in the precision asked for, checked."""
         graph = graph.frozen().simplify()
-        return (graph if self.products is None else lowered(graph, self.products)).verify()
+        return (graph if self.products is None else lower_precision(graph, self.products)).verify()
 
     def drawn(self, kind: str, state: State, data: Sequence[Any], batch: int, places: tuple[int, ...]) -> Batches:
         """The graphs, as traced, that train on ("training") or evaluate ("evaluation") all rows in batches.

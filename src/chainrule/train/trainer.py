@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from chainrule import backends, tree
-from chainrule.backends.estimate import seconds
+from chainrule.backends.cost import seconds
 from chainrule.data.streams import Stream
 from chainrule.errors import ArgumentError, TrainingWarning
 from chainrule.graph.graph import Graph
@@ -141,7 +141,7 @@ class Trainer(Setup):
         """Train on; a second call goes on from where the first one ended: optimizer, schedule and counts go on.
 
         What has been changed in between counts: weights, the learning rate, attributes of modules, what a function of
-        yours closes over. A schedule whose length is left out begins anew (see `chainrule.optim.schedules`).
+        yours closes over. A schedule whose length is left out begins anew (see `chainrule.optim.lr_schedules`).
         Parameters whose `requires_grad` is False stay as they are; buffers (running statistics) move all the same.
 
         Args:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from chainrule.data.streams import Stream
 from chainrule.errors import ArgumentError
-from chainrule.optim.base import Optimizer
+from chainrule.optim.optimizer import Optimizer
 from chainrule.train import checks
 from chainrule.train.loaders import given_batches, stream
 from chainrule.train.loaders.data_loader import DataLoader

@@ -9,9 +9,9 @@ from typing import Any
 
 from chainrule.errors import ArgumentError, nearest
 from chainrule.nn.module import Module
-from chainrule.optim.base import Optimizer
+from chainrule.optim.lr_schedules import Schedule
+from chainrule.optim.optimizer import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
-from chainrule.optim.schedules import Schedule
 from chainrule.train.sweep.layout import config_text
 from chainrule.train.sweep.result import RESERVED
 

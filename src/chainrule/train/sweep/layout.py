@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule.backends.estimate import choose
+from chainrule.backends.cost import choose_backend
 from chainrule.data.standardize import Standardizer
 from chainrule.errors import ChainruleError
 from chainrule.graph.graph import Graph
 from chainrule.graph.random import shuffled
 from chainrule.nn.normalization import SmallBatchError
-from chainrule.optim.base import Optimizer
-from chainrule.optim.schedules import Schedule
+from chainrule.optim.lr_schedules import Schedule
+from chainrule.optim.optimizer import Optimizer
 from chainrule.train import checks, inference
 from chainrule.train.callbacks import EarlyStopping
 from chainrule.train.step import TrainingStep
@@ -72,7 +72,7 @@ class SweepPlan:
         if backend == "auto":
             shape = self.shape(0, 0)
             graph = self.graph(0, GraphKey("training", shape.batch, shape)).simplify()
-            backend = choose([graph], [self.epochs * shape.steps * len(self.configs) * len(self.rows.splits)])
+            backend = choose_backend([graph], [self.epochs * shape.steps * len(self.configs) * len(self.rows.splits)])
         return dataclasses.replace(self, backend=backend)
 
     def shape(self, config: int, split: int) -> Shape:

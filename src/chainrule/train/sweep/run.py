@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chainrule import backends, resources, tree
-from chainrule.backends.estimate import seconds
-from chainrule.backends.loop import Check, LoopProgram
+from chainrule.backends.cost import seconds
+from chainrule.backends.loop_program import CheckReport, LoopProgram
 from chainrule.errors import TrainingWarning
 from chainrule.train.fit_loop import RETURN_EVERY, interruptible
 from chainrule.train.plan import KEPT
@@ -112,7 +112,7 @@ class Results(NamedTuple):
     kept: list[Any]
     whole: Array
     values: dict[str, Array]
-    check: Check | None
+    check: CheckReport | None
 
 
 class _Job(NamedTuple):

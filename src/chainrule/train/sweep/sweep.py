@@ -14,7 +14,7 @@ from chainrule.errors import ArgumentError, ChainruleError, ShapeError, check_ch
 from chainrule.graph.random import seeded
 from chainrule.nn.losses import CrossEntropyLoss, Loss, NLLLoss
 from chainrule.nn.module import Module
-from chainrule.optim.base import Optimizer
+from chainrule.optim.optimizer import Optimizer
 from chainrule.train import checks
 from chainrule.train.callbacks import EarlyStopping
 from chainrule.train.metrics import classifies, is_better_greater, metric_name

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import tree
-from chainrule.backends.loop import Looping, Reading
+from chainrule.backends.loop_program import Comparison, LoopSpec
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph
 from chainrule.graph.loop import loop
@@ -81,11 +81,11 @@ class Trials:
         whole = F.equal(F.sum(F.logical_not(F.isfinite(losses + probes)), 1), 0)
         return watch["kept"], F.where(whole, 1.0, np.nan), values
 
-    def looping(self, places: int, data: Sequence[Any]) -> Looping:
+    def looping(self, places: int, data: Sequence[Any]) -> LoopSpec:
         """What a backend is asked for."""
         graph, monitor, train = self.graph(places, data), self.training.monitor, self.training.train
         assert monitor is not None, "a trial without its monitor"
         kept, at = len(monitor.keeps), len(graph.inputs) - 4
         trials = [dict(enumerate(map(np.int32, (1, 1, start, stop)), at)) for start, stop in train.spans]
-        reading = Reading(kept, monitor.keeps[0], frozenset(range(kept, len(graph.outputs))))
-        return Looping(graph, 0, reading, tuple(trials), trial_seconds(self.training.passes))
+        reading = Comparison(kept, monitor.keeps[0], frozenset(range(kept, len(graph.outputs))))
+        return LoopSpec(graph, 0, reading, tuple(trials), trial_seconds(self.training.passes))
