@@ -76,6 +76,22 @@ def test_the_rule_of_stopping_is_scikit_learns():
         assert fit.best_loss_ == min(fit.loss_curve_)
 
 
+def test_an_adaptive_rate_comes_down_by_scikit_learns_rule():
+    tol, patience = 0.02, 2
+    fit = MLPClassifier(solver="sgd", learning_rate="adaptive", learning_rate_init=0.5, tol=tol, max_iter=300,
+                        n_iter_no_change=patience, random_state=0).fit(X, Y)  # fmt: skip
+    rate, best, count, rates = 0.5, np.inf, 0, []
+    for loss in fit.loss_curve_:
+        rates.append(rate)
+        count = count + 1 if loss > best - tol else 0
+        best = min(best, loss)
+        if count > patience:
+            rate, count = rate / 5, 0
+    np.testing.assert_allclose(fit.trainer_.history.lr, rates)
+    assert rates[-1] < 2e-6
+    assert fit.n_iter_ < 300
+
+
 def test_a_training_that_has_not_converged_says_so():
     with pytest.warns(ConvergenceWarning, match="not converged after 3 iterations"):
         MLPClassifier(max_iter=3).fit(X, Y)

@@ -28,7 +28,7 @@ def same_table(ours, theirs):
     assert list(ours.cv_results_) == list(theirs.cv_results_)
     for name, values in theirs.cv_results_.items():
         if name.startswith(("param_", "params")):
-            assert list(ours.cv_results_[name]) == list(values)
+            assert list(map(str, ours.cv_results_[name])) == list(map(str, values))
         elif name not in TIMES:
             np.testing.assert_allclose(ours.cv_results_[name], values, rtol=1e-6, err_msg=name)
 
@@ -51,6 +51,9 @@ CASES = {
     "two classes, dropout": (MLPClassifier(**QUICK, dropout=0.2), {"alpha": [0.0, 0.1]}, X, Y > 0),
     "labels": (MLPClassifier(**QUICK), {"alpha": [0.0, 0.1]}, scale(LABELS[0]), LABELS[1]),
     "numbers": (MLPRegressor(**QUICK), {"alpha": [0.0, 0.1], "loss": ["squared_error"]}, *NUMBERS),
+    "values that are no plain data": (
+        MLPClassifier(**QUICK), {"random_state": [np.random.RandomState(0), 1], "hidden_layer_sizes": [[4, 3]]}, X, Y,
+    ),
     "several grids": (MLPClassifier(**QUICK), [{"alpha": [0.1]}, {"activation": ["logistic"]}], X, Y),
     "a pipeline": (
         make_pipeline(StandardScaler(), PCA(3), MLPClassifier(**QUICK)), {"mlpclassifier__alpha": [0.0, 0.1]}, X, Y,

@@ -96,11 +96,10 @@ class DivideOnPlateau(optim.ReduceOnPlateau):
     Args:
         patience: epochs that are borne, at least 0.
         tol: by how much the loss must be less than the least so far.
-        least: the least factor.
     """
 
-    def __init__(self, patience: int, tol: float, least: float) -> None:
-        super().__init__(factor=0.2, patience=patience, threshold=0.0, min_factor=min(least, 1.0))
+    def __init__(self, patience: int, tol: float) -> None:
+        super().__init__(factor=0.2, patience=patience, threshold=0.0)
         self.tol = tol
 
     def observe(self, seen: Plateau, loss: Any) -> Plateau:
@@ -206,8 +205,7 @@ def _schedule(parameters: Any, problem: Problem, rows: int) -> Schedule | None:
         return InverseScaling(rows, parameters.power_t)
     if parameters.n_iter_no_change == np.inf:
         return None
-    least = LEAST_RATE / parameters.learning_rate_init
-    return DivideOnPlateau(int(parameters.n_iter_no_change), parameters.tol / problem.share, least)
+    return DivideOnPlateau(int(parameters.n_iter_no_change), parameters.tol / problem.share)
 
 
 def job(parameters: Any, problem: Problem, rows: int) -> Job:
