@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from chainrule import files
+
 MISSING = ["", "?", "NA", "null", "None", "nan", "NaN", "N/A"]
 PEERS = ("linear", "mlp", "hgb")
 TINY = 1e-15
@@ -238,7 +240,7 @@ def main() -> None:
         found[name] = [measured(asked.folder, name, target, task, split) for split in range(asked.splits)]
         print(row(name, task, found[name]), flush=True)
         if asked.out:
-            asked.out.write_text(json.dumps(found))
+            files.write(asked.out, json.dumps(found).encode())
     print("\n".join(closing(found, {name: meta[name][1] for name in chosen})))
 
 

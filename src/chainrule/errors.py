@@ -44,7 +44,7 @@ class ChainruleError(Exception):
             text += ": " + ", ".join(found)
         if hint:
             text += f"; {hint}"
-        super().__init__(text)
+        super().__init__("\n".join(map(printable, text.split("\n"))))
 
 
 class ArgumentError(ChainruleError, ValueError):
@@ -114,6 +114,18 @@ class NotFiniteError(ChainruleError, ArithmeticError):
 
 class TrainingWarning(UserWarning):
     """A training that is set up in a way of which the theory says that it cannot go well."""
+
+
+def printable(text: str) -> str:
+    r"""A text with escapes for characters that a terminal or a page would not show, or would obey.
+
+    Example:
+        >>> print(printable("café" + chr(27) + "[31m"))
+        café\x1b[31m
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:

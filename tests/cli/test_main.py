@@ -32,6 +32,8 @@ def test_a_wrong_request_is_one_line_and_status_2_from_outside(outside, folder):
         (["fit", "iris", "--epoch", "3"], "fit: unexpected argument '--epoch'; did you mean --epochs?"),
         (["predict", "runs/iris", "iris", "--prob"], "did you mean --proba?"),
         (["fit", "iris", "wine"], "fit: unexpected argument 'wine'"),
+        (["fit", "iris", "--target", "a", "--target", "b"], "--target: given twice; give it once"),
+        (["predict", "run", "iris", "--out", "a.csv", "--out=b.csv"], "--out: given twice"),
     ],
 )
 def test_a_request_that_cannot_be_read_is_one_line(capsys, arguments, message):

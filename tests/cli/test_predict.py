@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import shutil
@@ -96,7 +97,7 @@ def test_an_unseen_category_is_said_and_predicted(command, fit, table):
     assert status == 0
     assert len(out.splitlines()) == 3
     assert err == (
-        "chainrule: note: colour: 1 rows hold a level not seen in training (green); all its columns are 0 there\n"
+        "chainrule: note: colour: 1 row with a level not seen in training (green), taken as none of those it saw\n"
     )
 
 
@@ -152,8 +153,10 @@ def test_a_wrong_request_is_refused(refused, iris, flowers, arguments, message):
 
 
 def test_a_column_of_another_type_is_refused(refused, iris, flowers, table):
-    text = "sepal length (cm),sepal width (cm),petal length (cm),petal width (cm)\n5,3,1,0.2\n5,wide,1,0.2\n"
-    assert "column 'sepal width (cm)', row 2: a value that cannot be used: expected a number, got 'wide'" in refused(
+    text = (
+        "sepal length (cm),sepal width (cm),petal length (cm),petal width (cm)\n5,3,1,0.2\n5,wide,1,0.2\n5,slim,1,0.2\n"
+    )
+    assert "column 'sepal width (cm)': 2 of 3 cells are no number: got 'wide' in row 2" in refused(
         "predict", iris, table(text)
     )
 
@@ -186,11 +189,11 @@ def _break(folder, how):
         weights.write_bytes(weights.read_bytes()[:100])
     else:
         content = json.loads(config.read_text())
-        features = content["run"]["preprocessing"]["features"]
+        features = content["run"]["preprocessing"]["features"]["columns"]
         if how == "unknown kind":
             features[0]["kind"] = "picture"
         elif how == "missing entry":
-            del features[0]["mean"]
+            del features[0]["center"]
         elif how == "other width":
             features.pop()
         config.write_text(json.dumps(content))
@@ -212,3 +215,47 @@ def _break(folder, how):
 def test_a_corrupted_or_foreign_run_is_refused(refused, iris, flowers, folder, how):
     _break(folder / iris, how)
     assert "run" in refused("predict", iris, "flowers.csv")
+
+
+def test_what_fit_takes_predict_takes(command, fit, table, folder):
+    rows = [f"{i % 7}.5,{'red' if i % 3 else 'blue'},{'x' if i % 7 > 3 else 'z'}\n" for i in range(80)]
+    table("a,colour,label\n" + "".join(rows[:40]), "part-0.csv")
+    table("a,colour,label\n" + "".join(rows[40:]), "part-1.csv")
+    whole = table("a,colour,label\n" + "".join(rows), "whole.csv")
+    (folder / "packed.csv.gz").write_bytes(gzip.compress((folder / "whole.csv").read_bytes()))
+    assert fit("part-*.csv", "--epochs", 2, "--out", "run")[0] == 0
+    answers = [command("predict", "run", name) for name in (whole, "part-*.csv", "packed.csv.gz")]
+    assert [(status, out) for status, out, _ in answers] == [(0, answers[0][1])] * 3
+    assert len(answers[0][1].splitlines()) == 81
+
+
+def test_every_row_has_its_answer_whatever_stands_beside_it(command, fit, table):
+    rows = [f"{i % 7}.5,{'red' if i % 3 else 'blue'},0{i % 7 > 3:d}\n" for i in range(80)]
+    fit(table("a,colour,label\n" + "".join(rows)), "--epochs", 20, "--out", "run")
+    status, out, err = command("predict", "run", table("a,colour\n0.5,red\n,\n6.5,red\nNULL,red\n<1,red\n", "new.csv"))
+    assert status == 0
+    answers = out.splitlines()
+    assert len(answers) == 6
+    assert {*answers[1:]} <= {"00", "01"}
+    for i, row in enumerate(["0.5,red", ",", "6.5,red"], 1):
+        assert command("predict", "run", table(f"a,colour\n{row}\n", "one.csv"))[1].splitlines()[1] == answers[i]
+    assert "chainrule: note: a: 1 cell is no number: '<1' in row 5; it counts as missing\n" in err
+
+
+def test_control_characters_of_labels_reach_a_file_and_not_a_terminal(command, fit, table, folder, monkeypatch):
+    rows = [f"{i % 7}.5,{chr(27)}[31m{'x' if i % 7 > 3 else 'z'}\n" for i in range(80)]
+    name = table("a,label\n" + "".join(rows))
+    assert fit(name, "--epochs", 2, "--out", "run")[0] == 0
+    assert chr(27) in command("predict", "run", name)[1]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    out = command("predict", "run", name)[1]
+    assert chr(27) not in out
+    assert "\\x1b[31m" in out
+
+
+def test_words_for_missing_and_ignored_columns_are_options(command, fit, table, refused):
+    name = table("a,b,label\n" + "".join(f"{i % 7},{i % 5},{('None', 'x')[i % 2]}\n" for i in range(60)))
+    assert "the target is the same in every row" in refused("fit", name)
+    status, found, _ = fit(name, "--na", "", "--ignore", "b", "--epochs", 2, "--out", "run")
+    assert (status, found["classes"], found["columns"]) == (0, ["None", "x"], 1)
+    assert command("predict", "run", table("a\n1\n", "new.csv"))[0] == 0

@@ -80,10 +80,10 @@ def test_a_number_is_answered_within_the_range_of_training(outputs: np.ndarray) 
     assert ((found >= y.min()) & (found <= y.max())).all()
 
 
-@given(arrays(np.float64, (4, 3, 5), elements=st.floats(-300, 300)), st.floats(0.5, 2))
-def test_probabilities_are_the_softmax_at_the_temperature(outputs: np.ndarray, temperature: float) -> None:
-    answers = Answers("classify", temperature=temperature)
-    np.testing.assert_allclose(answers.of_members(outputs), softmax(outputs / temperature, axis=-1), atol=1e-12)
+@given(arrays(np.float64, (4, 3, 5), elements=st.floats(-300, 300)))
+def test_probabilities_are_the_softmax_of_logits(outputs: np.ndarray) -> None:
+    answers = Answers("classify")
+    np.testing.assert_allclose(answers.of_members(outputs), softmax(outputs, axis=-1), atol=1e-12)
     np.testing.assert_allclose(answers.mean(answers.of_members(outputs)).sum(axis=-1), 1, rtol=1e-12)
 
 
@@ -109,7 +109,7 @@ def test_only_those_who_are_asked_count() -> None:
 
 
 Y = np.exp(rng.normal(size=30))
-EVERY = [Answers("classify", 3, temperature=1.25), Answers.of_numbers(Y, 2),
+EVERY = [Answers("classify", 3), Answers.of_numbers(Y, 2),
          replace(Answers.of_numbers(-Y, 1), used=[True])]  # fmt: skip
 
 

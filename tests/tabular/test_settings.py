@@ -31,7 +31,11 @@ def test_the_recipe_is_sensible_for_a_table_of_any_shape(optimizer: str, shape: 
 
 def test_only_what_may_be_none_is_none_when_complete() -> None:
     chosen = Settings().complete(Shape("classify", 100, 5))
-    assert {name for name, value in asdict(chosen).items() if value is None} == {"class_weight", "time_budget"}
+    assert {name for name, value in asdict(chosen).items() if value is None} == {
+        "class_weight",
+        "metric",
+        "time_budget",
+    }
 
 
 def test_the_recipe_names_only_settings() -> None:
@@ -47,8 +51,8 @@ def test_complete_settings_stay_as_they_are_whatever_the_shape(shape: Shape) -> 
 def test_what_is_given_stands() -> None:
     given = Settings(
         layers=[], activation="relu", optimizer="sgd", batch_size=7, epochs=2, lr=0.5, schedule="linear", dropout=0.5,
-        bins=3, l1=0.1, l2=0.2, folds=2, members=3, patience=1, class_weight="balanced", time_budget=1.5,
-        backend="numpy", precision="float64", device="cpu", seed=9,
+        bins=3, l1=0.1, l2=0.2, folds=2, members=3, patience=1, class_weight="balanced", metric=["auc"],
+        time_budget=1.5, backend="numpy", precision="float64", device="cpu", seed=9,
     )  # fmt: skip
     assert given.complete(Shape("classify", 10**6, 5)) == given
     assert given.given() == asdict(given)

@@ -49,10 +49,10 @@ class Prepared:
         """
         _check_folds(options)
         source, weight = _weighted(load(table), options.weights)
-        target = Target.fit(source, options.target, options.task or "auto")
-        rows = rows_that_count(source, target.name, weight)
+        target = Target.fit(source, options.target, options.task or "auto", reading=options.reading)
+        rows = rows_that_count(source, target, weight)
         parts = _parted(target.values(source, rows), target.task, options)
-        preprocessor = Preprocessor.fit(source, target.name, target.task, rows[parts["train"]])
+        preprocessor = Preprocessor.fit(source, target.name, target.task, rows[parts["train"]], options.reading)
         notes = list(dict.fromkeys([*target.notes, *preprocessor.notes]))
         made = Rows.of(preprocessor, source, rows, weight)
         found = {name: made.some(places) for name, places in parts.items()}
@@ -171,7 +171,7 @@ def _read(table: str, preprocessor: Preprocessor, where: str, weights: str | Non
     source, weight = _weighted(load(table), weights)
     if source.frame is not None and preprocessor.target not in source.frame.columns:
         raise DataError(f"has no column {preprocessor.target!r}, the target", where=f"{where} {table}")
-    rows = rows_that_count(source, preprocessor.target, weight)
+    rows = rows_that_count(source, preprocessor.fitted_target, weight)
     if not len(rows):
         raise DataError("no row has a target", where=f"{where} {table}")
     return Rows.of(preprocessor, source, rows, weight, notes)

@@ -6,16 +6,20 @@ A command is a dataclass whose fields are rows of the table, and an instance of 
 from __future__ import annotations
 
 import argparse
+import csv
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self, TypeVar
 
+from chainrule.data import Reading
 from chainrule.errors import ArgumentError, ChainruleError, check_choice, check_number
 from chainrule.tabular.choices import ACTIVATIONS, BACKENDS, DEVICES, OPTIMIZERS, PRECISIONS, SCHEDULES, TASKS
 from chainrule.tabular.scores import CLASSES, NUMBERS
 from chainrule.tabular.settings import RECIPE, Settings
 
 MOST_SEED = 2**32 - 1
+READING = ("na", "ignore", "categorical", "numeric")
+"""The options that say how the table is to be read."""
 Request = TypeVar("Request")
 Parse = Callable[[str], Any]
 
@@ -88,6 +92,11 @@ def _task(text: str) -> str | None:
     return None if check_choice("", text, TASKS) == "auto" else text
 
 
+def _names(text: str) -> list[str]:
+    """What is listed with commas between; a name that holds a comma stands in quotation marks."""
+    return next(csv.reader([text])) or [""]
+
+
 def _layers(text: str) -> list[int]:
     if text.strip().lower() == "none":
         return []
@@ -95,7 +104,7 @@ def _layers(text: str) -> list[int]:
     return [width(part.strip()) for part in text.split(",")]
 
 
-def _names(text: str) -> list[str]:
+def _metrics(text: str) -> list[str]:
     known = (*CLASSES, *NUMBERS)
     names = [check_choice("", name.strip(), known) for name in text.split(",")]
     if len(set(names)) < len(names):
@@ -128,6 +137,19 @@ class Options:
 
     target: str | None = _row("the column to predict", metavar="COL", said="the last")
     task: str | None = _row("what to do with it: auto, classify, regress", _task, said="auto")
+    na: list[str] | None = _row(  # noqa: RUF009  # it makes a field
+        "further words for a missing value; an empty one ('') replaces the usual ones", _names,
+        said="those of pandas", metavar="WORD,…",
+    )  # fmt: skip
+    ignore: list[str] | None = _row(  # noqa: RUF009  # it makes a field
+        "columns to leave out", _names, metavar="COL,…"
+    )
+    categorical: list[str] | None = _row(  # noqa: RUF009  # it makes a field
+        "columns of names, even if they look like numbers", _names, metavar="COL,…"
+    )
+    numeric: list[str] | None = _row(  # noqa: RUF009  # it makes a field
+        "columns of numbers, even if they look like codes", _names, metavar="COL,…"
+    )
     layers: list[int] | None = _setting(  # noqa: RUF009  # it makes a field
         "widths of the hidden layers, or none", "layers", _layers, said="by the rows", metavar="N,N"
     )
@@ -162,7 +184,7 @@ class Options:
     )
     weights: str | None = _row("the column that says how much a row counts", metavar="COL")
     metric: list[str] | None = _row(  # noqa: RUF009  # it makes a field
-        f"what is optimised, and named first: {', '.join([*CLASSES, *NUMBERS])}", _names, metavar="NAME,…",
+        f"what is optimised, and named first: {', '.join([*CLASSES, *NUMBERS])}", _metrics, metavar="NAME,…",
         said="log-loss or squared error",
     )  # fmt: skip
     class_weight: str | None = _choice("how much a class counts", ("balanced",), None, said="as many rows as it has")
@@ -180,6 +202,12 @@ class Options:
     def given(self) -> dict[str, Any]:
         """Those that were given."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @property
+    def reading(self) -> Reading:
+        """How the columns of the table are to be read."""
+        given = {name: tuple(value) for name in READING if (value := getattr(self, name)) is not None}
+        return Reading(**given)
 
     @property
     def settings(self) -> Settings:

@@ -11,7 +11,7 @@ from chainrule import files
 from chainrule.cli import runs
 from chainrule.cli.options import Predict
 from chainrule.data import Source, load
-from chainrule.errors import ArgumentError, RunError
+from chainrule.errors import ArgumentError, RunError, printable
 from chainrule.tabular import TabularModel
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ def run(request: Predict) -> int:
     for note in notes:
         print(f"chainrule: note: {note}", file=sys.stderr)
     if out is None:
-        sys.stdout.write(frame.write_csv())
+        text = frame.write_csv()
+        # A terminal would obey control characters in labels; a file or a program gets what stands in the table.
+        sys.stdout.write("\n".join(map(printable, text.split("\n"))) if sys.stdout.isatty() else text)
     else:
         _write(frame, out, bool(request.overwrite))
     return 0

@@ -57,7 +57,7 @@ class Streamed:
         validation, test = _share(options, "validation", VALIDATION), _share(options, "test", TEST)
         made = stream(
             table, options.target, options.task or "auto", validation, test, options.chunk_rows,
-            prepare=True, seed=options.seed or 0,
+            prepare=True, seed=options.seed or 0, reading=options.reading,
         )  # fmt: skip
         preprocessor = made.preprocessor
         assert preprocessor is not None, "a stream that was prepared"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.data.columns import moments
+from chainrule.data.scale import moments
 
 Array = np.ndarray[Any, Any]
 
@@ -59,7 +59,6 @@ class Answers:
         scales: of numbers, in turn, as the members of a group have them; empty for classes.
         used: by scale, whether its members are asked.
         low, high: what a predicted number is held within: the range of training.
-        temperature: what logits are divided by.
         members: of each scale, in each group.
     """
 
@@ -69,7 +68,6 @@ class Answers:
     used: Sequence[bool] = ()
     low: float = -np.inf
     high: float = np.inf
-    temperature: float = 1.0
 
     @classmethod
     def of_numbers(cls, y: Array, members: int) -> Answers:
@@ -92,7 +90,7 @@ class Answers:
     def of_members(self, outputs: Array) -> Array:
         """Outputs (n, members, K) as each member's answers: (n, members, K) probabilities, or (n, members) numbers."""
         if self.task == "classify":
-            logits = outputs.astype(np.float64) / self.temperature
+            logits = outputs.astype(np.float64)
             logits -= logits.max(axis=-1, keepdims=True)
             chances = np.exp(logits)
             return chances / chances.sum(axis=-1, keepdims=True)

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.data import Preprocessor, Source, split
-from chainrule.data.columns import finite
-from chainrule.data.target import Target, labelled_rows, target_column
+from chainrule.data import Preprocessor, Reading, Source, split
+from chainrule.data.target import Target
 from chainrule.errors import ArgumentError, DataError, ShapeError
 from chainrule.tabular.answers import Answers
 from chainrule.tabular.folds import Division
@@ -26,7 +25,6 @@ from chainrule.train.history import History
 from chainrule.train.trainer import Trainer
 
 Array = np.ndarray[Any, Any]
-TEMPERATURES = np.geomspace(0.5, 2.0, 41)
 FEWEST = 10
 """Rows below which none are held out."""
 
@@ -61,8 +59,8 @@ class Rows:
         """
         classes = preprocessor.task == "classify"
         # Numbers as they stand: standardised float32 would blur the smallest of a wide range.
-        values = target_column(source, preprocessor.target)
-        y = preprocessor.target_values(source, rows) if classes else finite(values)[rows]
+        target = preprocessor.fitted_target
+        y = target.values(source, rows) if classes else target.numbers(source, rows)
         counts = np.ones(len(rows)) if weight is None else weight[rows].astype(np.float64)
         return cls(preprocessor.transform(source, rows, notes), y, counts / counts.mean())
 
@@ -79,19 +77,19 @@ class Rows:
         return Rows(*(np.concatenate(pair) for pair in pairs))
 
 
-def rows_that_count(source: Source, target: str, weight: Array | None = None) -> Array:
+def rows_that_count(source: Source, target: Target, weight: Array | None = None) -> Array:
     """The rows that have a target and a weight above 0: others are as if they were not there.
 
     Args:
         source: the table.
-        target: the column to predict.
+        target: what is to be predicted.
         weight: (n,) how much each row of the table counts; None for all the same.
 
     Raises:
         ShapeError: not one weight for each row.
         DataError: a weight that is negative or not finite, or none above 0.
     """
-    rows = labelled_rows(source, target)
+    rows = target.labelled_rows(source)
     if weight is None:
         return rows
     if weight.shape != (source.rows,):
@@ -147,6 +145,7 @@ class TabularModel:
         task: str = "auto",
         settings: Settings | None = None,
         sample_weight: Array | None = None,
+        reading: Reading | None = None,
     ) -> tuple[TabularModel, Rows]:
         """A model to be fitted, and the rows to fit it to.
 
@@ -156,13 +155,14 @@ class TabularModel:
             task: "classify", "regress" or "auto".
             settings: None in them is what the recipe says.
             sample_weight: (n,) how much each row of the table counts.
+            reading: how the columns are to be read, where that should not be found out.
 
         Raises:
             ChainruleError: the table cannot be used as it is.
         """
         weight = None if sample_weight is None else np.asarray(sample_weight)
-        counted = rows_that_count(source, Target.fit(source, target, task).name, weight)
-        preprocessor = Preprocessor.fit(source, target, task, counted)
+        counted = rows_that_count(source, Target.fit(source, target, task, reading=reading), weight)
+        preprocessor = Preprocessor.fit(source, target, task, counted, reading)
         rows = Rows.of(preprocessor, source, counted, weight)
         return cls.of(preprocessor, rows, settings or Settings()), rows
 
@@ -265,7 +265,7 @@ class TabularModel:
         return (len(y) / (present.sum() * np.where(present, counts, 1)))[y]
 
     def _calibrate(self, rows: Rows, division: Division) -> None:
-        """Choose by the rows held out what the outputs are divided by, or which scales are asked."""
+        """Choose by the rows held out which scales are asked, and keep what is said of those rows."""
         self.held_out = division.evaluated
         self._held = division.held(len(rows))
         if not len(self.held_out):
