@@ -28,9 +28,11 @@ class Penalty:
 
     Attributes:
         proximal: whether it acts by `after` and not by `gradient`.
+        recorded: how many times the loss of a training, as it is written down and watched, includes it.
     """
 
     proximal = False
+    recorded = 0.0
 
     def __init__(self, alpha: float, biases: bool = False) -> None:
         self.alpha = check_number(f"{type(self).__name__} alpha", alpha, low=0)

@@ -83,7 +83,7 @@ class _Function(Callback):
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """Stop after so many epochs without a better value, and go back to the parameters of the best epoch.
+    """Stop after so many epochs without a better value; by default go back to the parameters of the best epoch.
 
     It runs within the compiled program, so that it costs next to nothing.
 
@@ -92,18 +92,37 @@ class EarlyStopping:
         monitor: "val_loss", "loss", or a metric: "val_auc" on the validation rows, "auc" on those trained on.
         mode: "min" or "max": which way is better; None for what is known of the loss and the metrics by name.
         min_delta: by how much a value must be better, at least 0.
+        restore_best: whether the model gets the parameters of the best epoch; else it keeps the last ones, and a value
+            must be better than the best so far, also where that was better by less than `min_delta`.
     """
 
     patience: int
     monitor: str = "val_loss"
     mode: str | None = None
     min_delta: float = 0.0
+    restore_best: bool = True
 
     def __post_init__(self) -> None:
         check_number("early_stopping", self.patience, low=1, integer=True)
         check_number("min_delta", self.min_delta, low=0)
         if self.mode is not None:
             check_choice("mode", self.mode, ("min", "max"))
+
+    def judged(self, values: Iterable[float], greater_is_better: bool = False) -> tuple[int, int]:
+        """The epoch with the best of these values (0 for none), and the epochs since one was better by enough.
+
+        Example:
+            >>> EarlyStopping(3, min_delta=0.1).judged([1.0, 0.8, 0.75])
+            (2, 1)
+        """
+        best, epoch, waited = math.inf, 0, 0
+        for count, value in enumerate(values, 1):
+            score = -value if greater_is_better else value
+            enough = score < best - self.min_delta
+            if enough or (score < best and not self.restore_best):
+                best, epoch = score, count
+            waited = 0 if enough else waited + 1
+        return epoch, waited
 
 
 class Due(NamedTuple):

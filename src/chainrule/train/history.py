@@ -92,6 +92,10 @@ class History:
         """The loss that a schedule observes, an epoch each: that of the validation, or else of the training."""
         return self.val_loss or self.loss
 
+    def values(self) -> dict[str, list[float]]:
+        """The loss, the validation loss and the metrics by name, a value an epoch."""
+        return {"loss": self.loss, "val_loss": self.val_loss, **self.metrics}
+
     def rows(self) -> list[dict[str, Any]]:
         """One dict per epoch: what a line of `history.jsonl` holds."""
         rows = []

@@ -47,6 +47,8 @@ class Monitor:
         observed: the value that a schedule observes, or None.
         schedule: that one.
         factor: where in the state its factor stands.
+        latest: whether the last whole epoch's leaves are kept, not the best one's; the value to beat is then the best
+            so far, by however little it became it.
     """
 
     judged: Monitored | None = None
@@ -54,12 +56,13 @@ class Monitor:
     observed: Monitored | None = None
     schedule: Schedule | None = None
     factor: int | None = None
+    latest: bool = False
 
     @property
     def key(self) -> Any:
         """What a program that contains it depends on."""
         schedule = self.schedule and (type(self.schedule), repr(self.schedule))
-        return self.judged, self.keeps, self.observed, schedule, self.factor
+        return self.judged, self.keeps, self.observed, schedule, self.factor, self.latest
 
     @property
     def of_training(self) -> list[str]:
@@ -88,16 +91,17 @@ class Monitor:
         self, watch: dict[str, Any], values: dict[str, Tensor], state: list[Tensor], whole: Tensor
     ) -> tuple[dict[str, Any], list[Tensor], Tensor]:
         """The monitor's state, the training's, and whether to go on; as before the epoch where that is not whole."""
-        best, better = watch["best"], whole
+        best, better, keep = watch["best"], whole, whole
         if self.judged is not None:
             score = _signed(values, self.judged)
             better = F.logical_and(whole, score < best - watch["min_delta"])
-            best = F.where(better, score, best)
+            keep = whole if self.latest else better
+            best = F.where(F.logical_and(whole, score < best) if self.latest else better, score, best)
         waited = F.where(whole, watch["waited"] + np.int32(1), watch["waited"])
         new: dict[str, Any] = {
             "best": best,
             "waited": F.where(better, np.int32(0), waited),
-            "kept": [F.where(better, state[i], old) for i, old in zip(self.keeps, watch["kept"], strict=True)],
+            "kept": [F.where(keep, state[i], old) for i, old in zip(self.keeps, watch["kept"], strict=True)],
         }
         if self.schedule is not None and self.observed is not None and self.factor is not None:
             before = Plateau(*watch["plateau"])

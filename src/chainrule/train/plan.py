@@ -140,12 +140,14 @@ class Goals(NamedTuple):
     """What a training is to be monitored by.
 
     Attributes:
-        judged: the value that early stopping goes by, and of whose best epoch the parameters are kept, or None.
+        judged: the value that early stopping goes by, or None.
         observed: the value that a schedule goes by which observes one, or None.
+        latest: whether the model keeps its last parameters, not those of the best epoch.
     """
 
     judged: Monitored | None
     observed: Monitored | None
+    latest: bool = False
 
 
 def monitored(step: TrainingStep, goals: Goals) -> Monitor | None:
@@ -153,10 +155,11 @@ def monitored(step: TrainingStep, goals: Goals) -> Monitor | None:
     if goals.judged is None and goals.observed is None:
         return None
     names = tree.names(step.state())
-    kept = [i for i, name in enumerate(names) if name.split(".")[0] in KEPT] if goals.judged is not None else []
+    keeps = goals.judged is not None and not goals.latest
+    kept = tuple(i for i, name in enumerate(names) if keeps and name.split(".")[0] in KEPT)
     if goals.observed is None:
-        return Monitor(goals.judged, tuple(kept))
-    return Monitor(goals.judged, tuple(kept), goals.observed, step.schedule, names.index("factor"))
+        return Monitor(goals.judged, kept, latest=goals.latest)
+    return Monitor(goals.judged, kept, goals.observed, step.schedule, names.index("factor"), goals.latest)
 
 
 class PreparedTraining(NamedTuple):

@@ -18,6 +18,8 @@ from chainrule.train.program import Record
 from chainrule.train.step import State, TrainingStep
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from chainrule.train.history import History
     from chainrule.train.loaders.data_loader import DataLoader
     from chainrule.train.session import FitConfig
@@ -76,6 +78,11 @@ def watched(
         kept = tree.flatten(step.kept(best.parameters))[0]
         assert len(kept) == len(monitor.keeps), "the best epoch's parameters are not those of this training"
         found["kept"] = kept
+    if early is not None and not early.restore_best and monitor.judged is not None:
+        seen, sign = past.history.values()[early.monitor][: past.history.epochs], monitor.judged.sign
+        epoch, waited = early.judged(seen, greater_is_better=sign < 0)
+        found["waited"] = np.asarray(waited, np.int32)
+        found["best"] = np.asarray(seen[epoch - 1] * sign if epoch else np.inf, np.float64)
     return found
 
 
@@ -102,16 +109,27 @@ def goals_of(setup: Setup, loader: DataLoader, config: FitConfig) -> Goals:
     """
     early, evaluates = config.early_stopping, len(loader.arrays) > loader.width
     observes = setup.schedule is not None and setup.schedule.observes
-    judged = None if early is None else _monitored(setup, evaluates, early.monitor, early.mode)
+    judged = None if early is None else monitored_value(setup.metrics, evaluates, early.monitor, early.mode)
+    latest = early is not None and not early.restore_best
     if not observes:
-        return Goals(judged, None)
+        return Goals(judged, None, latest)
     usual = "val_loss" if evaluates else "loss"
-    return Goals(judged, _monitored(setup, evaluates, config.monitor or usual, None))
+    return Goals(judged, monitored_value(setup.metrics, evaluates, config.monitor or usual, None), latest)
 
 
-def _monitored(setup: Setup, evaluates: bool, name: str, mode: str | None) -> Monitored:
-    """The value of that name, and which way is better."""
-    found: dict[str, Metric | None] = {"loss": None, **{metric_name(metric): metric for metric in setup.metrics}}
+def monitored_value(metrics: Sequence[Metric], evaluates: bool, name: str, mode: str | None) -> Monitored:
+    """The value of that name, and which way is better.
+
+    Args:
+        metrics: that the training computes.
+        evaluates: whether it has rows to validate on.
+        name: "loss", a metric's, or either with "val_" before it.
+        mode: "min", "max", or None for what is known.
+
+    Raises:
+        ArgumentError: the training computes no such value, or which way is better is not known.
+    """
+    found: dict[str, Metric | None] = {"loss": None, **{metric_name(metric): metric for metric in metrics}}
     if evaluates:
         found |= {f"val_{name}": metric for name, metric in found.items()}
     if name not in found:

@@ -145,7 +145,9 @@ class FitSession:
         """The best epoch so far, where early stopping looks for one."""
         watch, monitor = loop.watch, loop.training.monitor
         early = self.config.early_stopping
-        if early is None or watch is None or monitor is None or not monitor.judged or not np.isfinite(watch["best"]):
+        if early is None or not early.restore_best:
+            return Best()
+        if watch is None or monitor is None or not monitor.judged or not np.isfinite(watch["best"]):
             return Best()
         epoch = self.state.history.epochs - int(watch["waited"])
         kept = self.step.tensors(self.step.kept_state(list(map(np.asarray, watch["kept"]))))

@@ -308,6 +308,9 @@ class TrainingStep:
             "step": state["step"] + np.int32(1),
         }
         probe = F.reshape(_finite_probe(gradients.values()), (1,))
+        named = self._by_name(state["parameters"])
+        recorded = [p.value(named) * p.recorded for p in self.penalties if p.recorded]
+        value = functools.reduce(F.add, recorded, value)
         return state | new, self.record(value, output, *of_rows) | {"finite_probe": probe}
 
     def _key(self, state: State) -> Tensor:

@@ -17,6 +17,7 @@ from chainrule.train.label_order import LabelOrder
 from chainrule.train.metrics import regresses
 from chainrule.train.monitor import Monitor, Monitored
 from chainrule.train.plan import KEPT
+from chainrule.train.prepare import monitored_value
 from chainrule.train.program import Batches, Training
 from chainrule.train.step import TrainingStep
 from chainrule.train.sweep.layout import GraphKey, Shape, SweepPlan
@@ -197,11 +198,15 @@ class CompileGroup:
         given = [placeholder(x.shape, x.dtype, f"number{i}") for i, x in enumerate(self.numbers[config])]
         names = tree.names(state)
         keeps = tuple(len(given) + i for i, name in enumerate(names) if name.split(".")[0] in KEPT)
-        monitored, schedule = Monitored("val_loss" if self.shape.validation else "loss"), step.schedule
-        monitor = Monitor(None if plan.patience is None else monitored, keeps)
+        observed, schedule = Monitored("val_loss" if self.shape.validation else "loss"), step.schedule
+        early, evaluates = plan.early_stopping, self.shape.validation > 0
+        monitor = Monitor(keeps=keeps)
+        if early is not None:
+            judged = monitored_value(trainer.metrics, evaluates, early.monitor, early.mode)
+            monitor = Monitor(judged, keeps, latest=not early.restore_best)
         if schedule is not None and schedule.observes:
             factor = len(given) + names.index("factor")
-            monitor = dataclasses.replace(monitor, schedule=schedule, observed=monitored, factor=factor)
+            monitor = dataclasses.replace(monitor, schedule=schedule, observed=observed, factor=factor)
         training = Training(
             self._batches("training", given, step),
             self._batches("evaluation", given, step) if self.shape.validation else None,
@@ -211,7 +216,7 @@ class CompileGroup:
             trainer.summed,
             monitor,
         )
-        return Trials(training, plan.patience)
+        return Trials(training, plan.early_stopping)
 
     def _batches(self, kind: str, given: Sequence[Tensor], step: TrainingStep) -> Batches:
         rows, batch = self.shape.batches(kind)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from chainrule.backends.cost import choose_backend
 from chainrule.data.standardize import Standardizer
 from chainrule.errors import ChainruleError
 from chainrule.graph.graph import Graph
 from chainrule.graph.random import shuffled
 from chainrule.nn.normalization import SmallBatchError
+from chainrule.optim.lr_schedules import Schedule
 from chainrule.optim.optimizer import Optimizer
 from chainrule.train import checks, inference
+from chainrule.train.callbacks import EarlyStopping
 from chainrule.train.step import TrainingStep
 from chainrule.train.trainer import Trainer
 
@@ -49,7 +53,7 @@ class SweepPlan:
         optimizers: one for each combination.
         observing: for each combination what a schedule that observes the losses is, or None.
         batch_size: rows per step, or None for what suits the optimizer.
-        patience: epochs without a better judgement.
+        early_stopping: what a trial is stopped by, if anything.
     """
 
     configs: Sequence[Config]
@@ -60,8 +64,16 @@ class SweepPlan:
     epochs: int
     batch_size: int | None
     shuffle: str
-    patience: int | None
-    backend: str
+    early_stopping: EarlyStopping | None
+    backend: str = "numpy"
+
+    def on(self, backend: str) -> SweepPlan:
+        """The same on a backend; "auto" is NumPy where the whole is estimated to take less than compiling it."""
+        if backend == "auto":
+            shape = self.shape(0, 0)
+            graph = self.graph(0, GraphKey("training", shape.batch, shape)).simplify()
+            backend = choose_backend([graph], [self.epochs * shape.steps * len(self.configs) * len(self.rows.splits)])
+        return dataclasses.replace(self, backend=backend)
 
     def shape(self, config: int, split: int) -> Shape:
         """How long the epochs of a combination are on a split."""
@@ -142,6 +154,11 @@ class GraphKey(NamedTuple):
     kind: str
     size: int
     shape: Shape
+
+
+def observation(schedule: Schedule | None) -> Any:
+    """What a schedule that observes the losses is, as something to compare; None for any other."""
+    return None if schedule is None or not schedule.observes else (type(schedule), repr(schedule))
 
 
 def as_text(value: Any) -> str:

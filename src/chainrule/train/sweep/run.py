@@ -17,6 +17,7 @@ from chainrule.backends.loop_program import CheckReport, LoopProgram
 from chainrule.errors import TrainingWarning
 from chainrule.train.fit_loop import RETURN_EVERY, interruptible
 from chainrule.train.plan import KEPT
+from chainrule.train.prepare import monitored_value
 from chainrule.train.progress import Count
 from chainrule.train.step import TrainingStep
 from chainrule.train.sweep.groups import CompileGroup, Grouping
@@ -240,7 +241,11 @@ class Sweeping:
         history.add(losses, columns, _rates(started, steps, factors), val_losses)
         history.backend = plan.backend
         trial.steps = history.epochs * steps
-        trial.ended(plan.epochs, plan.patience)
+        early, greater = plan.early_stopping, False
+        if early is not None:
+            metrics = started.trainer.metrics
+            greater = monitored_value(metrics, bool(val_losses), early.monitor, early.mode).sign < 0
+        trial.ended(plan.epochs, early, greater_is_better=greater)
 
 
 def _rates(started: _Started, steps: int, observed: list[float]) -> list[float]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from chainrule.backends.cost import choose_backend
 from chainrule.data.split import folds as dealt
 from chainrule.data.standardize import Standardizer
 from chainrule.errors import ArgumentError, ChainruleError, ShapeError, check_choice, check_number
@@ -18,9 +16,11 @@ from chainrule.nn.losses import CrossEntropyLoss, Loss, NLLLoss
 from chainrule.nn.module import Module
 from chainrule.optim.optimizer import Optimizer
 from chainrule.train import checks
+from chainrule.train.callbacks import EarlyStopping
 from chainrule.train.metrics import classifies, is_better_greater, metric_name
+from chainrule.train.prepare import monitored_value
 from chainrule.train.sweep import grid as grids
-from chainrule.train.sweep.layout import GraphKey, SweepPlan, SweepRows, config_text, in_trial
+from chainrule.train.sweep.layout import SweepPlan, SweepRows, config_text, in_trial, observation
 from chainrule.train.sweep.result import SweepResult, Trial
 from chainrule.train.sweep.run import Sweeping
 from chainrule.train.trainer import Trainer
@@ -125,8 +125,9 @@ class Sweep:
         validation: float | tuple[Any, Any] | None = None,
         folds: int | None = None,
         shuffle: str = "epoch",
-        early_stopping: int | None = None,
+        early_stopping: int | EarlyStopping | None = None,
         progress: bool = True,
+        monitor: str | None = None,
     ) -> SweepResult:
         """Train all trials.
 
@@ -134,7 +135,7 @@ class Sweep:
         trial; of each combination the numbers in which it differs; the optimizers' states of those at work only.
 
         Args:
-            X, y, epochs, batch_size, shuffle, early_stopping: as `Trainer.fit` takes them.
+            X, y, epochs, batch_size, shuffle, early_stopping, monitor: as `Trainer.fit` takes them.
             validation: None, the fraction of rows to hold out (the same for all trials: those that a `Trainer` of
                 seed 0 holds out), or (X, y).
             folds: train each combination so many times, each time evaluated on another part of the rows (classes dealt
@@ -152,18 +153,18 @@ class Sweep:
             TrainingWarning: what the theory says cannot go well, each mistake once, before the first step.
         """
         began = time.perf_counter()
-        checks.arguments(epochs, batch_size, shuffle, early_stopping)
-        if early_stopping is not None and folds is None and validation is None:
+        early = checks.arguments(epochs, batch_size, shuffle, early_stopping, monitor)
+        if early is not None and early.monitor.startswith("val_") and folds is None and validation is None:
             raise ArgumentError(
                 "there is nothing to monitor", where="early_stopping", hint="give folds=5 or validation=0.1"
             )
         first, optimizers, observing = self._checked()
         rows = self._rows(first, X, y, validation, folds)
+        if early is not None:
+            monitored_value(first.metrics, len(rows.splits[0][1]) > 0, early.monitor, early.mode)
         plan = SweepPlan(
-            self.configs, self.trainer, optimizers, observing, rows, epochs, batch_size, shuffle, early_stopping,
-            "numpy",
-        )  # fmt: skip
-        plan = dataclasses.replace(plan, backend=self._backend(plan))
+            self.configs, self.trainer, optimizers, observing, rows, epochs, batch_size, shuffle, early,
+        ).on(self.backend)  # fmt: skip
         trials = [[Trial(config, split) for split in range(len(rows.splits))] for config in self.configs]
         Sweeping(plan, trials).run(progress)
         fitted = {"epochs": epochs, "batch_size": batch_size, "shuffle": shuffle}
@@ -183,17 +184,8 @@ class Sweep:
                     got=type(trainer.loss).__name__,
                 )  # fmt: skip
             optimizers.append(trainer.optimizer)
-            schedule = trainer.schedule
-            observes = schedule is not None and schedule.observes
-            observing.append((type(schedule), repr(schedule)) if observes else None)
+            observing.append(observation(trainer.schedule))
         return first, optimizers, observing
-
-    def _backend(self, plan: SweepPlan) -> str:
-        if self.backend != "auto":
-            return self.backend
-        shape = plan.shape(0, 0)
-        graph = plan.graph(0, GraphKey("training", shape.batch, shape)).simplify()
-        return choose_backend([graph], [plan.epochs * shape.steps * len(plan.configs) * len(plan.rows.splits)])
 
     def _rows(self, trainer: Trainer, X: Any, y: Any, validation: Any, folds: int | None) -> SweepRows:
         dtype = trainer.dtype

@@ -16,6 +16,7 @@ from chainrule.graph.loop import loop
 from chainrule.graph.tensor import Tensor, constant, placeholder
 from chainrule.graph.trace import trace
 from chainrule.optim.plateau import Plateau
+from chainrule.train.callbacks import EarlyStopping
 from chainrule.train.program import INDEX, Span, Training, inputs, trial_seconds
 
 
@@ -25,11 +26,11 @@ class Trials:
 
     Attributes:
         training: what each of them is; the rows that it trains on are those that an order names, its data X and y.
-        patience: epochs without a better value after which a trial stops; None for any number.
+        early_stopping: what a trial is stopped by, if anything.
     """
 
     training: Training
-    patience: int | None
+    early_stopping: EarlyStopping | None
 
     def graph(self, places: int, data: Sequence[Any]) -> Graph:
         """(states…, orders, validation, versions, X, y, taken, epochs, start, stop) → (kept…, reached, values).
@@ -70,7 +71,9 @@ class Trials:
         monitor = self.training.monitor
         assert monitor is not None, "a trial without its monitor"
         epochs, start, stop = bounds
-        watch = tree.map(F.as_tensor, self.training.begin_watch(state, self.patience, 0.0, Plateau()))
+        early = self.early_stopping
+        patience, min_delta = (None, 0.0) if early is None else (early.patience, early.min_delta)
+        watch = tree.map(F.as_tensor, self.training.begin_watch(state, patience, min_delta, Plateau()))
         span = Span(constant(np.int32(0)), epochs, start, stop)
         (_, watch), (_, values, records), _ = self.training.looped((state, watch), data, orders, validation, span)
         losses = F.concatenate([F.reshape(x["loss"], (orders.shape[0], -1)) for x in records], 1)
