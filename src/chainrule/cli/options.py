@@ -289,6 +289,17 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+class _Once(argparse.Action):
+    """Stores a value, of which there may be one only: of two, either would be dropped unsaid."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Store the value."""
+        if option_string is not None and option_string in namespace.__dict__.setdefault("given_once", []):
+            raise ArgumentError("given twice", where=option_string, hint="give it once")
+        namespace.given_once.append(option_string)
+        setattr(namespace, self.dest, values)
+
+
 def add_arguments(parser: argparse.ArgumentParser, command: type) -> None:
     """Teach a parser the options of a command."""
     for name, row in table(command).items():
@@ -299,7 +310,7 @@ def add_arguments(parser: argparse.ArgumentParser, command: type) -> None:
         elif row.parse is None:
             parser.add_argument(flag(name), action="store_true", default=None, help=row.words)
         else:
-            parser.add_argument(flag(name), type=_typed(row.parse), metavar=metavar, help=row.words)
+            parser.add_argument(flag(name), type=_typed(row.parse), metavar=metavar, help=row.words, action=_Once)
 
 
 def request(command: type[Request], parsed: argparse.Namespace) -> Request:
