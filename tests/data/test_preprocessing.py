@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainrule.data import Preprocessor, Source, from_arrays, load, sources
-from chainrule.errors import DataError, ShapeError
+from chainrule.data import Preprocessor, Reading, Source, from_arrays, load, sources
+from chainrule.errors import ArgumentError, DataError, ShapeError
 
 
 def source(**columns):
@@ -334,3 +334,9 @@ def test_the_layout_says_what_every_column_of_the_matrix_means():
         ("c", "number", slice(5, 6)),
     ]
     assert layout[-1].slice.stop == features.shape[1] == len(preprocessor.feature_names)
+
+
+@pytest.mark.parametrize("option", ["ignore", "categorical", "numeric"])
+def test_columns_of_an_array_cannot_be_named(option):
+    with pytest.raises(ArgumentError, match=f"{option}: the columns of an array have no names"):
+        Preprocessor.fit(from_arrays(np.eye(4), [0, 1, 0, 1]), reading=Reading(**{option: ("1",)}))

@@ -138,11 +138,11 @@ def prepare(source: Source, options: Options) -> Prepared:
     y = target.values(source, rows)
     parts = split(y, target.task, seed=options.seed or 0)
     preprocessor = Preprocessor.fit(source, target.name, target.task, rows[parts.train], options.reading)
-    X = preprocessor.transform(source, rows)
+    # Rows that are held out are spoken of as well: what cannot be read in them counts as missing there too.
+    notes = [*target.notes, *preprocessor.notes]
+    X = preprocessor.transform(source, rows, notes)
     y = preprocessor.target_values(source, rows)
-    already = set(target.notes)
-    notes = target.notes + [note for note in preprocessor.notes if note not in already]
-    return Prepared(X, y, parts, preprocessor, notes)
+    return Prepared(X, y, parts, preprocessor, list(dict.fromkeys(notes)))
 
 
 def fit_arguments(prepared: Prepared | Streamed, options: Options) -> dict[str, Any]:
