@@ -165,8 +165,14 @@ def test_a_number_missing_only_at_prediction_is_the_median_and_said_so():
         (["x"] * 30, "always the same value"),
         ([True] * 30, "always the same value"),
         ([datetime.date(2020, 1, 1)] * 30, "always the same value"),
-        ([f"said {i}" for i in range(30)], "nearly every row has a text of its own, as identifiers and free text do"),
-        ([f"00{i}" for i in range(10, 40)], "nearly every row has a text of its own, as identifiers and free text do"),
+        (
+            [f"said {i}" for i in range(30)],
+            "nearly every row has a text of its own, as identifiers and free text do; --categorical keeps it",
+        ),
+        (
+            [f"00{i}" for i in range(10, 40)],
+            "nearly every row has a text of its own, as identifiers and free text do; --categorical keeps it",
+        ),
         (list(range(5, 35)), "only numbers the rows; --numeric keeps it"),
         ([(7 * i) % 30 for i in range(30)], "only numbers the rows; --numeric keeps it"),
         ([[1]] * 30, "holds values of type List(Int64)"),
