@@ -12,13 +12,19 @@ import numpy as np
 from chainrule import files
 from chainrule.cli import runs
 from chainrule.cli.options import Predict
-from chainrule.data import Preprocessor, load
-from chainrule.errors import ArgumentError, RunError, printable
+from chainrule.cli.streamed import must_stream
+from chainrule.data import Preprocessor, load, memory
+from chainrule.data.batches import is_table, tables
+from chainrule.errors import ArgumentError, DataError, RunError, printable
 
 if TYPE_CHECKING:
     import polars as pl
 
+    import chainrule as cr
+
 ENDINGS = (".csv", ".parquet")
+_NOTES = 24
+"""Notes that are printed."""
 
 
 def run(request: Predict) -> int:
@@ -28,10 +34,9 @@ def run(request: Predict) -> int:
     if request.proba and preprocessor.classes is None:
         raise ArgumentError("a number has no classes", where="--proba", hint="leave it out for regression")
     notes: list[str] = []
-    X = preprocessor.transform(load(request.table), notes=notes)
-    frame = _frame(trainer.predict(X), preprocessor, bool(request.proba))
-    for note in notes:
-        print(f"chainrule: note: {note}", file=sys.stderr)
+    outputs = _outputs(trainer, preprocessor, request.table, notes)
+    frame = _frame(outputs, preprocessor, bool(request.proba))
+    _say(notes)
     if out is None:
         text = frame.write_csv()
         # A terminal would obey control characters in labels; a file or a program gets what stands in the table.
@@ -39,6 +44,31 @@ def run(request: Predict) -> int:
     else:
         _write(frame, out, bool(request.overwrite))
     return 0
+
+
+def _outputs(trainer: cr.Trainer, preprocessor: Preprocessor, table: str, notes: list[str]) -> np.ndarray:
+    """What the network says of each row of a table, which is read in batches where it does not fit into memory."""
+    if not must_stream(table):
+        return trainer.predict(preprocessor.transform(load(table), notes=notes))
+    if not is_table(table):
+        raise memory.too_large(table)
+    batches = tables(table)
+    found = []
+    for first, batch in batches.batches():
+        if batch.rows:
+            found.append(trainer.predict(preprocessor.transform(batch, notes=notes, first=first)))
+    if not found:
+        raise DataError("the table is empty", where=table, expected="at least one row")
+    notes[:0] = batches.notes
+    return np.concatenate(found)
+
+
+def _say(notes: list[str]) -> None:
+    """Print the notes, not more than a screen of them: every batch of a large table may have some."""
+    for note in notes[:_NOTES]:
+        print(f"chainrule: note: {note}", file=sys.stderr)
+    if len(notes) > _NOTES:
+        print(f"chainrule: note: {len(notes) - _NOTES:,} more notes of this kind", file=sys.stderr)
 
 
 def _checked(out: str | None, overwrite: bool) -> Path | None:

@@ -108,14 +108,20 @@ class Preprocessor:
         """
         return self.features.layout
 
-    def transform(self, source: Source, rows: Any = None, notes: list[str] | None = None) -> np.ndarray:
+    def transform(self, source: Source, rows: Any = None, notes: list[str] | None = None, first: int = 0) -> np.ndarray:
         """The features, float32 (n, features); what the user should be told is added to `notes`.
+
+        Args:
+            source: the rows.
+            rows: the numbers of those that are wanted; all of them if None.
+            notes: what the user should be told is added to it.
+            first: the number of the source's first row, where it is a batch of a table.
 
         Raises:
             DataError: if columns are missing or hold something else than in training.
             ShapeError: if an array has another number of features than in training.
         """
-        said = Notes()
+        said = Notes(first)
         # All rows are encoded even when few are wanted, so that a note counts rows as the file does.
         encoded = self.features.transform(source, said)
         if notes is not None:
