@@ -219,7 +219,7 @@ def note_missing(learnt: Number | Moment, count: int, notes: Notes) -> None:
 def note_far(learnt: Number | Moment, count: int, row: int, value: float, notes: Notes) -> None:
     """Say that so many values are far outside the range of training, and which the first one is."""
     span = f"the {learnt.low:g} to {learnt.high:g} of training"
-    detail = f"{counted(count, 'row')} far outside {span}: {value:g} in row {row + 1:,}"
+    detail = f"{counted(count, 'row')} far outside {span}: {value:g} in {notes.row(row)}"
     notes.add("far outside the range of training", learnt.name, detail)
 
 
