@@ -78,12 +78,14 @@ class Streamed:
             fit_pieces(self.model.trainer, held[0])
         elif chosen.bins:
             raise ArgumentError("no rows to choose pieces by", where="--bins", hint="give --validation, or --bins 0")
-        if chosen.time_budget is not None:
-            arguments["callbacks"] = [TimeBudget(chosen.time_budget)]
-        self.model.trainer.fit(
+        budget = None if chosen.time_budget is None else TimeBudget(chosen.time_budget)
+        history = self.model.trainer.fit(
             self.stream, epochs=chosen.epochs, batch_size=chosen.batch_size, validation=held,
-            early_stopping=None if held is None else self.model.stopping(), **arguments,
+            early_stopping=None if held is None else self.model.stopping(),
+            callbacks=[] if budget is None else [budget], **arguments,
         )  # fmt: skip
+        if budget is not None and budget.is_over:
+            history.stopped = budget.reason
 
     @property
     def notes(self) -> list[str]:
