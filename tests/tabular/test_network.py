@@ -30,6 +30,13 @@ def test_there_is_an_output_for_each_row_member_and_class(bins: int, layers: lis
     assert made(bins=bins, layers=layers).predict(X[:, None]).shape == (40, 4, 3)
 
 
+@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16", "tf32"])
+def test_pieces_and_trust_are_fitted_in_every_precision(precision: str) -> None:
+    found = made(bins=4, precision=precision)
+    assert np.isfinite(found.predict(X[:, None])).all()
+    assert np.asarray(found.model.layers[0].pieces.slope.detach()).any()
+
+
 def test_no_class_is_favoured_before_the_first_step() -> None:
     assert not made().predict(X[:, None]).any()
 
