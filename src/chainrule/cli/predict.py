@@ -101,7 +101,7 @@ def _checked(out: str | None, overwrite: bool) -> Path | None:
         raise ArgumentError("unknown kind of file", where="--out", expected=" or ".join(ENDINGS), got=repr(out))
     if os.path.lexists(path) and (not overwrite or path.is_symlink() or not path.is_file()):
         raise ArgumentError("exists already", where=out, hint="--overwrite replaces a file, but no link or folder")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+    if not os.path.isdir(path.parent) or not os.access(path.parent, os.W_OK):
         raise ArgumentError("no folder that can be written to", where=str(path.parent))
     return path
 
