@@ -45,7 +45,7 @@ def scarce(monkeypatch):
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
 @pytest.mark.parametrize("target", ["label", "price"])
 def test_a_streamed_run_is_a_run_like_any_other(table, fit, command, name, target):
-    status, found, err = fit(name, *CHUNKS, "--target", target, "--epochs", 12)
+    status, found, err = fit(name, *CHUNKS, "--target", target, "--epochs", 40)
     assert status == 0
     assert sum(found["rows"].values()) == 600
     assert found["features"] == {"label": 4, "price": 4}[target]
