@@ -45,7 +45,7 @@ def scarce(monkeypatch):
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
 @pytest.mark.parametrize("target", ["label", "price"])
 def test_a_streamed_run_is_a_run_like_any_other(table, fit, command, name, target):
-    status, found, err = fit(name, *CHUNKS, "--target", target, "--epochs", 12)
+    status, found, err = fit(name, *CHUNKS, "--target", target, "--epochs", 40)
     assert status == 0
     assert sum(found["rows"].values()) == 600
     assert found["features"] == {"label": 4, "price": 4}[target]
@@ -71,7 +71,19 @@ def test_a_streamed_run_reaches_what_one_in_memory_does(table, fit):
 @pytest.mark.parametrize("target", ["label", "price"])
 def test_several_networks_may_see_the_same_stream(table, fit, command, target):
     status, found, _ = fit(
-        "t.parquet", *STREAM, "--target", target, "--members", 3, "--validation", 0.1, "--test", 0.3, "--bins", 4
+        "t.parquet",
+        *SHORT,
+        *CHUNKS[2:],
+        "--target",
+        target,
+        "--members",
+        3,
+        "--validation",
+        0.1,
+        "--test",
+        0.3,
+        "--bins",
+        4,
     )
     assert status == 0
     assert (found["networks"], found["folds"]) == (3, 1)

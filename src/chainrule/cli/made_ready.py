@@ -14,9 +14,8 @@ from chainrule.cli.options import Options
 from chainrule.data import Preprocessor, Reading, Source, load, split
 from chainrule.data.target import Target
 from chainrule.errors import ArgumentError, DataError, nearest
-from chainrule.tabular import TabularModel
 from chainrule.tabular.importance import importance
-from chainrule.tabular.model import Rows, rows_that_count
+from chainrule.tabular.model import Rows, TabularModel, rows_that_count
 from chainrule.tabular.scores import Score, calibration, confusion, scores
 
 Array = np.ndarray[Any, Any]

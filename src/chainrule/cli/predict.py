@@ -14,7 +14,7 @@ from chainrule.cli.streamed import must_stream
 from chainrule.data import Source, load, memory
 from chainrule.data.batches import is_table, tables
 from chainrule.errors import ArgumentError, DataError, RunError, nearest, printable
-from chainrule.tabular import TabularModel
+from chainrule.tabular.model import TabularModel
 
 if TYPE_CHECKING:
     import polars as pl

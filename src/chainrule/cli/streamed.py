@@ -14,9 +14,8 @@ from chainrule.cli.options import Options
 from chainrule.data import BUNDLED, Preprocessor, Stream, memory, stream
 from chainrule.data.split import TEST, VALIDATION
 from chainrule.errors import ArgumentError
-from chainrule.tabular import TabularModel
 from chainrule.tabular.answers import Answers, Scale
-from chainrule.tabular.model import Rows, TimeBudget
+from chainrule.tabular.model import Rows, TabularModel, TimeBudget
 from chainrule.tabular.network import fit_pieces
 from chainrule.tabular.network import trainer as trainer_of
 from chainrule.tabular.scores import Score
