@@ -61,9 +61,11 @@ def test_a_figure_of_numbers_is_scikit_learns(name: str, theirs: Any, seed: int)
 
 @given(seed=seeds, classes=st.integers(2, 4))
 def test_the_confusion_matrix_is_scikit_learns(seed: int, classes: int) -> None:
-    truth, chances, _ = classified(seed, classes)
+    truth, chances, weight = classified(seed, classes)
     theirs = metrics.confusion_matrix(truth, chances.argmax(1), labels=range(classes))
     assert np.array_equal(ours.confusion(truth, chances, classes), theirs)
+    theirs = metrics.confusion_matrix(truth, chances.argmax(1), labels=range(classes), sample_weight=weight)
+    assert ours.confusion(truth, chances, classes, weight) == pytest.approx(theirs)
 
 
 @given(seed=seeds)
@@ -77,6 +79,15 @@ def test_the_calibration_is_scikit_learns(seed: int) -> None:
     assert [group["said"] for group in found] == pytest.approx(mean)
     assert [group["seen"] for group in found] == pytest.approx(seen)
     assert sum(group["rows"] for group in found) == 110
+
+
+@given(seed=seeds, classes=st.integers(2, 3))
+def test_what_was_said_and_seen_is_the_same_on_the_whole_by_the_weights(seed: int, classes: int) -> None:
+    truth, chances, weight = classified(seed, classes)
+    [one] = ours.calibration(truth, chances, groups=1, weight=weight)
+    sure, right = (chances[:, 1], truth == 1) if classes == 2 else (chances.max(1), truth == chances.argmax(1))
+    assert one["said"] == pytest.approx(np.average(sure, weights=weight))
+    assert one["seen"] == pytest.approx(np.average(right, weights=weight))
 
 
 @given(seed=seeds, classes=st.integers(2, 3))

@@ -143,21 +143,27 @@ def _error(figure: Figure, truth: Array, found: Array, weight: Array) -> float |
     return float(np.sqrt(((values - values.mean()) ** 2).sum() * (len(values) - 1) / len(values)))
 
 
-def confusion(truth: Array, chances: Array, classes: int) -> Array:
-    """(classes, classes) rows of each class by the likeliest one."""
-    return np.bincount(truth * classes + chances.argmax(axis=1), minlength=classes**2).reshape(classes, classes)
+def confusion(truth: Array, chances: Array, classes: int, weight: Array | None = None) -> Array:
+    """(classes, classes) the number of rows of each class by the likeliest one; where they have weights, the sum."""
+    cells = truth * classes + chances.argmax(axis=1)
+    return np.bincount(cells, weight, minlength=classes**2).reshape(classes, classes)
 
 
-def calibration(truth: Array, chances: Array, groups: int = 10) -> list[dict[str, float]]:
+def calibration(truth: Array, chances: Array, groups: int = 10, weight: Array | None = None) -> list[dict[str, float]]:
     """Of rows grouped by the probability of class 1 (of the likeliest one, beyond two): what was said, what came.
 
-    Groups are of equal size, as far as ties allow; each has "rows", "said", the mean probability, and "seen", the share
-    of rows of which it was true.
+    Groups are of equally many rows, as far as ties allow; each has "rows", "said", the mean probability, and "seen",
+    the share of rows of which it was true, both by the weights of the rows.
     """
+    weight = np.ones(len(truth)) if weight is None else weight
     two = chances.shape[1] == 2
     said = chances[:, 1] if two else chances.max(axis=1)
     true = truth == 1 if two else truth == chances.argmax(axis=1)
     edges = np.unique(np.quantile(said, np.linspace(0, 1, groups + 1)[1:-1]))
     place = np.searchsorted(edges, said, side="right")
     parts: Sequence[Array] = [place == g for g in np.unique(place)]
-    return [{"rows": int(p.sum()), "said": float(said[p].mean()), "seen": float(true[p].mean())} for p in parts]
+
+    def mean(values: Array, part: Array) -> float:
+        return float(np.average(values[part], weights=weight[part]))
+
+    return [{"rows": int(p.sum()), "said": mean(said, p), "seen": mean(true, p)} for p in parts]
