@@ -7,6 +7,7 @@ from typing import Any
 
 from chainrule.data.memory import worded
 from chainrule.errors import printable
+from chainrule.tabular.scores import Score, plain_number
 
 NAMES = {
     "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auc": "AUC", "f1": "F1", "log_loss": "log-loss",
@@ -24,7 +25,9 @@ def show(found: Mapping[str, Any]) -> None:
     """Print the results."""
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = Console(highlight=False, markup=False)
+    # A line of a log is looked for as a whole.
+    console.soft_wrap = not console.is_terminal
     for note in found["notes"]:
         console.print(f"note: {printable(note)}", style="dim")
     console.print(_network(found))
@@ -72,13 +75,12 @@ def _table(found: Mapping[str, Any]) -> Any:
     from rich.table import Table
 
     guess = found["guess"]
-    always = f"guess: {shown(guess)}" if found["task"] == "classify" else f"guess: the mean, {guess:.4g}"
+    always = f"guess: {shown(guess)}" if found["task"] == "classify" else f"guess: the mean, {plain_number(guess)}"
     judged = JUDGED[found["judged_by"]].format(**found["rows"])
     table = Table("", judged, always, box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for name, value in found["metrics"].items():
-        error = found["errors"][name]
-        spread = "" if error is None else f" ± {error:.2g}"
-        table.add_row(NAMES[name], f"{value:.4g}{spread}", _number(found["baseline"].get(name)))
+        judged = str(Score(value, found["errors"][name]))
+        table.add_row(NAMES[name], judged, _number(found["baseline"].get(name)))
     return table
 
 
@@ -119,4 +121,4 @@ def _rows(count: float) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+    return "–" if value is None else plain_number(value)

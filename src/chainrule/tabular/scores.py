@@ -7,6 +7,7 @@ resampling plans").
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,13 +22,39 @@ GROUPS = 20
 
 @dataclass(frozen=True)
 class Score:
-    """A figure and its standard error, None where it is not known."""
+    """A figure and its standard error, None where it is not known.
+
+    Example:
+        >>> print(Score(0.99957, 0.00412))
+        0.9996 ± 0.0041
+    """
 
     value: float
     error: float | None
 
     def __str__(self) -> str:
-        return f"{self.value:.4g}" + ("" if self.error is None else f" ± {self.error:.2g}")
+        """The figure to the second digit of its error, which no further one says anything about."""
+        if self.error is None:
+            return plain_number(self.value)
+        places = 1 - math.floor(math.log10(self.error)) if self.error > 0 else -1
+        if not 0 <= places <= PLACES:
+            return f"{plain_number(self.value)} ± {plain_number(self.error, 2)}"
+        return f"{self.value:,.{places}f} ± {self.error:.{places}f}"
+
+
+PLACES = 6
+"""Decimals that are written out, at most."""
+
+
+def plain_number(number: float, digits: int = 4) -> str:
+    """A number for people: so many digits, and powers of ten only where it is very large or small.
+
+    Example:
+        >>> plain_number(234567.8), plain_number(0.123456), plain_number(1e-9)
+        ('234,600', '0.1235', '1e-09')
+    """
+    rounded = float(f"{number:.{digits}g}")
+    return f"{rounded:,.{digits}g}" if not 10**digits <= abs(rounded) < 1e9 else f"{rounded:,.0f}"
 
 
 def accuracy(truth: Array, chances: Array, weight: Array) -> float:
