@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from chainrule import files
 from chainrule.cli import runs
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 ENDINGS = (".csv", ".parquet")
 _NOTES = 24
 """Notes that are printed."""
+_DIGITS = 9
+"""As many digits tell any two float32 numbers apart."""
 
 
 def run(request: Predict) -> int:
@@ -66,9 +70,9 @@ def _frame(model: TabularModel, source: Source, request: Predict, notes: list[st
     found = model.answer(model.preprocessor.transform(source, notes=notes, first=first))
     classes = model.preprocessor.classes
     if classes is None:
-        columns = [pl.Series(model.preprocessor.target, found)]
+        columns = [pl.Series(model.preprocessor.target, _digits(found, model))]
     elif request.proba:
-        columns = [pl.Series(str(label), found[:, i]) for i, label in enumerate(classes)]
+        columns = [pl.Series(str(label), _digits(found[:, i], model)) for i, label in enumerate(classes)]
     else:
         columns = [pl.Series(model.preprocessor.target, model.labels(found))]
     names = [column.name for column in (*kept, *columns)]
@@ -76,6 +80,13 @@ def _frame(model: TabularModel, source: Source, request: Predict, notes: list[st
     if twice:
         raise ArgumentError("would stand in the answer twice", where="--keep", got=repr(twice[0]))
     return pl.DataFrame([*kept, *columns])
+
+
+def _digits(numbers: np.ndarray[Any, Any], model: TabularModel) -> list[float]:
+    """Numbers with the digits that the networks' precision has: further ones would only look like knowledge."""
+    if model.settings.precision == "float64":
+        return numbers.tolist()
+    return [float(f"{number:.{_DIGITS}g}") for number in numbers.tolist()]
 
 
 def _kept(source: Source, name: str) -> pl.Series:
