@@ -204,6 +204,10 @@ def _range(low: float, high: float, low_open: bool, high_open: bool) -> str:
     if math.isinf(low) and math.isinf(high):
         return ""
     if math.isinf(high):
-        return f"{'above' if low_open else 'of at least'} {low:g}"
+        return f"{'above' if low_open else 'of at least'} {_bound(low)}"
     left, right = "(" if low_open else "[", ")" if high_open else "]"
-    return f"in {left}{low:g}, {high:g}{right}"
+    return f"in {left}{_bound(low)}, {_bound(high)}{right}"
+
+
+def _bound(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
