@@ -439,6 +439,13 @@ def test_a_bad_table_is_refused(refused, table, text, options, message):
     assert message in refused("fit", table(text), *options)
 
 
+def test_a_stray_cell_is_named_whichever_part_its_row_is_in(fit, table):
+    for row in range(8):
+        rows = [f"{'<0.1' if i == row else i % 7},{'xz'[i % 2]}\n" for i in range(80)]
+        _, found, _ = fit(table("a,label\n" + "".join(rows)), "--epochs", 1, "--out", f"run{row}")
+        assert f"a: 1 cell is no number: '<0.1' in row {row + 1}; it counts as missing" in found["notes"]
+
+
 def test_bad_arrays_are_refused(refused, folder):
     np.savez(folder / "short.npz", X=np.ones((3, 2)), y=np.ones(2))
     np.savez(folder / "inf.npz", X=np.array([[1.0, np.inf], [2, 3]]), y=np.array([0, 1]))

@@ -7,7 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from chainrule import resources
 from chainrule.cli import predict
+from chainrule.data import batches
 
 
 @pytest.fixture
@@ -259,3 +261,18 @@ def test_words_for_missing_and_ignored_columns_are_options(command, fit, table, 
     status, found, _ = fit(name, "--na", "", "--ignore", "b", "--epochs", 2, "--out", "run")
     assert (status, found["classes"], found["columns"]) == (0, ["None", "x"], 1)
     assert command("predict", "run", table("a\n1\n", "new.csv"))[0] == 0
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_table_that_does_not_fit_is_predicted_in_batches(command, fit, table, folder, monkeypatch, ending):
+    rows = [f"{i % 7}.5,{'red' if i % 3 else 'blue'},{'xz'[i % 7 > 3]}\n" for i in range(400)]
+    whole = table("a,colour,label\n" + "".join(rows))
+    fit(whole, "--epochs", 2, "--out", "run")
+    frame = pl.read_csv(folder / whole).with_columns(a=pl.when(pl.int_range(400) == 333).then(1e6).otherwise("a"))
+    getattr(frame, f"write_{ending}")(folder / f"new.{ending}")
+    at_once = command("predict", "run", f"new.{ending}")
+    monkeypatch.setattr(resources, "available_memory", lambda: 10_000)
+    monkeypatch.setattr(batches, "TEXT", 700)
+    monkeypatch.setattr(batches, "CELLS", 200)
+    assert command("predict", "run", f"new.{ending}") == at_once
+    assert "a: 1 row far outside the 0.5 to 6.5 of training: 1e+06 in row 334" in at_once[2]

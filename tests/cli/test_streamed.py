@@ -13,7 +13,7 @@ from chainrule.data.rows import FileRows
 from chainrule.errors import DataError
 
 SHORT = ("--epochs", 4, "--layers", "8")
-STREAM = (*SHORT, "--stream", "--chunk-rows", 64, "--batch-size", 32)
+CHUNKS = ("--layers", "8", "--stream", "--chunk-rows", 64, "--batch-size", 32)
 
 
 def frame(rows=600, seed=0):
@@ -45,7 +45,7 @@ def scarce(monkeypatch):
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
 @pytest.mark.parametrize("target", ["label", "price"])
 def test_a_streamed_run_is_a_run_like_any_other(table, fit, command, name, target):
-    status, found, err = fit(name, *STREAM, "--target", target, "--epochs", 12)
+    status, found, err = fit(name, *CHUNKS, "--target", target, "--epochs", 40)
     assert status == 0
     assert sum(found["rows"].values()) == 600
     assert found["features"] == {"label": 4, "price": 4}[target]
@@ -71,7 +71,19 @@ def test_a_streamed_run_reaches_what_one_in_memory_does(table, fit):
 @pytest.mark.parametrize("target", ["label", "price"])
 def test_several_networks_may_see_the_same_stream(table, fit, command, target):
     status, found, _ = fit(
-        "t.parquet", *STREAM, "--target", target, "--members", 3, "--validation", 0.1, "--test", 0.3, "--bins", 4
+        "t.parquet",
+        *SHORT,
+        *CHUNKS[2:],
+        "--target",
+        target,
+        "--members",
+        3,
+        "--validation",
+        0.1,
+        "--test",
+        0.3,
+        "--bins",
+        4,
     )
     assert status == 0
     assert (found["networks"], found["folds"]) == (3, 1)
@@ -144,8 +156,8 @@ def test_a_wrong_request_is_refused(table, refused, arguments, message):
 
 
 def test_a_streamed_run_is_gone_on_with_as_a_stream(table, fit, refused):
-    fit("t.csv", *STREAM, "--out", "run")
-    status, found, _ = fit("t.csv", *STREAM[2:], "--layers", "8", "--epochs", 7, "--out", "run", "--resume")
+    fit("t.csv", *CHUNKS, "--epochs", 4, "--out", "run")
+    status, found, _ = fit("t.csv", *CHUNKS, "--epochs", 7, "--out", "run", "--resume")
     assert status == 0
     assert found["epochs"] == 7
     history = [json.loads(line) for line in (table / "run/history.jsonl").read_text().splitlines()]
@@ -165,7 +177,7 @@ def test_where_the_rows_cannot_be_read_any_more_what_was_learnt_is_kept(table, f
 
     broken.reads = 0
     monkeypatch.setattr(FileRows, "read", broken)
-    status, found, err = fit("t.csv", *STREAM, "--epochs", 90)
+    status, found, err = fit("t.csv", *CHUNKS, "--epochs", 90)
     assert status == 1
     assert "the disk: rows 1 to 9 cannot be read (Input/output error)" in err
     assert found["stopped"] == "not read"

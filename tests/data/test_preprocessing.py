@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainrule.data import Preprocessor, Source, from_arrays, load, sources
-from chainrule.errors import DataError, ShapeError
+from chainrule.data import Preprocessor, Reading, Source, from_arrays, load, sources
+from chainrule.errors import ArgumentError, DataError, ShapeError
 
 
 def source(**columns):
@@ -165,8 +165,14 @@ def test_a_number_missing_only_at_prediction_is_the_median_and_said_so():
         (["x"] * 30, "always the same value"),
         ([True] * 30, "always the same value"),
         ([datetime.date(2020, 1, 1)] * 30, "always the same value"),
-        ([f"said {i}" for i in range(30)], "nearly every row has a text of its own, as identifiers and free text do"),
-        ([f"00{i}" for i in range(10, 40)], "nearly every row has a text of its own, as identifiers and free text do"),
+        (
+            [f"said {i}" for i in range(30)],
+            "nearly every row has a text of its own, as identifiers and free text do; --categorical keeps it",
+        ),
+        (
+            [f"00{i}" for i in range(10, 40)],
+            "nearly every row has a text of its own, as identifiers and free text do; --categorical keeps it",
+        ),
         (list(range(5, 35)), "only numbers the rows; --numeric keeps it"),
         ([(7 * i) % 30 for i in range(30)], "only numbers the rows; --numeric keeps it"),
         ([[1]] * 30, "holds values of type List(Int64)"),
@@ -334,3 +340,9 @@ def test_the_layout_says_what_every_column_of_the_matrix_means():
         ("c", "number", slice(5, 6)),
     ]
     assert layout[-1].slice.stop == features.shape[1] == len(preprocessor.feature_names)
+
+
+@pytest.mark.parametrize("option", ["ignore", "categorical", "numeric"])
+def test_columns_of_an_array_cannot_be_named(option):
+    with pytest.raises(ArgumentError, match=f"{option}: the columns of an array have no names"):
+        Preprocessor.fit(from_arrays(np.eye(4), [0, 1, 0, 1]), reading=Reading(**{option: ("1",)}))

@@ -396,3 +396,18 @@ def test_text_of_a_table_with_types_that_holds_numbers_is_said_to_be_read_as_suc
     preprocessor = Preprocessor.fit(Source.of_frame(frame), "y")
     assert "a: text that holds numbers, and is read as numbers" in preprocessor.notes
     assert Preprocessor.fit(Source.of_frame(frame.with_columns(y="a")), "y").classes == list("0123456")
+
+
+def test_dates_without_marks_are_numbers_and_said_to_look_like_dates(fit):
+    preprocessor, _, _ = fit(days("%Y%m%d"))
+    assert isinstance(learnt(preprocessor), Number)
+    assert preprocessor.notes == ["a: numbers that look like dates; write 2024-12-31 for 20241231"]
+    assert fit([str(20_000_000 + 97 * i) for i in range(ROWS)])[0].notes == []
+
+
+def test_a_name_a_row_is_left_out_unless_it_is_asked_for(fit):
+    values = [f"n{i}" for i in range(ROWS)]
+    preprocessor, _, _ = fit(values)
+    assert "a" not in preprocessor.columns
+    assert "--categorical keeps it" in preprocessor.notes[0]
+    assert len(learnt(fit(values, reading=Reading(categorical=("a",)))[0]).levels) == ROWS

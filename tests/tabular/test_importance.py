@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from chainrule.data import Source
-from chainrule.tabular import Settings, TabularModel
 from chainrule.tabular.importance import importance
+from chainrule.tabular.model import TabularModel
+from chainrule.tabular.settings import Settings
 
 SETTINGS = Settings(epochs=30, layers=[16], backend="numpy")
 

@@ -11,8 +11,8 @@ import pytest
 import chainrule as cr
 from chainrule.data import Source
 from chainrule.errors import ArgumentError, DataError, ShapeError
-from chainrule.tabular import Settings, TabularModel
-from chainrule.tabular.model import Rows
+from chainrule.tabular.model import Rows, TabularModel
+from chainrule.tabular.settings import Settings
 
 QUICK = Settings(epochs=12, layers=[8], backend="numpy")
 

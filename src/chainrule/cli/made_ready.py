@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from chainrule.cli.options import Options
-from chainrule.data import Preprocessor, Source, load, split
+from chainrule.data import Preprocessor, Reading, Source, load, split
 from chainrule.data.target import Target
 from chainrule.errors import ArgumentError, DataError, nearest
-from chainrule.tabular import TabularModel
 from chainrule.tabular.importance import importance
-from chainrule.tabular.model import Rows, rows_that_count
+from chainrule.tabular.model import Rows, TabularModel, rows_that_count
 from chainrule.tabular.scores import Score, calibration, confusion, scores
 
 Array = np.ndarray[Any, Any]
@@ -48,13 +47,14 @@ class Prepared:
             ChainruleError: if it cannot be used as it is.
         """
         _check_folds(options)
-        source, weight = _weighted(load(table), options.weights)
-        target = Target.fit(source, options.target, options.task or "auto", reading=options.reading)
+        source = load(table)
+        weight, reading = _weights(source, options.weights), _reading(options)
+        target = Target.fit(source, options.target, options.task or "auto", reading=reading)
         rows = rows_that_count(source, target, weight)
         parts = _parted(target.values(source, rows), target.task, options)
-        preprocessor = Preprocessor.fit(source, target.name, target.task, rows[parts["train"]], options.reading)
+        preprocessor = Preprocessor.fit(source, target.name, target.task, rows[parts["train"]], reading)
         notes = list(dict.fromkeys([*target.notes, *preprocessor.notes]))
-        made = Rows.of(preprocessor, source, rows, weight)
+        made = Rows.of(preprocessor, source, rows, weight, notes)
         found = {name: made.some(places) for name, places in parts.items()}
         for name, given in (("validation", options.validation), ("test", options.test)):
             if isinstance(given, str):
@@ -63,7 +63,9 @@ class Prepared:
         if "validation" in found:
             settings = dataclasses.replace(settings, folds=1)
         model = TabularModel.of(preprocessor, found["train"], settings)
-        return cls(model, found["train"], found.get("validation"), found.get("test"), notes + model.notes)
+        return cls(
+            model, found["train"], found.get("validation"), found.get("test"), list(dict.fromkeys(notes + model.notes))
+        )
 
     def fit(self, **arguments: Any) -> None:
         """Train the model; arguments as `TabularModel.fit` has them."""
@@ -152,24 +154,37 @@ def _parted(y: Array, task: str, options: Options) -> dict[str, Array]:
     return {"train": found.train, **{name: getattr(found, name) for name in shares}}
 
 
-def _weighted(source: Source, column: str | None) -> tuple[Source, Array | None]:
-    """The table without its column of weights, and that."""
+def _weights(source: Source, column: str | None) -> Array | None:
+    """What stands in the column of weights, if there is one."""
+    import polars as pl
+
     if column is None:
-        return source, None
-    if source.frame is None or column not in source.frame.columns:
-        columns: Sequence[str] = [] if source.frame is None else source.frame.columns
-        expected = f"one of {', '.join(map(repr, nearest(column, columns)[:5]))}" if columns else "a table"
-        raise ArgumentError("no such column", where="--weights", expected=expected, got=repr(column))
-    values = source.frame[column]
-    if not values.dtype.is_numeric() or values.null_count():
-        raise DataError("not a number in every row", where=f"--weights, column {column!r}", got=values.dtype)
-    return dataclasses.replace(source, frame=source.frame.drop(column)), values.to_numpy().astype(np.float64)
+        return None
+    if not source.is_table or column not in source.columns:
+        near = f"one of {', '.join(map(repr, nearest(column, source.columns)[:5]))}" if source.is_table else "a table"
+        raise ArgumentError("no such column", where="--weights", expected=near, got=repr(column))
+    values = source.column(column)
+    numbers = values.cast(pl.Float64, strict=False)
+    if numbers.null_count():
+        row = int(numbers.is_null().arg_max() or 0)
+        where = f"--weights, column {column!r}, row {row + 1}"
+        raise DataError("not a number", where=where, got=repr(values[row]))
+    return numbers.to_numpy()
+
+
+def _reading(options: Options) -> Reading:
+    """How the columns are to be read: that of the weights is none to learn from."""
+    reading = options.reading
+    return (
+        reading if options.weights is None else dataclasses.replace(reading, ignore=(*reading.ignore, options.weights))
+    )
 
 
 def _read(table: str, preprocessor: Preprocessor, where: str, weights: str | None, notes: list[str]) -> Rows:
     """The rows of another table, which has the columns of the first."""
-    source, weight = _weighted(load(table), weights)
-    if source.frame is not None and preprocessor.target not in source.frame.columns:
+    source = load(table)
+    weight = _weights(source, weights)
+    if source.is_table and preprocessor.target not in source.columns:
         raise DataError(f"has no column {preprocessor.target!r}, the target", where=f"{where} {table}")
     rows = rows_that_count(source, preprocessor.fitted_target, weight)
     if not len(rows):

@@ -244,6 +244,9 @@ class Predict:
     table: str = _row("the rows to predict, with the columns of the training table", positional=True)
     out: str | None = _row("a .csv or .parquet file", metavar="FILE", said="CSV on standard output")
     proba: bool | None = _row("a column of probabilities a class in place of the label", None)
+    keep: list[str] | None = _row(  # noqa: RUF009  # it makes a field
+        "columns of the table to write before the answers", _names, metavar="COL,…"
+    )
     overwrite: bool | None = _row("replace the file --out", None)
 
 

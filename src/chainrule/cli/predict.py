@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING
 from chainrule import files
 from chainrule.cli import runs
 from chainrule.cli.options import Predict
-from chainrule.data import Source, load
-from chainrule.errors import ArgumentError, RunError, printable
-from chainrule.tabular import TabularModel
+from chainrule.cli.streamed import must_stream
+from chainrule.data import Source, load, memory
+from chainrule.data.batches import is_table, tables
+from chainrule.errors import ArgumentError, DataError, RunError, nearest, printable
+from chainrule.tabular.model import TabularModel
 
 if TYPE_CHECKING:
     import polars as pl
 
 ENDINGS = (".csv", ".parquet")
+_NOTES = 24
+"""Notes that are printed."""
 
 
 def run(request: Predict) -> int:
@@ -27,9 +31,8 @@ def run(request: Predict) -> int:
     if request.proba and model.preprocessor.classes is None:
         raise ArgumentError("a number has no classes", where="--proba", hint="leave it out for regression")
     notes: list[str] = []
-    frame = _frame(model, load(request.table), bool(request.proba), notes)
-    for note in notes:
-        print(f"chainrule: note: {note}", file=sys.stderr)
+    frame = _answers(model, request, notes)
+    _say(notes)
     if out is None:
         text = frame.write_csv()
         # A terminal would obey control characters in labels; a file or a program gets what stands in the table.
@@ -37,6 +40,57 @@ def run(request: Predict) -> int:
     else:
         _write(frame, out, bool(request.overwrite))
     return 0
+
+
+def _answers(model: TabularModel, request: Predict, notes: list[str]) -> pl.DataFrame:
+    """What the model says of each row of a table, which is read in batches where it does not fit into memory."""
+    import polars as pl
+
+    if not must_stream(request.table):
+        return _frame(model, load(request.table), request, notes)
+    if not is_table(request.table):
+        raise memory.too_large(request.table)
+    batches = tables(request.table)
+    found = [_frame(model, batch, request, notes, first) for first, batch in batches.batches() if batch.rows]
+    if not found:
+        raise DataError("the table is empty", where=request.table, expected="at least one row")
+    notes[:0] = batches.notes
+    return pl.concat(found)
+
+
+def _frame(model: TabularModel, source: Source, request: Predict, notes: list[str], first: int = 0) -> pl.DataFrame:
+    """The columns to keep, and the answers, for rows of which the first one has this number."""
+    import polars as pl
+
+    kept = [_kept(source, name) for name in request.keep or []]
+    found = model.answer(model.preprocessor.transform(source, notes=notes, first=first))
+    classes = model.preprocessor.classes
+    if classes is None:
+        columns = [pl.Series(model.preprocessor.target, found)]
+    elif request.proba:
+        columns = [pl.Series(str(label), found[:, i]) for i, label in enumerate(classes)]
+    else:
+        columns = [pl.Series(model.preprocessor.target, model.labels(found))]
+    names = [column.name for column in (*kept, *columns)]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ArgumentError("would stand in the answer twice", where="--keep", got=repr(twice[0]))
+    return pl.DataFrame([*kept, *columns])
+
+
+def _kept(source: Source, name: str) -> pl.Series:
+    if not source.is_table or name not in source.columns:
+        near = ", ".join(map(repr, nearest(name, source.columns)[:3])) if source.is_table else "a table"
+        raise ArgumentError("no such column", where="--keep", expected=f"one of {near}", got=repr(name))
+    return source.column(name)
+
+
+def _say(notes: list[str]) -> None:
+    """Print the notes, not more than a screen of them: every batch of a large table may have some."""
+    for note in notes[:_NOTES]:
+        print(f"chainrule: note: {note}", file=sys.stderr)
+    if len(notes) > _NOTES:
+        print(f"chainrule: note: {len(notes) - _NOTES:,} more notes of this kind", file=sys.stderr)
 
 
 def _checked(out: str | None, overwrite: bool) -> Path | None:
@@ -50,16 +104,6 @@ def _checked(out: str | None, overwrite: bool) -> Path | None:
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise ArgumentError("no folder that can be written to", where=str(path.parent))
     return path
-
-
-def _frame(model: TabularModel, source: Source, proba: bool, notes: list[str]) -> pl.DataFrame:
-    import polars as pl
-
-    if not proba:
-        return pl.DataFrame({model.preprocessor.target: model.predict(source, notes)})
-    chances = model.predict_proba(source, notes)
-    classes = model.preprocessor.classes or []
-    return pl.DataFrame({str(label): chances[:, i] for i, label in enumerate(classes)})
 
 
 def _write(frame: pl.DataFrame, path: Path, overwrite: bool) -> None:

@@ -16,8 +16,9 @@ import chainrule as cr
 from chainrule import files
 from chainrule.data import Preprocessor
 from chainrule.errors import RunError
-from chainrule.tabular import Settings, TabularModel
 from chainrule.tabular.answers import Answers
+from chainrule.tabular.model import TabularModel
+from chainrule.tabular.settings import Settings
 from chainrule.train import snapshot, trainer_files
 
 CHECKPOINT = "checkpoint"

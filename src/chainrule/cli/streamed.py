@@ -14,9 +14,8 @@ from chainrule.cli.options import Options
 from chainrule.data import BUNDLED, Preprocessor, Stream, memory, stream
 from chainrule.data.split import TEST, VALIDATION
 from chainrule.errors import ArgumentError
-from chainrule.tabular import TabularModel
 from chainrule.tabular.answers import Answers, Scale
-from chainrule.tabular.model import Rows, TimeBudget
+from chainrule.tabular.model import Rows, TabularModel, TimeBudget
 from chainrule.tabular.network import fit_pieces
 from chainrule.tabular.network import trainer as trainer_of
 from chainrule.tabular.scores import Score
@@ -78,12 +77,14 @@ class Streamed:
             fit_pieces(self.model.trainer, held[0])
         elif chosen.bins:
             raise ArgumentError("no rows to choose pieces by", where="--bins", hint="give --validation, or --bins 0")
-        if chosen.time_budget is not None:
-            arguments["callbacks"] = [TimeBudget(chosen.time_budget)]
-        self.model.trainer.fit(
+        budget = None if chosen.time_budget is None else TimeBudget(chosen.time_budget)
+        history = self.model.trainer.fit(
             self.stream, epochs=chosen.epochs, batch_size=chosen.batch_size, validation=held,
-            early_stopping=None if held is None else self.model.stopping(), **arguments,
+            early_stopping=None if held is None else self.model.stopping(),
+            callbacks=[] if budget is None else [budget], **arguments,
         )  # fmt: skip
+        if budget is not None and budget.is_over:
+            history.stopped = budget.reason
 
     @property
     def notes(self) -> list[str]:

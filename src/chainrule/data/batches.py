@@ -128,13 +128,15 @@ class CsvTable:
             raise empty(path)
         self._layout = Layout.of(text, path)
         unused: set[str] = set()
-        if self._layout.nameless:
+        rows = text.rstrip("\n").count("\n") + 1 - self._layout.header
+        if self._layout.nameless or '"' in text or "\n\n" in text or "\n " in text:
             first = self._layout.read(text, path, 1, Passed())
             unused = {name for name in self._layout.nameless if _is_blank(first, name)}
+            rows = first.rows
         self.columns = [name for name in self._layout.names if name not in unused]
         share = os.path.getsize(path) / len(text.encode())
         packed = PACKED_TIMES if path.suffix.lower() in PACKED else 1
-        self.about = max(1, round((text.count("\n") + 1 - self._layout.header) * share * packed))
+        self.about = max(1, round(rows * share * packed))
 
     def batches(self, size: int | None = None) -> Iterator[tuple[int, Source]]:
         """Batches of about so many bytes, each with the number of its first row."""

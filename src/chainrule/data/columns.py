@@ -167,10 +167,11 @@ class Category:
         texts = column.str.strip_chars() if column.dtype == pl.String else as_text(column, words)
         codes = found_levels(texts, self.levels, column.dtype == pl.Boolean).fill_null(-1).to_numpy()
         others = np.flatnonzero(codes < 0)
-        gone = as_text(texts.gather(others), words).is_null().to_numpy()
         absent = np.zeros(len(codes), bool)
-        absent[others[gone]] = True
-        self._note(texts, others[~gone], int(gone.sum()), notes)
+        if others.size:
+            gone = as_text(texts.gather(others), words).is_null().to_numpy()
+            absent[others[gone]] = True
+            self._note(texts, others[~gone], int(gone.sum()), notes)
         if self.shape == "binary":
             made = np.where(codes < 0, 0, 2 * codes - 1)[:, None] if len(self.levels) == 2 else (codes >= 0)[:, None]
         elif self.shape == "code":
@@ -219,7 +220,7 @@ def note_missing(learnt: Number | Moment, count: int, notes: Notes) -> None:
 def note_far(learnt: Number | Moment, count: int, row: int, value: float, notes: Notes) -> None:
     """Say that so many values are far outside the range of training, and which the first one is."""
     span = f"the {learnt.low:g} to {learnt.high:g} of training"
-    detail = f"{counted(count, 'row')} far outside {span}: {value:g} in row {row + 1:,}"
+    detail = f"{counted(count, 'row')} far outside {span}: {value:g} in {notes.row(row)}"
     notes.add("far outside the range of training", learnt.name, detail)
 
 

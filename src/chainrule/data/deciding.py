@@ -20,7 +20,7 @@ FEW_NUMBERS = 20
 """Different numbers up to which a column with other words beside them holds names: 0, 1, 2, "3 or more"."""
 _FEW_WORDS = 5
 """Different words up to which they may be marks of a missing value that nobody has named."""
-_FREE = "nearly every row has a text of its own, as identifiers and free text do"
+_FREE = "nearly every row has a text of its own, as identifiers and free text do; --categorical keeps it"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def decide(column: Column, forced: str | None, notes: Notes) -> Learnt | str:
         DataError: it holds too many cells that are no numbers, among too many that are.
     """
     if forced == "categorical":
-        return category(column.name, column.texts, column.missing)
+        return category(column.name, column.texts, column.missing, asked_for=True)
     if column.coded and forced is None:
         example = column.texts.text.filter(column.texts.text.str.contains(r"^0\d+$"))[0]
         notes.add(
@@ -170,10 +170,10 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def category(name: str, texts: Texts, missing: int) -> Category | str:
-    """A column of names, or why it is left out."""
+def category(name: str, texts: Texts, missing: int, asked_for: bool = False) -> Category | str:
+    """A column of names, or why it is left out; it is not for having a text of its own in each row, if asked for."""
     levels = len(texts.text)
-    if texts.share < 1 or (levels >= 10 and levels > texts.present / 2):
+    if texts.share < 1 or (levels >= 10 and levels > texts.present / 2 and not asked_for):
         return _FREE
     if levels == 1 and not missing:
         return "always the same value"

@@ -23,6 +23,7 @@ from chainrule.errors import DataError
 if TYPE_CHECKING:
     import polars as pl
 
+_FIRST_DATE, _LAST_DATE = 19000101, 21001231
 _LEAST_INDEX, _LEAST_NAMING = 20, 100
 """Rows from which different whole numbers are taken for row numbers, if they have no large gaps, and for names of the
 rows, if they have."""
@@ -196,6 +197,10 @@ class ColumnsTally:
         if not missing and facts.whole and self._is_different_everywhere(number):
             detail = "a different whole number in every row; --ignore leaves it out, if it only names them"
             notes.add("hold a different whole number in every row", name, detail)
+        if facts.whole and self._are_dates(number, facts):
+            notes.add(
+                "numbers that look like dates", name, "numbers that look like dates; write 2024-12-31 for 20241231"
+            )
         if self._is_typed and self._kinds.get(number) == "text":
             notes.add("text that holds numbers, read as such", name, "text that holds numbers, and is read as numbers")
         if number in self._odd:
@@ -221,3 +226,13 @@ class ColumnsTally:
         assert self._numbers is not None
         seen = self._numbers.sample[:, number]
         return len(seen) >= least and len(np.unique(seen)) == len(seen)
+
+    def _are_dates(self, number: int, facts: _Facts) -> bool:
+        """Whether whole numbers are dates without marks between, as in 20241231."""
+        assert self._numbers is not None
+        if not (facts.low >= _FIRST_DATE and facts.high <= _LAST_DATE):
+            return False
+        seen = self._numbers.sample[:, number]
+        seen = seen[~np.isnan(seen)]
+        month, day = seen // 100 % 100, seen % 100
+        return bool(((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all())

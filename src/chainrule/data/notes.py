@@ -15,6 +15,9 @@ _LINES = 3
 class Notes:
     """Collects what is said of columns.
 
+    Args:
+        first: the number of the first row that is spoken of, in the table that it is of.
+
     Example:
         >>> notes = Notes()
         >>> notes.add("left out, all missing", "size")
@@ -26,7 +29,8 @@ class Notes:
         ['7 columns: left out, all missing: size, a, b, c, d and 2 more']
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
+        self._first = first
         self._said: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
 
     def add(self, what: str, name: str, detail: str = "") -> None:
@@ -38,6 +42,10 @@ class Notes:
             detail: the same in words that fit this one.
         """
         self._said[what].append((name, detail or what))
+
+    def row(self, number: int) -> str:
+        """A row as it is said: in the table, counted from 1."""
+        return f"row {number + self._first + 1:,}"
 
     def lines(self) -> list[str]:
         """The lines, with control characters escaped."""

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     import polars as pl
 
-_MONEY = r"(?:[A-Z]{0,2}\$|[€£¥₹₩₽₺₫฿]|(?:USD|EUR|GBP|JPY|CHF|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|BRL|Rs\.?|kr\.?)\b)"
+_MONEY = r"(?:[A-Z]{0,2}\$|[€£¥₹₩₽₺₫฿]|(?:USD|EUR|GBP|JPY|CHF|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|BRL|Rs|kr)\b\.?)"
 _WRITTEN = (
     rf"(?i)^(\()?\s*([-+−])?\s*{_MONEY}?\s*([-+−])?\s*(\d[\d.,'’_\s]*|[.,]\d+)(e[-+]?\d+)?\s*(?:{_MONEY}|%)?\s*(\))?$"
 )

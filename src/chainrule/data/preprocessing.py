@@ -108,14 +108,20 @@ class Preprocessor:
         """
         return self.features.layout
 
-    def transform(self, source: Source, rows: Any = None, notes: list[str] | None = None) -> np.ndarray:
+    def transform(self, source: Source, rows: Any = None, notes: list[str] | None = None, first: int = 0) -> np.ndarray:
         """The features, float32 (n, features); what the user should be told is added to `notes`.
+
+        Args:
+            source: the rows.
+            rows: the numbers of those that are wanted; all of them if None.
+            notes: what the user should be told is added to it.
+            first: the number of the source's first row, where it is a batch of a table.
 
         Raises:
             DataError: if columns are missing or hold something else than in training.
             ShapeError: if an array has another number of features than in training.
         """
-        said = Notes()
+        said = Notes(first)
         # All rows are encoded even when few are wanted, so that a note counts rows as the file does.
         encoded = self.features.transform(source, said)
         if notes is not None:
@@ -169,7 +175,7 @@ class PartialFit:
     def __init__(
         self, columns: list[str] | None, target: str, task: str, reading: Reading, counted: Collection[str] = ()
     ) -> None:
-        reading = _checked(reading, columns or [], target)
+        reading = _checked(reading, columns, target)
         chosen = None if columns is None else [c for c in columns if c != target and c not in reading.ignore]
         self._target = TargetTally(target, task, reading)
         self._columns = ColumnsTally(chosen, reading, counted)
@@ -246,16 +252,20 @@ def learn(
         counted |= found
 
 
-def _checked(reading: Reading, columns: list[str], target: str) -> Reading:
+def _checked(reading: Reading, columns: list[str] | None, target: str) -> Reading:
     """The reading with the names as they stand in the table."""
     found: dict[str, tuple[str, ...]] = {}
     for option in ("ignore", "categorical", "numeric"):
+        if columns is None:
+            if getattr(reading, option):
+                raise ArgumentError("the columns of an array have no names", where=option)
+            continue
         names = [choose(columns, None, name, [], option, option) for name in getattr(reading, option)]
         if target in names:
             raise ArgumentError("names the target", where=option, got=repr(target), hint="leave it out")
         found[option] = tuple(names)
     for first, second in (("ignore", "categorical"), ("ignore", "numeric"), ("categorical", "numeric")):
-        both = sorted(set(found[first]) & set(found[second]))
+        both = sorted({*found.get(first, ())} & {*found.get(second, ())})
         if both:
             raise ArgumentError("names a column twice", where=f"{first} and {second}", got=", ".join(map(repr, both)))
     return replace(reading, **found)

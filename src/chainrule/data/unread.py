@@ -59,7 +59,7 @@ class Unread:
     def say(self, notes: Notes) -> None:
         """Say that they count as missing."""
         said = "is no" if self.count == 1 else "are no"
-        detail = f"{counted(self.count, 'cell')} {said} {self.noun}: {self.first.text!r} in row {self.first.row + 1:,}"
+        detail = f"{counted(self.count, 'cell')} {said} {self.noun}: {self.first.text!r} in {notes.row(self.first.row)}"
         which = "it counts" if self.count == 1 else "they count"
         notes.add(f"cells that are no {self.noun} count as missing", self.name, f"{detail}; {which} as missing")
 

@@ -224,8 +224,9 @@ class TabularModel:
         weight = every.weight * self._class_weights(every.y)
         fit_pieces(self.trainer, every.X[division.trained])
         held = division.evaluation(every.X, targets, every.weight)
-        if chosen.time_budget is not None:
-            callbacks = [*callbacks, TimeBudget(chosen.time_budget)]
+        budget = None if chosen.time_budget is None else TimeBudget(chosen.time_budget)
+        if budget is not None:
+            callbacks = [*callbacks, budget]
         # What needs all rows in each step is refused any other batch, and should hear how many rows there are.
         batch = len(every) if self.trainer.optimizer.full_batch else chosen.batch_size
         X, y = division.training(every.X, targets, weight, batch)
@@ -234,6 +235,8 @@ class TabularModel:
             early_stopping=None if held is None else self.stopping(), progress=progress, callbacks=callbacks,
             checkpoint=checkpoint, resume=resume,
         )  # fmt: skip
+        if budget is not None and budget.is_over:
+            history.stopped = budget.reason
         self._calibrate(every, division)
         return history
 
@@ -345,20 +348,25 @@ class TabularModel:
 
 
 class TimeBudget(Callback):
-    """Ends a training after so many seconds."""
+    """Ends a training after so many seconds.
+
+    Attributes:
+        is_over: whether it has.
+    """
 
     every = 64
+    reason = "time budget"
 
     def __init__(self, seconds: float) -> None:
         self._until = time.monotonic() + seconds
+        self.is_over = False
 
     def on_step_end(self, trainer: Trainer) -> bool:
         """Whether the time is over."""
-        return time.monotonic() >= self._until
+        self.is_over = time.monotonic() >= self._until
+        return self.is_over
 
-    def on_epoch_end(self, trainer: Trainer) -> bool:
-        """Whether the time is over."""
-        return time.monotonic() >= self._until
+    on_epoch_end = on_step_end
 
 
 def _lonely_classes(preprocessor: Preprocessor, rows: Rows) -> list[str]:

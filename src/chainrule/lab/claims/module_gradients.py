@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Function = Callable[..., Any]
-WITHOUT_RULE = (nn.Module, nn.Loss, nn.Sequential, nn.Lambda, nn.NamedLosses)
-"""What only holds other modules, or a user's function."""
+WITHOUT_RULE = (
+    nn.Module, nn.Loss, nn.Sequential, nn.Lambda, nn.NamedLosses, nn.Embedding, nn.PiecewiseLinear, nn.LinearEnsemble,
+    nn.EnsembleInput, nn.EnsembleOutput, nn.EnsembleLoss,
+)  # fmt: skip
+"""What only holds other modules or a user's function, picks from its parameters, or is made of the others."""
 COMPOSED: dict[str, Function] = {
     **DECOMPOSITIONS,
     "tanh": lambda x: (cr.exp(x) - cr.exp(-x)) / (cr.exp(x) + cr.exp(-x)),
