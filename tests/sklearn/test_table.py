@@ -96,6 +96,13 @@ def test_a_column_named_like_the_target_is_a_feature():
     assert {"y", "y_"} < set(regressor().fit(X, NUMBER).model_.preprocessor.columns)
 
 
+def test_a_name_that_looks_like_a_pattern_is_a_name():
+    X = pl.DataFrame({"^s.*$": SIZE, "size": SIZE[::-1], "": SIZE**2})
+    fit = regressor(ignore=["^s.*$"]).fit(X, NUMBER)
+    assert fit.model_.preprocessor.columns == ["size", ""]
+    assert len(fit.predict(X)) == ROWS
+
+
 # ---- what comes out
 
 

@@ -19,8 +19,8 @@ from chainrule.data.notes import shortened
 from chainrule.errors import ArgumentError, DataError
 from chainrule.sklearn.frames import named, put_in_order, table_of
 from chainrule.sklearn.merging import Merged, merge
-from chainrule.tabular import Settings, TabularModel
-from chainrule.tabular.model import Rows
+from chainrule.tabular.model import Rows, TabularModel
+from chainrule.tabular.settings import Settings
 
 Array = np.ndarray[Any, Any]
 LIKE_SETTINGS = (
@@ -131,7 +131,7 @@ class BaseTable(BaseEstimator, ABC):
         self._names = table.columns
         reading, target = self._reading(), pl.Series(_unused("y", table.columns), numbers)
         # Rows that differ in what is ignored are alike.
-        merged = merge(table.drop(reading.ignore, strict=False).with_columns(target), weight)
+        merged = merge(pl.DataFrame([*(c for c in table if c.name not in reading.ignore), target]), weight)
         source = Source("X", frame=table.with_columns(target))
         model, rows = self._prepared(source, target.name, merged, labels, reading)
         self.n_iter_ = model.fit(rows, progress=bool(self.verbose)).epochs

@@ -53,7 +53,7 @@ class TableClassifier(ClassifierMixin, BaseTable):
         classes_: the labels, sorted, as they are in y.
         n_features_in_, feature_names_in_: as scikit-learn has them.
         n_iter_: epochs.
-        model_: the `chainrule.tabular.TabularModel`.
+        model_: the `chainrule.tabular.model.TabularModel`.
         out_of_fold_: (n, classes) for each row of X what is said by networks that have not seen it; NaN where there
             are none: for rows of weight 0, and those that are not held out.
         scores_: the figures of these, by name, each with its `value` and its standard `error`.
