@@ -244,3 +244,10 @@ def test_a_run_whose_validation_rows_changed_is_not_gone_on_with(fit, refused, h
     assert fit("train.csv", *SHORT, "--validation", "more.csv", "--out", "run")[0] == 0
     (folder / "more.csv").write_text((folder / "train.csv").read_text())
     assert "was trained on other rows" in refused("fit", "train.csv", "--out", "run", "--resume", "--epochs", 9)
+
+
+def test_what_balanced_classes_do_to_probabilities_is_said(fit):
+    note = "class_weight: probabilities are as if all classes had equally many rows"
+    for weight, said in (((), False), (("--class-weight", "balanced"), True)):
+        notes = fit("iris", *SHORT, *weight)[1]["notes"]
+        assert any(text.startswith(note) for text in notes) == said

@@ -290,3 +290,9 @@ def test_numbers_have_the_digits_of_the_precision(fit, command, precision, most,
     source = load(words[0])
     found = model.predict_proba(source) if model.preprocessor.classes else model.predict(source)[:, None]
     assert np.allclose([[float(cell) for cell in row.split(",")] for row in rows], found, rtol=1e-8, atol=0)
+
+
+def test_a_column_to_keep_that_is_called_as_an_answer_is_refused_with_what_to_do(refused, fit):
+    run = fit("iris", "--epochs", 1)[1]["run"]
+    line = refused("predict", run, "iris", "--keep", "target")
+    assert "--keep: would stand in the answer twice: got 'target'; an answer is called as the target" in line

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ENDINGS = (".csv", ".parquet")
 _NOTES = 24
 """Notes that are printed."""
+_ANSWER = "an answer is called as the target, or as its class: rename the column of the table, or leave it out"
 _DIGITS = 9
 """As many digits tell any two float32 numbers apart."""
 
@@ -78,7 +79,7 @@ def _frame(model: TabularModel, source: Source, request: Predict, notes: list[st
     names = [column.name for column in (*kept, *columns)]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise ArgumentError("would stand in the answer twice", where="--keep", got=repr(twice[0]))
+        raise ArgumentError("would stand in the answer twice", where="--keep", got=repr(twice[0]), hint=_ANSWER)
     return pl.DataFrame([*kept, *columns])
 
 
