@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import re
@@ -31,6 +32,24 @@ def made(rows=60, seed=0):
         for i in range(rows)
     ]
     return "\n".join(["size,colour,flag,label", *lines, ""])
+
+
+@pytest.mark.parametrize(
+    ("given", "files", "name"),
+    [
+        ("t.csv.gz", ["t.csv.gz"], "t"),
+        ("a.b.csv", ["a.b.csv"], "a.b"),
+        ("parts/*.csv", ["parts/1.csv", "parts/2.csv"], "parts"),
+        ("day-?.csv", ["day-1.csv", "day-2.csv"], "day"),
+        ("[1].csv", ["[1].csv"], "[1]"),
+    ],
+)
+def test_a_run_is_called_as_its_table(fit, folder, given, files, name):
+    for file in files:
+        (folder / file).parent.mkdir(exist_ok=True)
+        text = ("a,y\n" + "1,p\n2,q\n" * 10).encode()
+        (folder / file).write_bytes(gzip.compress(text) if file.endswith(".gz") else text)
+    assert fit(given, "--epochs", 1)[1]["run"] == f"runs/{name}"
 
 
 def test_a_run_is_a_folder_with_all_that_is_needed(fit, folder):

@@ -1,5 +1,7 @@
 """`fit`: which rows are trained on, choose when to stop, and judge; how much they count; and for how long it trains."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -117,7 +119,7 @@ def test_rows_of_another_kind_are_refused(refused, halves, option, name, message
         (("--validation", 0.6, "--test", 0.5), "no rows are left to train on"),
         (("--folds", 151), "folds: not an allowed value: expected an integer in [2, 150], got 151"),
         (("--weights", "petals"), "--weights: no such column: expected one of 'petal"),
-        (("--weights", "target"), "--weights, column 'target': not a number in every row"),
+        (("--weights", "target"), "--weights, column 'target', row 1: not a number"),
     ],
 )
 def test_what_contradicts_itself_is_refused(refused, arguments, message):
@@ -144,6 +146,17 @@ def test_the_metrics_asked_for_come_first_and_the_first_stops_the_training(fit, 
     assert list(found["metrics"])[:2] == ["f1", "auc"]
     assert "val_f1" in (folder / "runs/iris/history.jsonl").read_text()
     assert next(iter(fit("diabetes", *SHORT, "--metric", "mae")[1]["metrics"])) == "mae"
+
+
+def test_what_else_is_said_of_rows_is_said_by_their_weights(fit, command, table):
+    rows = [f"{i % 7},{i % 3},{0.5 if i % 2 else 1.5},{'ab'[i % 7 > 2]}" for i in range(42)]
+    table("a,b,w,y\n" + "\n".join(rows) + "\n")
+    arguments = ("table.csv", "--target", "y", "--weights", "w", "--epochs", 2)
+    found = fit(*arguments)[1]
+    matrix = np.array(found["confusion"])
+    assert matrix.sum() == pytest.approx(42)
+    assert np.trace(matrix) / matrix.sum() == pytest.approx(found["metrics"]["accuracy"])
+    assert re.search(r"most often mistaken: . for . \d+\.\d×", command("fit", *arguments, "--backend", "numpy")[1])
 
 
 def test_what_else_the_rows_held_out_say_is_told(fit, command):
@@ -185,8 +198,8 @@ def test_rows_count_as_their_column_of_weights_says(fit, command, table, folder)
     [
         (["1", "-1", "1", "1"], "weights: a weight is a finite number of at least 0: got -1 in row 2"),
         (["0", "0", "0", "0"], "weights: no row with a target has a weight above 0"),
-        (["1", "", "1", "1"], "--weights, column 'w': not a number in every row"),
-        (["1", "much", "1", "1"], "--weights, column 'w': not a number in every row"),
+        (["1", "", "1", "1"], "--weights, column 'w', row 2: not a number"),
+        (["1", "much", "1", "1"], "--weights, column 'w', row 2: not a number"),
     ],
 )
 def test_bad_weights_are_refused(refused, table, weights, message):
@@ -231,3 +244,10 @@ def test_a_run_whose_validation_rows_changed_is_not_gone_on_with(fit, refused, h
     assert fit("train.csv", *SHORT, "--validation", "more.csv", "--out", "run")[0] == 0
     (folder / "more.csv").write_text((folder / "train.csv").read_text())
     assert "was trained on other rows" in refused("fit", "train.csv", "--out", "run", "--resume", "--epochs", 9)
+
+
+def test_what_balanced_classes_do_to_probabilities_is_said(fit):
+    note = "class_weight: probabilities are as if all classes had equally many rows"
+    for weight, said in (((), False), (("--class-weight", "balanced"), True)):
+        notes = fit("iris", *SHORT, *weight)[1]["notes"]
+        assert any(text.startswith(note) for text in notes) == said

@@ -45,6 +45,12 @@ def test_a_request_that_cannot_be_read_is_one_line(capsys, arguments, message):
     assert captured.out == ""
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + ".csv", "x" * 300 + "/y.csv", "a\0b"])
+@pytest.mark.parametrize("words", [("fit", "{}"), ("predict", "{}", "iris"), ("fit", "iris", "--test", "{}")])
+def test_what_can_be_no_name_of_a_file_is_refused(refused, words, name):
+    assert "no such" in refused(*(word.format(name) for word in words))
+
+
 def test_importing_the_command_imports_no_table_library(outside):
     code = (
         "import sys, chainrule.cli.main; print([m for m in ('polars', 'sklearn', 'rich', 'jax') if m in sys.modules])"

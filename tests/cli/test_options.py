@@ -79,3 +79,17 @@ def test_a_value_out_of_range_is_refused_by_the_name_of_its_option(word, value):
 
 def test_only_some_options_may_change_when_a_run_is_gone_on_with():
     assert {name for name, row in table(Fit).items() if row.free} == {"epochs", "backend", "device", "time_budget"}
+
+
+@pytest.mark.parametrize(
+    ("word", "names"),
+    [("a,b", ["a", "b"]), ('"a,b",c', ["a,b", "c"]), ('"a\nb"', ["a\nb"]), ('2"', ['2"']), ("", [""])],
+)
+def test_names_stand_between_commas_and_in_quotation_marks_where_they_hold_one(word, names):
+    assert asked("fit", "iris", "--ignore", word).ignore == names
+
+
+@pytest.mark.parametrize("word", ["a\nb", '"a', '"a"b'])
+def test_what_is_no_list_of_names_is_refused(word):
+    with pytest.raises(ArgumentError, match=r"--ignore: not a list of names .* stands in quotation marks"):
+        asked("fit", "iris", "--ignore", word)

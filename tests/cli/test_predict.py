@@ -1,6 +1,7 @@
 import gzip
 import json
 import os
+import re
 import shutil
 
 import numpy as np
@@ -8,8 +9,8 @@ import polars as pl
 import pytest
 
 from chainrule import resources
-from chainrule.cli import predict
-from chainrule.data import batches
+from chainrule.cli import predict, runs
+from chainrule.data import batches, load
 
 
 @pytest.fixture
@@ -276,3 +277,22 @@ def test_a_table_that_does_not_fit_is_predicted_in_batches(command, fit, table, 
     monkeypatch.setattr(batches, "CELLS", 200)
     assert command("predict", "run", f"new.{ending}") == at_once
     assert "a: 1 row far outside the 0.5 to 6.5 of training: 1e+06 in row 334" in at_once[2]
+
+
+@pytest.mark.parametrize(("precision", "most"), [("float32", 9), ("float64", 17)])
+@pytest.mark.parametrize("words", [("iris", "--proba"), ("diabetes",)])
+def test_numbers_have_the_digits_of_the_precision(fit, command, precision, most, words):
+    run = fit(words[0], "--epochs", 2, "--precision", precision)[1]["run"]
+    rows = command("predict", run, *words)[1].splitlines()[1:]
+    digits = [len(re.sub(r"e.*|[^0-9]", "", cell).lstrip("0")) for row in rows for cell in row.split(",")]
+    assert most - 2 <= max(digits) <= most
+    model = runs.read(run)[0]
+    source = load(words[0])
+    found = model.predict_proba(source) if model.preprocessor.classes else model.predict(source)[:, None]
+    assert np.allclose([[float(cell) for cell in row.split(",")] for row in rows], found, rtol=1e-8, atol=0)
+
+
+def test_a_column_to_keep_that_is_called_as_an_answer_is_refused_with_what_to_do(refused, fit):
+    run = fit("iris", "--epochs", 1)[1]["run"]
+    line = refused("predict", run, "iris", "--keep", "target")
+    assert "--keep: would stand in the answer twice: got 'target'; an answer is called as the target" in line

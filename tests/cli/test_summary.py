@@ -36,6 +36,16 @@ def test_the_summary_says_what_took_how_long(difference, line):
     assert _took({**FOUND, **difference}) == line
 
 
+def test_nothing_that_a_table_holds_is_printed_raw(command, table):
+    rows = "".join(f"{i % 5},{i % 2},k\x1b[3{i % 2}m\n" for i in range(24))
+    name = table("\x1b]0;a\x07,b,y\u202e\n" + rows, "t\x1b[1m.csv")
+    status, out, err = command("fit", name, "--epochs", 20, "--layers", 8, "--backend", "numpy")
+    assert status == 0
+    assert "guess: k\\x1b[3" in out
+    assert r"run: runs/t\x1b[1m" in out
+    assert all(line.isprintable() for line in (out + err).splitlines())
+
+
 def test_the_parts_of_a_training_add_up_to_no_more_than_the_whole(fit):
     found = fit("iris", "--epochs", 2, "--layers", 8)[1]
     assert found["from_cache"] is None

@@ -1,5 +1,6 @@
 """Which columns matter, on rows that the networks have not seen."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,18 @@ def test_columns_that_the_target_follows_from_matter_and_the_others_do_not(targe
 def test_the_same_seed_gives_the_same_figures() -> None:
     model, rows = learnt("class")
     assert importance(model, rows) == importance(model, rows)
+
+
+@pytest.mark.parametrize("target", ["number", "class"])
+def test_a_column_matters_by_the_weights_of_the_rows(target: str) -> None:
+    model, rows = learnt(target)
+    light = dataclasses.replace(rows, weight=np.where(np.arange(len(rows)) % 2, 1.0, 1e-9))
+    some = importance(model, light)
+    heavy = importance(model, dataclasses.replace(light, weight=3 * light.weight))
+    assert some != importance(model, rows)
+    for name, score in some.items():
+        assert score.value == pytest.approx(heavy[name].value)
+        assert score.error == pytest.approx(heavy[name].error)
 
 
 def test_where_nothing_was_held_out_nothing_is_said() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from chainrule import nn
 from chainrule.data import Feature
+from chainrule.errors import ResourceError
 from chainrule.tabular.choices import ACTIVATIONS, OPTIMIZERS, SCHEDULES
 from chainrule.tabular.network import fit_pieces, trainer
 from chainrule.tabular.settings import Settings, Shape
@@ -28,6 +29,21 @@ def made(task: str = "classify", members: int = 4, outputs: int = 3, **settings:
 @pytest.mark.parametrize("layers", [[], [5], [5, 6]])
 def test_there_is_an_output_for_each_row_member_and_class(bins: int, layers: list[int]) -> None:
     assert made(bins=bins, layers=layers).predict(X[:, None]).shape == (40, 4, 3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16", "tf32"])
+def test_pieces_and_trust_are_fitted_in_every_precision(precision: str) -> None:
+    found = made(bins=4, precision=precision)
+    assert np.isfinite(found.predict(X[:, None])).all()
+    assert np.asarray(found.model.layers[0].pieces.slope.detach()).any()
+
+
+@pytest.mark.parametrize("settings", [{"layers": [10**9]}, {"bins": 10**9}, {"layers": [10**6, 10**6]}])
+def test_a_network_too_large_for_memory_is_refused_before_it_is_made(settings: dict[str, Any]) -> None:
+    with pytest.raises(ResourceError, match="the network does not fit into memory"):
+        made(**settings)
+    with pytest.raises(ResourceError, match=r"parameters and their gradients"):
+        made(members=10**9)
 
 
 def test_no_class_is_favoured_before_the_first_step() -> None:

@@ -61,9 +61,11 @@ def test_a_figure_of_numbers_is_scikit_learns(name: str, theirs: Any, seed: int)
 
 @given(seed=seeds, classes=st.integers(2, 4))
 def test_the_confusion_matrix_is_scikit_learns(seed: int, classes: int) -> None:
-    truth, chances, _ = classified(seed, classes)
+    truth, chances, weight = classified(seed, classes)
     theirs = metrics.confusion_matrix(truth, chances.argmax(1), labels=range(classes))
     assert np.array_equal(ours.confusion(truth, chances, classes), theirs)
+    theirs = metrics.confusion_matrix(truth, chances.argmax(1), labels=range(classes), sample_weight=weight)
+    assert ours.confusion(truth, chances, classes, weight) == pytest.approx(theirs)
 
 
 @given(seed=seeds)
@@ -77,6 +79,15 @@ def test_the_calibration_is_scikit_learns(seed: int) -> None:
     assert [group["said"] for group in found] == pytest.approx(mean)
     assert [group["seen"] for group in found] == pytest.approx(seen)
     assert sum(group["rows"] for group in found) == 110
+
+
+@given(seed=seeds, classes=st.integers(2, 3))
+def test_what_was_said_and_seen_is_the_same_on_the_whole_by_the_weights(seed: int, classes: int) -> None:
+    truth, chances, weight = classified(seed, classes)
+    [one] = ours.calibration(truth, chances, groups=1, weight=weight)
+    sure, right = (chances[:, 1], truth == 1) if classes == 2 else (chances.max(1), truth == chances.argmax(1))
+    assert one["said"] == pytest.approx(np.average(sure, weights=weight))
+    assert one["seen"] == pytest.approx(np.average(right, weights=weight))
 
 
 @given(seed=seeds, classes=st.integers(2, 3))
@@ -129,9 +140,22 @@ def test_of_few_rows_what_is_not_known_is_not_said(rows: int) -> None:
 
 
 def test_a_figure_is_said_with_its_error() -> None:
-    assert str(ours.Score(0.98765, 0.0123)) == "0.9877 ± 0.012"
+    assert str(ours.Score(0.98765, 0.0123)) == "0.988 ± 0.012"
     assert str(ours.Score(2.0, None)) == "2"
 
 
 def test_a_probability_of_0_has_a_finite_loss() -> None:
     assert np.isfinite(ours.log_loss(np.array([0]), np.array([[0.0, 1.0]]), np.ones(1)))
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (0.987654, None, "0.9877"), (0.99957, 0.00038, "0.99957 ± 0.00038"), (0.5, 0.02, "0.500 ± 0.020"),
+        (54321.9, 1234.0, "54,320 ± 1,200"), (54.321, 1.9, "54.3 ± 1.9"), (1.0, 0.0, "1 ± 0"),
+        (-0.25, 0.1, "-0.25 ± 0.10"),
+        (1.2346e-9, 2e-10, "1.235e-09 ± 2e-10"), (1.5e12, 2e11, "1.5e+12 ± 2e+11"), (0.5, 40.0, "0 ± 40"),
+    ],
+)  # fmt: skip
+def test_a_figure_is_said_to_the_second_digit_of_its_error(value: float, error: float | None, text: str) -> None:
+    assert str(ours.Score(value, error)) == text

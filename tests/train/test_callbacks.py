@@ -104,7 +104,7 @@ def test_a_class_or_a_bad_cadence_is_refused_before_the_first_step() -> None:
 
     for callbacks, message in (
         ([cr.Callback], r"a class instead of an instance.*write Callback\(…\)"),
-        ([Never()], "every.*a whole number of at least 1"),
+        ([Never()], "every.*an integer of at least 1"),
         (cr.Callback(), "not a list"),
         ([3], "not a function.*got int"),
     ):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import os
+import re
 import sys
 import time
 import warnings
@@ -14,6 +17,7 @@ from chainrule.cli import places, runs, summary
 from chainrule.cli.made_ready import Prepared, plain
 from chainrule.cli.options import Fit, Options, flag, table
 from chainrule.cli.streamed import Streamed, must_stream
+from chainrule.data.textfile import stem
 from chainrule.errors import ArgumentError, ChainruleError, DataError, NotFiniteError, RunError, TrainingWarning
 
 
@@ -37,7 +41,7 @@ def run(request: Fit) -> int:
         "fingerprint": prepared.fingerprint,
         **runs.model_description(model),
     }
-    with places.opened(request.out, Path(request.table).stem, bool(request.overwrite), bool(request.resume)) as place:
+    with places.opened(request.out, _name(request.table), bool(request.overwrite), bool(request.resume)) as place:
         failure = _train(prepared, place, described, bool(request.resume))
         described |= runs.model_description(model)
         results = _results(prepared, began)
@@ -49,6 +53,14 @@ def run(request: Fit) -> int:
     found = {"run": str(where), **results, "notes": prepared.notes + model.trainer.history.notes + _left(where)}
     _show(found, as_json=bool(request.json))
     return _status(failure, trouble, found)
+
+
+def _name(table: str) -> str:
+    """What the run is called: as the table; where that is a pattern, as what it says, or as the folder."""
+    name = stem(table)
+    if glob.has_magic(name) and not os.path.exists(table):
+        name = re.sub(r"[*?]|\[.*?\]", "", name).strip("-_. ") or Path(table).parent.name
+    return name or "table"
 
 
 def _left(where: Path) -> list[str]:

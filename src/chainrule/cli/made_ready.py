@@ -116,9 +116,10 @@ class Prepared:
         }
         classes = model.preprocessor.classes
         if classes is not None:
-            truth = every.y[model.held_out]
-            found["confusion"] = confusion(truth, model.out_of_fold, len(classes)).tolist()
-            found["calibration"] = calibration(truth, model.out_of_fold)
+            judged = every.some(model.held_out)
+            weight = None if (judged.weight == 1).all() else judged.weight
+            found["confusion"] = confusion(judged.y, model.out_of_fold, len(classes), weight).tolist()
+            found["calibration"] = calibration(judged.y, model.out_of_fold, weight=weight)
         return found
 
     @property

@@ -94,7 +94,11 @@ def _task(text: str) -> str | None:
 
 def _names(text: str) -> list[str]:
     """What is listed with commas between; a name that holds a comma stands in quotation marks."""
-    return next(csv.reader([text])) or [""]
+    try:
+        return next(csv.reader([text], strict=True)) or [""]
+    except csv.Error as error:
+        hint = "a name with a comma, a quotation mark or a line break in it stands in quotation marks"
+        raise ArgumentError(f"not a list of names ({error})", got=repr(text), hint=hint) from None
 
 
 def _layers(text: str) -> list[int]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from chainrule import files
 from chainrule.cli import runs
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 ENDINGS = (".csv", ".parquet")
 _NOTES = 24
 """Notes that are printed."""
+_ANSWER = "an answer is called as the target, or as its class: rename the column of the table, or leave it out"
+_DIGITS = 9
+"""As many digits tell any two float32 numbers apart."""
 
 
 def run(request: Predict) -> int:
@@ -66,16 +71,23 @@ def _frame(model: TabularModel, source: Source, request: Predict, notes: list[st
     found = model.answer(model.preprocessor.transform(source, notes=notes, first=first))
     classes = model.preprocessor.classes
     if classes is None:
-        columns = [pl.Series(model.preprocessor.target, found)]
+        columns = [pl.Series(model.preprocessor.target, _digits(found, model))]
     elif request.proba:
-        columns = [pl.Series(str(label), found[:, i]) for i, label in enumerate(classes)]
+        columns = [pl.Series(str(label), _digits(found[:, i], model)) for i, label in enumerate(classes)]
     else:
         columns = [pl.Series(model.preprocessor.target, model.labels(found))]
     names = [column.name for column in (*kept, *columns)]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise ArgumentError("would stand in the answer twice", where="--keep", got=repr(twice[0]))
+        raise ArgumentError("would stand in the answer twice", where="--keep", got=repr(twice[0]), hint=_ANSWER)
     return pl.DataFrame([*kept, *columns])
+
+
+def _digits(numbers: np.ndarray[Any, Any], model: TabularModel) -> list[float]:
+    """Numbers with the digits that the networks' precision has: further ones would only look like knowledge."""
+    if model.settings.precision == "float64":
+        return numbers.tolist()
+    return [float(f"{number:.{_DIGITS}g}") for number in numbers.tolist()]
 
 
 def _kept(source: Source, name: str) -> pl.Series:
@@ -101,7 +113,7 @@ def _checked(out: str | None, overwrite: bool) -> Path | None:
         raise ArgumentError("unknown kind of file", where="--out", expected=" or ".join(ENDINGS), got=repr(out))
     if os.path.lexists(path) and (not overwrite or path.is_symlink() or not path.is_file()):
         raise ArgumentError("exists already", where=out, hint="--overwrite replaces a file, but no link or folder")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+    if not os.path.isdir(path.parent) or not os.access(path.parent, os.W_OK):
         raise ArgumentError("no folder that can be written to", where=str(path.parent))
     return path
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def describe(folder: Path) -> dict[str, Any]:
     Raises:
         RunError: if the folder is damaged, or is not a run.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise RunError("no such run folder", where=str(folder))
     config = snapshot.read_config(folder)
     try:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import glob
+import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -161,8 +161,8 @@ def must_stream(table: str) -> bool:
     Raises:
         DataError: it is too large, and can only be read as a whole.
     """
-    if table in BUNDLED or not Path(table).is_file():
-        return table not in BUNDLED and not Path(table).exists() and bool(glob.has_magic(table))
+    if table in BUNDLED or not os.path.isfile(table):
+        return table not in BUNDLED and not os.path.exists(table) and bool(glob.has_magic(table))
     if memory.fits(table):
         return False
     if memory.only_whole(table) is not None:

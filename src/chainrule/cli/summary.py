@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from chainrule.data.memory import worded
+from chainrule.errors import printable
+from chainrule.tabular.scores import Score, plain_number
 
 NAMES = {
     "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auc": "AUC", "f1": "F1", "log_loss": "log-loss",
@@ -23,9 +25,11 @@ def show(found: Mapping[str, Any]) -> None:
     """Print the results."""
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = Console(highlight=False, markup=False)
+    # A line of a log is looked for as a whole.
+    console.soft_wrap = not console.is_terminal
     for note in found["notes"]:
-        console.print(f"note: {note}", style="dim")
+        console.print(f"note: {printable(note)}", style="dim")
     console.print(_network(found))
     console.print(_trained(found))
     console.print(_took(found))
@@ -33,7 +37,7 @@ def show(found: Mapping[str, Any]) -> None:
         console.print(_table(found))
     for line in [*_matters(found), *_confused(found)]:
         console.print(line)
-    console.print(f"run: {found['run']}", style="bold")
+    console.print(f"run: {printable(found['run'])}", style="bold")
 
 
 def _network(found: Mapping[str, Any]) -> str:
@@ -71,13 +75,12 @@ def _table(found: Mapping[str, Any]) -> Any:
     from rich.table import Table
 
     guess = found["guess"]
-    always = f"guess: {guess!r}" if found["task"] == "classify" else f"guess: the mean, {guess:.4g}"
+    always = f"guess: {shown(guess)}" if found["task"] == "classify" else f"guess: the mean, {plain_number(guess)}"
     judged = JUDGED[found["judged_by"]].format(**found["rows"])
     table = Table("", judged, always, box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for name, value in found["metrics"].items():
-        error = found["errors"][name]
-        spread = "" if error is None else f" ± {error:.2g}"
-        table.add_row(NAMES[name], f"{value:.4g}{spread}", _number(found["baseline"].get(name)))
+        judged = str(Score(value, found["errors"][name]))
+        table.add_row(NAMES[name], judged, _number(found["baseline"].get(name)))
     return table
 
 
@@ -101,17 +104,21 @@ def _confused(found: Mapping[str, Any]) -> list[str]:
         return []
     pairs = [(matrix[i][j], i, j) for i in range(len(classes)) for j in range(len(classes)) if i != j and matrix[i][j]]
     told = [
-        f"{shown(classes[i])} for {shown(classes[j])} {rows:,}×" for rows, i, j in sorted(pairs, reverse=True)[:MOST]
+        f"{shown(classes[i])} for {shown(classes[j])} {_rows(n)}×" for n, i, j in sorted(pairs, reverse=True)[:MOST]
     ]
     return [f"most often mistaken: {', '.join(told)}"] if told else []
 
 
 def shown(value: object) -> str:
     """A name or a label as it may be printed: without control characters, and not too long."""
-    text = str(value)
-    text = text if text.isprintable() else repr(text)[1:-1]
+    text = printable(str(value))
     return text if len(text) <= 40 else text[:39] + "…"
 
 
+def _rows(count: float) -> str:
+    """So many rows; the sum of their weights, where they have such."""
+    return f"{count:,}" if isinstance(count, int) else f"{count:,.1f}"
+
+
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+    return "–" if value is None else plain_number(value)

@@ -61,7 +61,7 @@ def tables(source: Any) -> Batches:
     paths = _paths(source)
     parts: list[Batches] = []
     for path in paths:
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise DataError("no such file", where=str(path))
         try:
             parts.append(ParquetTable(path) if path.suffix.lower() in PARQUET else CsvTable(path))
@@ -78,7 +78,7 @@ def is_table(source: Any) -> bool:
 
 
 def _paths(source: Any) -> list[Path]:
-    if isinstance(source, (str, os.PathLike)) and not Path(source).exists() and glob.has_magic(str(source)):
+    if isinstance(source, (str, os.PathLike)) and not os.path.exists(source) and glob.has_magic(str(source)):
         found = sorted(glob.glob(str(source)))
         if not found:
             raise DataError("no file fits the pattern", where=str(source))

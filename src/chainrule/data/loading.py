@@ -45,9 +45,10 @@ def load(source: str) -> Source:
     if source in BUNDLED:
         return Source(source, frame=bundled.table(source), default_target="target")
     path = Path(source)
-    if not path.exists() and glob.has_magic(str(source)):
+    if not os.path.exists(path) and glob.has_magic(str(source)):
         return _nonempty(_table(source), str(source))
-    if not path.is_file():
+    # `Path` raises where a name is too long to be one.
+    if not os.path.isfile(path):
         raise _not_found(source, path)
     reader = _READERS.get(ending(path))
     if reader is None:
@@ -67,11 +68,11 @@ def _nonempty(found: Source, source: str) -> Source:
 
 
 def _not_found(source: str, path: Path) -> DataError:
-    if path.is_dir():
+    if os.path.isdir(path):
         return DataError("is a folder", where=source, expected=f"a file that ends in {', '.join(_READERS)}")
     sets = ", ".join(nearest(source, BUNDLED))
     hint = f"bundled sets: {sets}"
-    if path.suffix and path.parent.is_dir():
+    if path.suffix and os.path.isdir(path.parent):
         files = [file.name for file in path.parent.iterdir() if file.suffix.lower() in _READERS]
         near = nearest(path.name, files)[:3]
         hint = f"in that folder: {', '.join(near)}" if near else "no table is in that folder"

@@ -30,8 +30,22 @@ def ending(path: str | os.PathLike[str]) -> str:
         >>> ending("prices.CSV.gz"), ending("prices.parquet")
         ('.csv', '.parquet')
     """
-    plain = Path(path)
-    return (plain.with_suffix("") if plain.suffix.lower() in PACKED else plain).suffix.lower()
+    return _unpacked_name(path).suffix.lower()
+
+
+def stem(path: str | os.PathLike[str]) -> str:
+    """A file's name without its endings.
+
+    Example:
+        >>> stem("data/prices.2023.csv.gz")
+        'prices.2023'
+    """
+    return _unpacked_name(path).stem
+
+
+def _unpacked_name(path: str | os.PathLike[str]) -> Path:
+    name = Path(path)
+    return name.with_suffix("") if name.suffix.lower() in PACKED else name
 
 
 class TextFile:

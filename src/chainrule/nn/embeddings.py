@@ -59,8 +59,8 @@ class PiecewiseLinear(Module):
         bins: of each.
 
     Attributes:
-        low: (features, bins) float32, where each bin begins.
-        slope: (features, bins) float32, 1/(its width); 0 for a bin that is not used.
+        low: (features, bins) where each bin begins.
+        slope: (features, bins) 1/(its width); 0 for a bin that is not used.
 
     Example:
         >>> encode = PiecewiseLinear(1, 2)
@@ -89,8 +89,9 @@ class PiecewiseLinear(Module):
             expected, got = "at least one row of finite numbers", f"{len(X)} rows"
             raise DataError("has no quantiles", where="X", expected=expected, got=got, hint="fill in missing values")
         edges = np.quantile(X, np.linspace(0, 1, self.bins + 1), axis=0).T
-        low, width = edges[:, :-1].astype(np.float32), np.diff(edges.astype(np.float32))
-        self.low.assign(low)
+        edges = edges.astype(self.low.dtype)
+        width = np.diff(edges)
+        self.low.assign(edges[:, :-1].copy())
         # A bin as narrow as a subnormal number would have an infinite slope.
         used = width >= np.finfo(np.float32).tiny
         self.slope.assign(np.divide(1, width, out=np.zeros_like(width), where=used))

@@ -127,7 +127,7 @@ class EnsembleInput(Module):
             known[0] = False
             rows[0] = rows[~known].sum()
             own.assign(known.astype(np.int32))
-            trust.assign((rows / np.maximum(rows + self.shrinkage, 1)).astype(np.float32))
+            trust.assign((rows / np.maximum(rows + self.shrinkage, 1)).astype(trust.dtype))
 
     def forward(self, x: Any) -> Tensor:
         """X (N, width), or (N, members or 1, width) where each member has its own rows, to (members or 1, N, …)."""

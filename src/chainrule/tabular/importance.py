@@ -20,7 +20,7 @@ ELEMENTS = 2**24
 
 
 def importance(model: TabularModel, rows: Rows, seed: int = 0) -> dict[str, Score]:
-    """For each column the mean gain in a row's loss with its standard error, the largest first.
+    """For each column the mean gain in a row's loss, by the rows' weights, with its standard error, the largest first.
 
     The loss is −ln of the probability of the row's class, or the squared error over the variance of the target, so that
     a gain of 0.1 is a loss of 0.1 in R². Empty where no rows were held out, or columns are too many.
@@ -45,12 +45,17 @@ def importance(model: TabularModel, rows: Rows, seed: int = 0) -> dict[str, Scor
                 shuffled[i, :, feature.slice] = some.X[order, feature.slice]
     losses = _losses(model, shuffled, some, places)
     gains = losses[:-1] - losses[-1]
-    count = len(chosen)
-    found = {
-        column: Score(float(gain.mean()), float(gain.std(ddof=1) / np.sqrt(count)) if count > 1 else None)
-        for column, gain in zip(columns, gains, strict=True)
-    }
+    found = {column: _mean(gain, some.weight) for column, gain in zip(columns, gains, strict=True)}
     return dict(sorted(found.items(), key=lambda pair: -pair[1].value))
+
+
+def _mean(gain: Array, weight: Array) -> Score:
+    """The weighted mean and its standard error, √(Σ w²(g − ḡ)²·n/(n − 1))/Σ w."""
+    mean, count = np.average(gain, weights=weight), len(gain)
+    if count < 2:
+        return Score(float(mean), None)
+    spread = np.sqrt(((weight * (gain - mean)) ** 2).sum() * count / (count - 1))
+    return Score(float(mean), float(spread / weight.sum()))
 
 
 def _losses(model: TabularModel, versions: Array, rows: Rows, places: Array) -> Array:
@@ -62,5 +67,6 @@ def _losses(model: TabularModel, versions: Array, rows: Rows, places: Array) -> 
     if model.preprocessor.task == "classify":
         own = np.maximum(found[np.arange(len(truth)), truth], np.finfo(np.float64).tiny)
         return -np.log(own).reshape(len(versions), -1)
-    variance = rows.y.var() or 1.0
+    centre = np.average(rows.y, weights=rows.weight)
+    variance = np.average((rows.y - centre) ** 2, weights=rows.weight) or 1.0
     return ((found - truth) ** 2 / variance).reshape(len(versions), -1)

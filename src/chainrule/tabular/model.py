@@ -27,6 +27,8 @@ from chainrule.train.trainer import Trainer
 Array = np.ndarray[Any, Any]
 FEWEST = 10
 """Rows below which none are held out."""
+BALANCED = "class_weight: probabilities are as if all classes had equally many rows; the log-loss is of the real shares"
+"""What to know of balanced classes."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,8 @@ class TabularModel:
         trainer = trainer_of(chosen, task, preprocessor.layout, outputs, answers.group * chosen.folds)
         model = cls(preprocessor, chosen, answers, trainer)
         model.notes = _lonely_classes(preprocessor, rows)
+        if chosen.class_weight == "balanced":
+            model.notes.append(BALANCED)
         return model
 
     @property

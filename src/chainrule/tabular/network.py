@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from chainrule.nn.module import Module
 from chainrule.tabular.choices import ACTIVATIONS, OPTIMIZERS, SCHEDULES
 from chainrule.tabular.metrics import watched
 from chainrule.tabular.settings import Settings
+from chainrule.train.memory_estimate import check_parameters
 from chainrule.train.trainer import Trainer
 
 EMBEDDING = 8
@@ -28,6 +30,7 @@ def trainer(settings: Settings, task: str, layout: Sequence[Feature], outputs: i
     chosen: Any = settings
     penalty = [kind(alpha) for kind, alpha in ((optim.L1, chosen.l1), (optim.L2, chosen.l2)) if alpha]
     labels = task == "classify"
+    check_parameters(members * _parameters(settings, layout, outputs))
     metric = watched(chosen.metric or [])
     loss = nn.CrossEntropyLoss("none") if labels else _loss_of_numbers(chosen.metric)
     with seeded(chosen.seed):
@@ -37,6 +40,15 @@ def trainer(settings: Settings, task: str, layout: Sequence[Feature], outputs: i
             penalty=penalty or None, metrics=() if metric is None else (metric,), backend=chosen.backend,
             precision=chosen.precision, seed=chosen.seed, device=chosen.device,
         )  # fmt: skip
+
+
+def _parameters(settings: Settings, layout: Sequence[Feature], outputs: int) -> int:
+    """About how many parameters one network has: known before it is made, since making it may take all memory."""
+    chosen: Any = settings
+    size = {"number": 1 + chosen.bins, "code": EMBEDDING}
+    widths = [sum(size.get(f.kind, f.width) for f in layout), *chosen.layers, outputs]
+    levels = sum(feature.levels for feature in layout if feature.kind == "code")
+    return EMBEDDING * levels + sum(a * b for a, b in pairwise(widths))
 
 
 def _loss_of_numbers(metric: list[str] | None) -> Loss:

@@ -7,6 +7,7 @@ resampling plans").
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,13 +22,39 @@ GROUPS = 20
 
 @dataclass(frozen=True)
 class Score:
-    """A figure and its standard error, None where it is not known."""
+    """A figure and its standard error, None where it is not known.
+
+    Example:
+        >>> print(Score(0.99957, 0.00412))
+        0.9996 ± 0.0041
+    """
 
     value: float
     error: float | None
 
     def __str__(self) -> str:
-        return f"{self.value:.4g}" + ("" if self.error is None else f" ± {self.error:.2g}")
+        """The figure to the second digit of its error, which no further one says anything about."""
+        if self.error is None:
+            return plain_number(self.value)
+        places = 1 - math.floor(math.log10(self.error)) if self.error > 0 else -1
+        if not 0 <= places <= PLACES:
+            return f"{plain_number(self.value)} ± {plain_number(self.error, 2)}"
+        return f"{self.value:,.{places}f} ± {self.error:.{places}f}"
+
+
+PLACES = 6
+"""Decimals that are written out, at most."""
+
+
+def plain_number(number: float, digits: int = 4) -> str:
+    """A number for people: so many digits, and powers of ten only where it is very large or small.
+
+    Example:
+        >>> plain_number(234567.8), plain_number(0.123456), plain_number(1e-9)
+        ('234,600', '0.1235', '1e-09')
+    """
+    rounded = float(f"{number:.{digits}g}")
+    return f"{rounded:,.{digits}g}" if not 10**digits <= abs(rounded) < 1e9 else f"{rounded:,.0f}"
 
 
 def accuracy(truth: Array, chances: Array, weight: Array) -> float:
@@ -143,21 +170,27 @@ def _error(figure: Figure, truth: Array, found: Array, weight: Array) -> float |
     return float(np.sqrt(((values - values.mean()) ** 2).sum() * (len(values) - 1) / len(values)))
 
 
-def confusion(truth: Array, chances: Array, classes: int) -> Array:
-    """(classes, classes) rows of each class by the likeliest one."""
-    return np.bincount(truth * classes + chances.argmax(axis=1), minlength=classes**2).reshape(classes, classes)
+def confusion(truth: Array, chances: Array, classes: int, weight: Array | None = None) -> Array:
+    """(classes, classes) the number of rows of each class by the likeliest one; where they have weights, the sum."""
+    cells = truth * classes + chances.argmax(axis=1)
+    return np.bincount(cells, weight, minlength=classes**2).reshape(classes, classes)
 
 
-def calibration(truth: Array, chances: Array, groups: int = 10) -> list[dict[str, float]]:
+def calibration(truth: Array, chances: Array, groups: int = 10, weight: Array | None = None) -> list[dict[str, float]]:
     """Of rows grouped by the probability of class 1 (of the likeliest one, beyond two): what was said, what came.
 
-    Groups are of equal size, as far as ties allow; each has "rows", "said", the mean probability, and "seen", the share
-    of rows of which it was true.
+    Groups are of equally many rows, as far as ties allow; each has "rows", "said", the mean probability, and "seen",
+    the share of rows of which it was true, both by the weights of the rows.
     """
+    weight = np.ones(len(truth)) if weight is None else weight
     two = chances.shape[1] == 2
     said = chances[:, 1] if two else chances.max(axis=1)
     true = truth == 1 if two else truth == chances.argmax(axis=1)
     edges = np.unique(np.quantile(said, np.linspace(0, 1, groups + 1)[1:-1]))
     place = np.searchsorted(edges, said, side="right")
     parts: Sequence[Array] = [place == g for g in np.unique(place)]
-    return [{"rows": int(p.sum()), "said": float(said[p].mean()), "seen": float(true[p].mean())} for p in parts]
+
+    def mean(values: Array, part: Array) -> float:
+        return float(np.average(values[part], weights=weight[part]))
+
+    return [{"rows": int(p.sum()), "said": mean(said, p), "seen": mean(true, p)} for p in parts]

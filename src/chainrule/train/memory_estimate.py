@@ -156,6 +156,24 @@ def check(estimate: Estimate, there: int, device: tuple[int, int] | None) -> Non
         )
 
 
+def check_parameters(count: int) -> None:
+    """Refuse to make a network whose parameters, of 4 bytes each, do not fit into memory with their gradients.
+
+    Raises:
+        ResourceError: says what would be needed, what there is, and what to do.
+    """
+    need = 2 * 4 * count
+    free = _free(need)
+    if free is not None and need > free:
+        raise ResourceError(
+            "the network does not fit into memory",
+            where="fit",
+            expected=f"{memory.worded(need)} free, for {count:,} parameters and their gradients",
+            got=memory.worded(free),
+            hint=HINTS["parameters"],
+        )
+
+
 def check_rows(need: int) -> None:
     """Refuse rows that cannot be made ready in the memory that there is.
 

@@ -18,7 +18,7 @@ from chainrule.errors import TrainingWarning
 from chainrule.train.fit_loop import RETURN_EVERY, interruptible
 from chainrule.train.plan import KEPT
 from chainrule.train.prepare import monitored_value
-from chainrule.train.progress import Count
+from chainrule.train.progress import Line
 from chainrule.train.step import TrainingStep
 from chainrule.train.sweep.groups import CompileGroup, Grouping
 from chainrule.train.sweep.layout import Array, SweepPlan, config_text
@@ -147,7 +147,7 @@ class Sweeping:
 
     def run(self, progress: bool) -> None:
         """Train all trials; after Ctrl-C those at work are the last ones."""
-        bar = Count(sum(map(len, self.trials)), "trials") if progress else None
+        bar = Line("trial", sum(map(len, self.trials))) if progress else None
         threads = 1 if self.plan.backend == "numpy" else resources.cores()
         pool = ThreadPoolExecutor(threads)
         try:
@@ -177,7 +177,7 @@ class Sweeping:
         return told
 
     def _run_all(
-        self, runs: list[_GroupRun], data: Sequence[Any], pool: ThreadPoolExecutor, threads: int, bar: Count | None
+        self, runs: list[_GroupRun], data: Sequence[Any], pool: ThreadPoolExecutor, threads: int, bar: Line | None
     ) -> None:
         running: dict[Future[Results], _Job] = {}
         while True:
@@ -191,7 +191,7 @@ class Sweeping:
                 job.run.compiled = True
                 self._put_back(job, future.result())
                 if bar is not None:
-                    bar.add(len(job.trials))
+                    bar.show(bar.done + len(job.trials))
 
     def _next(self, runs: list[_GroupRun]) -> _GroupRun | None:
         return None if self.interrupted else next((run for run in runs if run.waits), None)
