@@ -135,7 +135,9 @@ def _matrix(frame: pl.DataFrame, numbers: list[str], words: list[str]) -> Array:
     stripped = frame.select(pl.all().str.strip_chars().replace(missing))
     values = stripped.select(pl.col(numbers).cast(pl.Float64, strict=False)).to_numpy()
     text = stripped.select(pl.col(words).fill_null("")).to_numpy()
-    return np.hstack([values.astype(object), text.astype(object)])
+    # Of no columns there are no rows either.
+    parts = [part.astype(object) for part, chosen in ((values, numbers), (text, words)) if chosen]
+    return np.hstack(parts)
 
 
 def _model(name: str, task: str, numbers: list[str], words: list[str], frame: pl.DataFrame) -> Any:

@@ -3,12 +3,14 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from chainrule.sklearn import GridSearch, MLPClassifier, MLPRegressor
+from chainrule.sklearn import GridSearch, MLPClassifier, MLPRegressor, TableClassifier, TableRegressor
 
 QUICK = {"max_iter": 50, "learning_rate_init": 0.01, "random_state": 0}
 ESTIMATORS = [
     MLPClassifier(),
     MLPRegressor(),
+    TableClassifier(),
+    TableRegressor(),
     GridSearch(MLPClassifier(**QUICK), {"alpha": [1e-4, 1e-2]}, cv=2),
     GridSearch(MLPRegressor(**QUICK), {"alpha": [1e-4, 1e-2]}, cv=2),
 ]

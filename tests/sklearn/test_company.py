@@ -1,4 +1,4 @@
-"""The networks in the company of the rest of scikit-learn: frames, pipelines, ensembles, processes and threads."""
+"""The estimators in the company of the rest of scikit-learn: frames, pipelines, ensembles, processes and threads."""
 
 import joblib
 import numpy as np
@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import shuffle
 
-from chainrule.sklearn import MLPClassifier, MLPRegressor
+from chainrule.sklearn import MLPClassifier, MLPRegressor, TableClassifier, TableRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -27,6 +27,10 @@ NAMES = ["sepal length", "sepal width", "petal length", "petal width"]
 
 def network(**settings):
     return MLPClassifier((8,), max_iter=40, learning_rate_init=0.02, random_state=0, **settings)
+
+
+def table(**settings):
+    return TableClassifier(**{"folds": 2, "epochs": 40, "lr": 0.02, "random_state": 0, "backend": "numpy", **settings})
 
 
 def frame(kind):
@@ -117,3 +121,38 @@ def test_weights_are_routed_to_the_fit():
         unasked = make_pipeline(StandardScaler(), network())
         with pytest.raises(ValueError, match="sample_weight"):
             unasked.fit(X, Y, sample_weight=weight)
+        asked = make_pipeline(table().set_fit_request(sample_weight=True))
+        assert asked.fit(X, Y, sample_weight=weight)[-1].classes_.tolist() == [0, 1]
+
+
+TABLES = {
+    "calibrated": lambda: CalibratedClassifierCV(table(), cv=2),
+    "stacked": lambda: StackingClassifier([("a", table()), ("b", table(bins=8))], LogisticRegression(), cv=2),
+    "searched": lambda: GridSearchCV(table(), {"lr": np.array([1e-5, 1e-2]), "layers": [(8,), [4, 4]]}, cv=2),
+    "bagged": lambda: BaggingClassifier(table(), n_estimators=2, max_features=3, random_state=0),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_go_wherever_networks_go(name):
+    fit = TABLES[name]().fit(frame("polars") if name != "bagged" else X, Y)
+    assert fit.score(frame("polars") if name != "bagged" else X, Y) > 0.9
+    assert name != "searched" or fit.best_params_["lr"] == 1e-2
+
+
+def test_tables_over_folds_in_this_process_and_in_others_have_the_same_scores():
+    names = np.array(["setosa", "versicolor", "virginica"])[Y]
+    alone = cross_val_score(table(), frame("polars"), names, cv=3)
+    assert alone.min() > 0.85
+    assert np.array_equal(cross_val_score(table(), frame("polars"), names, cv=3, n_jobs=2), alone)
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_a_table_after_a_transformer_that_gives_frames(kind):
+    scaled = ColumnTransformer([("number", StandardScaler(), NAMES[:2])], remainder="passthrough")
+    fit = make_pipeline(scaled.set_output(transform=kind), table()).fit(frame(kind), Y)
+    assert fit[-1].feature_names_in_[0] == "number__sepal length"
+    prices = TransformedTargetRegressor(
+        TableRegressor(folds=2, epochs=30, random_state=0, backend="numpy"), transformer=StandardScaler()
+    )
+    assert prices.fit(frame(kind), 1e5 + 1e4 * X[:, 0]).score(frame(kind), 1e5 + 1e4 * X[:, 0]) > 0.8

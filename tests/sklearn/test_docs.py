@@ -14,5 +14,6 @@ def test_the_blocks_of_the_page_run_one_after_another():
     names = {}
     for block in blocks:
         exec(block.replace("tol=1e-3", "max_iter=5"), names)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
+    assert names["table"].scores_["accuracy"].value > 0.9
     assert names["search"].packed_ == 20

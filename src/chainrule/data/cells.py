@@ -147,7 +147,8 @@ def plain_of_frame(frame: pl.DataFrame) -> Plain:
     parts = _Parts(np.full((frame.height, frame.width), np.nan), frame.width)
     numbers = [i for i, kind in enumerate(kinds) if kind in ("number", "boolean")]
     if numbers:
-        chosen = frame.select(frame.columns[i] for i in numbers)
+        # By place: a name may look like a pattern for names.
+        chosen = frame[:, numbers]
         parts.values[:, numbers] = chosen.cast(pl.Float64).fill_null(np.nan).to_numpy()
         _set_infinite_aside(np.array(numbers), parts)
     for i, kind in enumerate(kinds):

@@ -56,10 +56,10 @@ def _series(name: str, column: Any) -> pl.Series:
         if values.dtype.kind in "iufb":
             small = values.astype(np.float32) if values.dtype == np.float16 else values
             return pl.Series(name, small).set(pl.Series(missing), None)
-    return _of_objects(name, np.asarray(column, dtype=object), missing)
+    return of_objects(name, np.asarray(column, dtype=object), missing)
 
 
-def _of_objects(name: str, values: np.ndarray, missing: np.ndarray) -> pl.Series:
+def of_objects(name: str, values: np.ndarray, missing: np.ndarray) -> pl.Series:
     """Python's own values: truths, numbers and dates as such, anything else as text."""
     import polars as pl
 

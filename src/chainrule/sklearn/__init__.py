@@ -13,5 +13,7 @@ except ModuleNotFoundError as error:
 from chainrule.sklearn.classifier import MLPClassifier
 from chainrule.sklearn.regressor import MLPRegressor
 from chainrule.sklearn.search import GridSearch
+from chainrule.sklearn.table_classifier import TableClassifier
+from chainrule.sklearn.table_regressor import TableRegressor
 
-__all__ = ["GridSearch", "MLPClassifier", "MLPRegressor"]
+__all__ = ["GridSearch", "MLPClassifier", "MLPRegressor", "TableClassifier", "TableRegressor"]

@@ -264,9 +264,12 @@ class TabularModel:
         return Division.apart(n, parts.validation, members)
 
     def _class_weights(self, y: Array) -> Array:
-        """N/(K·rows of the class), as scikit-learn has it, where classes are to be balanced; else 1."""
-        if self.settings.class_weight != "balanced" or self.preprocessor.task != "classify":
+        """(n,) what rows count for their class: N/(K·rows of it), as scikit-learn has it, where they are balanced."""
+        given = self.settings.class_weight
+        if given is None:
             return np.ones(len(y))
+        if given != "balanced":
+            return np.asarray(given, np.float64)[y]
         counts = np.bincount(y, minlength=len(self.preprocessor.classes or []))
         present = counts > 0
         return (len(y) / (present.sum() * np.where(present, counts, 1)))[y]

@@ -112,7 +112,7 @@ class Settings:
         patience: epochs without a better loss on the rows held out before the training stops, from 1.
         metric: names of `chainrule.tabular.scores`, the first of which is optimised; None for the loss: log-loss, or
             the squared error.
-        class_weight: "balanced", or None for every row counting as much.
+        class_weight: "balanced", a number for each class in order, or None for every row counting as much.
         time_budget: seconds after which the training ends, with the best so far; None for none.
         backend, precision, device, seed: as `Trainer` has them.
 
@@ -137,7 +137,7 @@ class Settings:
     members: int | None = None
     patience: int | None = None
     metric: list[str] | None = None
-    class_weight: str | None = None
+    class_weight: str | list[float] | None = None
     time_budget: float | None = None
     backend: str | None = None
     precision: str | None = None
