@@ -251,3 +251,9 @@ def test_what_balanced_classes_do_to_probabilities_is_said(fit):
     for weight, said in (((), False), (("--class-weight", "balanced"), True)):
         notes = fit("iris", *SHORT, *weight)[1]["notes"]
         assert any(text.startswith(note) for text in notes) == said
+
+
+def test_nothing_is_said_of_a_batch_size_that_nobody_chose(fit, table):
+    name = table("a,y\n" + "1,p\n2,q\n" * 6)
+    assert not any("batch_size" in note for note in fit(name, "--epochs", 1)[1]["notes"])
+    assert any("batch_size" in note for note in fit(name, "--epochs", 1, "--batch-size", 32)[1]["notes"])

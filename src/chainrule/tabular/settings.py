@@ -48,7 +48,7 @@ Default = Callable[[Chosen, Shape], Any]
 
 
 def batch_size(chosen: Chosen, shape: Shape) -> int:
-    """32 for small tables, up to 256 where there are many rows; all rows for what reads curvature from its steps.
+    """32 for small tables, all rows of tiny ones, up to 256 of many; all for what reads curvature from its steps.
 
     Example:
         >>> [batch_size({"optimizer": "adam"}, Shape("classify", rows, 8)) for rows in (1000, 50_000, 10**7)]
@@ -56,7 +56,8 @@ def batch_size(chosen: Chosen, shape: Shape) -> int:
     """
     if _full_batch(chosen):
         return shape.rows
-    return min(max(2 ** round(math.log2(max(shape.rows, 1) / 128)), 32), 256)
+    several = min(max(2 ** round(math.log2(max(shape.rows, 1) / 128)), 32), 256)
+    return max(1, min(several, shape.rows))
 
 
 def epochs(chosen: Chosen, shape: Shape) -> int:
