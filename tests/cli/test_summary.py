@@ -41,7 +41,7 @@ def test_nothing_that_a_table_holds_is_printed_raw(command, table):
     name = table("\x1b]0;a\x07,b,y\u202e\n" + rows, "t\x1b[1m.csv")
     status, out, err = command("fit", name, "--epochs", 20, "--layers", 8, "--backend", "numpy")
     assert status == 0
-    assert "guess: k\\x1b[3" in out
+    assert "guess: 'k\\x1b[3" in out
     assert r"run: runs/t\x1b[1m" in out
     assert all(line.isprintable() for line in (out + err).splitlines())
 

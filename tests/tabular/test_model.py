@@ -303,3 +303,10 @@ def test_both_backends_make_the_same_model() -> None:
     numpy, _, source = fitted(table(40), settings=replace(QUICK, epochs=3))
     xla, _, _ = fitted(table(40), settings=replace(QUICK, epochs=3, backend="xla"))
     np.testing.assert_allclose(numpy.predict_proba(source), xla.predict_proba(source), atol=1e-4)
+
+
+def test_more_pieces_than_there_are_between_the_rows_are_refused() -> None:
+    with pytest.raises(
+        ArgumentError, match=r"bins: .* expected an integer in \[0, \d+\], got 10000"
+    ):
+        prepared(table(), settings=replace(QUICK, bins=10_000))

@@ -75,7 +75,7 @@ def _table(found: Mapping[str, Any]) -> Any:
     from rich.table import Table
 
     guess = found["guess"]
-    always = f"guess: {shown(guess)}" if found["task"] == "classify" else f"guess: the mean, {plain_number(guess)}"
+    always = f"guess: '{shown(guess)}'" if found["task"] == "classify" else f"guess: the mean, {plain_number(guess)}"
     judged = JUDGED[found["judged_by"]].format(**found["rows"])
     table = Table("", judged, always, box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for name, value in found["metrics"].items():

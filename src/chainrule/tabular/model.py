@@ -12,7 +12,7 @@ import numpy as np
 
 from chainrule.data import Preprocessor, Reading, Source, split
 from chainrule.data.target import Target
-from chainrule.errors import ArgumentError, DataError, ShapeError
+from chainrule.errors import ArgumentError, DataError, ShapeError, check_number
 from chainrule.tabular.answers import Answers
 from chainrule.tabular.folds import Division
 from chainrule.tabular.metrics import check_metrics, watched
@@ -180,6 +180,8 @@ class TabularModel:
             raise ArgumentError("a number has no classes", where="class_weight", hint="weigh the rows instead")
         chosen: Any = settings.complete(Shape(task, len(rows), rows.X.shape[1]))
         check_metrics(chosen.metric, task)
+        # Between n rows there are n - 1 pieces at most: more would take memory and never be used.
+        check_number("bins", chosen.bins, low=0, high=max(len(rows) - 1, 0), integer=True)
         answers = Answers.of_numbers(rows.y, chosen.members) if task == "regress" else Answers(task, chosen.members)
         outputs = len(preprocessor.classes or [None])
         trainer = trainer_of(chosen, task, preprocessor.layout, outputs, answers.group * chosen.folds)

@@ -36,7 +36,10 @@ class Score:
         """The figure to the second digit of its error, which no further one says anything about."""
         if self.error is None:
             return plain_number(self.value)
-        places = 1 - math.floor(math.log10(self.error)) if self.error > 0 else -1
+        # An error of rounding is none.
+        if self.error <= 1e-12 * abs(self.value):
+            return f"{plain_number(self.value)} ± 0"
+        places = 1 - math.floor(math.log10(self.error))
         if not 0 <= places <= PLACES:
             return f"{plain_number(self.value)} ± {plain_number(self.error, 2)}"
         return f"{self.value:,.{places}f} ± {self.error:.{places}f}"
