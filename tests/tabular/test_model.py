@@ -306,7 +306,5 @@ def test_both_backends_make_the_same_model() -> None:
 
 
 def test_more_pieces_than_there_are_between_the_rows_are_refused() -> None:
-    with pytest.raises(
-        ArgumentError, match=r"bins: .* expected an integer in \[0, \d+\], got 10000"
-    ):
+    with pytest.raises(ArgumentError, match=r"bins: .* expected an integer in \[0, \d+\], got 10000"):
         prepared(table(), settings=replace(QUICK, bins=10_000))

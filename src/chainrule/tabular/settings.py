@@ -56,8 +56,7 @@ def batch_size(chosen: Chosen, shape: Shape) -> int:
     """
     if _full_batch(chosen):
         return shape.rows
-    several = min(max(2 ** round(math.log2(max(shape.rows, 1) / 128)), 32), 256)
-    return max(1, min(several, shape.rows))
+    return min(max(2 ** round(math.log2(max(shape.rows, 1) / 128)), 32), 256, shape.rows)
 
 
 def epochs(chosen: Chosen, shape: Shape) -> int:
