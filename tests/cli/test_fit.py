@@ -395,7 +395,7 @@ def test_what_the_machine_lacks_is_refused_in_one_line(refused, no_gpu, options,
 def test_a_training_that_does_not_fit_into_memory_is_refused_in_one_line(refused, monkeypatch):
     monkeypatch.setattr(resources, "available_memory", lambda: 10**6)
     line = refused("fit", "iris", "--layers", "4000,4000", "--backend", "numpy")
-    assert "fit: the training does not fit into memory: expected " in line
+    assert "fit: the network does not fit into memory: expected " in line
     assert "got 1 MB; " in line
 
 

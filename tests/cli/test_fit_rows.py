@@ -103,7 +103,7 @@ def test_rows_of_another_file_may_judge_or_choose_when_to_stop(fit, halves):
     [
         ("other.csv", "other: columns that are missing: 'size'"),
         ("unlabelled.csv", "unlabelled.csv: has no column 'label', the target"),
-        ("unheard.csv", "column 'label', row 1: a value that cannot be used: expected a class seen in training"),
+        ("unheard.csv", "column 'label', row 1: an unknown class: expected one seen in training"),
         ("nowhere.csv", "nowhere.csv: no such file"),
         ("iris", "has no column 'label', the target"),
     ],

@@ -267,7 +267,7 @@ def test_rows_to_validate_on_have_the_same_names() -> None:
         ({"metrics": {"kind": ("rmse",)}}, "rmse is for regression"),
         ({"loss": nn.MSELoss(), "metrics": {"kind": ("rmse",)}}, "metrics by output need losses by output"),
         ({"loss": nn.MSELoss(), "loss_weights": {"kind": 1.0}}, "loss_weights needs losses by name"),
-        ({"loss_weights": {"size": 1.0}}, "a weight of no loss"),
+        ({"loss_weights": {"size": 1.0}}, "a weight for an unknown loss"),
         ({"loss_weights": {"kind": -1.0}}, r"loss_weights\['kind'\]"),
         ({"loss": {"kind": nn.MSELoss("sum"), "price": nn.MSELoss()}}, "means and sums"),
         ({"loss": {"kind": nn.MSELoss("none")}}, "per row"),

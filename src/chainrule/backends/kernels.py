@@ -159,7 +159,7 @@ _simple("squared_error", lambda xp, a: lambda x, t: xp.square(x - t), workspace=
 _simple("absolute_error", lambda xp, a: lambda x, t: xp.absolute(x - t), workspace=1)
 
 
-@register_kernel("sigmoid", element=4, workspace=2)
+@register_kernel("sigmoid", element=4, workspace=1.25)
 def _sigmoid(xp: Any, attrs: dict[str, Any]) -> Kernel:
     def kernel(x: Any) -> Any:
         # With e = e^(−|x|) it is e/(1 + e) below 0 and 1/(1 + e) above: nothing overflows, and no digit is lost to a 1.
@@ -174,7 +174,7 @@ def _softplus(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return lambda x: xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.absolute(x)))
 
 
-@register_kernel("silu", element=4, workspace=4)
+@register_kernel("silu", element=4, workspace=1.25)
 def _silu(xp: Any, attrs: dict[str, Any]) -> Kernel:
     def kernel(x: Any) -> Any:
         # As in sigmoid. Far out e is taken e¹⁶ times as large, since it has no digits where x·e still has.

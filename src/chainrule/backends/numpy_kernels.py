@@ -58,6 +58,8 @@ def _put_pieces(attrs: dict[str, Any]) -> Kernel:
 _BITS = {"f": np.int32, "d": np.int64}
 SELECTED = 1024
 """Elements from which a choice between numbers is made by their bits."""
+MIXED = 2**17
+"""Elements up to which that holds where neither number is 0: it takes another array meanwhile."""
 
 
 def select(condition: Any, x: Any, y: Any) -> Any:
@@ -69,18 +71,21 @@ def select(condition: Any, x: Any, y: Any) -> Any:
     alike = x.dtype == y.dtype and x.shape in ((), shape) and y.shape in ((), shape)
     if bits is None or not alike or condition.size < SELECTED:
         return np.where(condition, x, y)
-    mask = condition.astype(bits)
     if _is_zero(x):
+        mask = condition.astype(bits)
         mask -= 1
         mask &= y.view(bits)
-    else:
+    elif _is_zero(y):
+        mask = condition.astype(bits)
         np.negative(mask, out=mask)
-        if _is_zero(y):
-            mask &= x.view(bits)
-        else:
-            differing = x.view(bits) ^ y.view(bits)
-            mask &= differing
-            mask ^= y.view(bits)
+        mask &= x.view(bits)
+    elif condition.size > MIXED:
+        return np.where(condition, x, y)
+    else:
+        mask = condition.astype(bits)
+        np.negative(mask, out=mask)
+        mask &= x.view(bits) ^ y.view(bits)
+        mask ^= y.view(bits)
     return mask.view(x.dtype)
 
 
