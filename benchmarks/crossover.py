@@ -4,7 +4,7 @@ Usage: python benchmarks/crossover.py [--rounds 3] [--only 64-64-10] [--fit] [--
 
 For each network: microseconds a step, interpreted and compiled; seconds before the first compiled step (importing JAX
 and compiling, in a process of its own); the number of steps from which compiling pays. `--fit` prints the constants for
-`chainrule/backends/estimate.py` that describe the measurements best: least squares of the relative errors.
+`chainrule/backends/cost.py` that describe the measurements best: least squares of the relative errors.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def prepare_seconds(position: int) -> float:
 
 def measured(position: int, rounds: int) -> dict[str, Any]:
     """A case, measured and estimated; times in seconds."""
-    from chainrule.backends import estimate
+    from chainrule.backends import cost
 
     case = CASES[position]
     made, X, y = trainer(case, "numpy")
@@ -121,12 +121,12 @@ def measured(position: int, rounds: int) -> dict[str, Any]:
     return {
         "case": case.name,
         "step": {backend: step_seconds(case, backend, rounds) for backend in BACKENDS},
-        "estimated": {backend: estimate.seconds(graph, backend) for backend in BACKENDS},
-        "kind": {backend: estimate.kind_of(graph, backend) for backend in BACKENDS},
-        "counts": list(estimate.counts(graph)),
+        "estimated": {backend: cost.seconds(graph, backend) for backend in BACKENDS},
+        "kind": {backend: cost.cost_kind(graph, backend) for backend in BACKENDS},
+        "counts": list(cost.counts(graph)),
         "nodes": len(graph),
         "prepare": prepare,
-        "prepare_estimated": estimate.compile_seconds([graph]),
+        "prepare_estimated": cost.compile_seconds([graph]),
     }
 
 

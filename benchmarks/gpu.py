@@ -12,7 +12,7 @@ import sys
 from dataclasses import replace
 
 from chainrule import backends
-from chainrule.bench import runs, table
+from chainrule.bench import cell_series, table
 from chainrule.bench.task import Cell
 from chainrule.errors import ChainruleError
 
@@ -25,7 +25,7 @@ NETWORKS = {
     "XL": Cell((8192, 8192, 8192, 1000), 1024, 8192, device="gpu"),
 }
 
-SERIES: runs.Series = {
+SERIES: cell_series.Series = {
     precision: {f"{name} {precision}": replace(cell, precision=precision) for name, cell in NETWORKS.items()}
     for precision in ("float32", "tf32", "bfloat16")
 }
@@ -33,19 +33,26 @@ SERIES: runs.Series = {
 
 def main(argv: list[str] | None = None) -> int:
     """Measure and print."""
-    asked = runs.read(runs.parser((__doc__ or "").split("\n")[0], SERIES, ON_GPU), SERIES, ON_GPU, argv)
-    cells = runs.chosen(SERIES, asked.only)
+    asked = cell_series.parse_args(
+        cell_series.make_parser((__doc__ or "").split("\n")[0], SERIES, ON_GPU), SERIES, ON_GPU, argv
+    )
+    cells = cell_series.select_cells(SERIES, asked.only)
     if asked.list:
-        runs.show_cells(cells)
+        cell_series.print_cells(cells)
         return 0
     try:
         backends.get("xla").find_device("gpu")
     except ChainruleError as error:
         print("gpu.py: error: " + " ".join(str(error).split()), file=sys.stderr)
         return 2
-    found = runs.run(cells, asked, device="gpu")
-    series = runs.by_series(SERIES, found)
-    print(table.heading(found), table.markdown(series), table.notes(found, runs.names(SERIES)), sep="\n\n")
+    found = cell_series.measure_cells(cells, asked, device="gpu")
+    series = cell_series.by_series(SERIES, found)
+    print(
+        table.heading(found),
+        table.markdown_table(series),
+        table.notes(found, cell_series.cell_names(SERIES)),
+        sep="\n\n",
+    )
     return 0
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from chainrule.bench import PEERS, pictures, runs, table
+from chainrule.bench import PEERS, cell_series, pictures, table
 from chainrule.bench.task import Cell
 from chainrule.bench.turns import to_stderr
 
@@ -31,7 +31,7 @@ BATCHES = {1: 1440, 8: 1440, 32: 1440, 128: 1536, 512: 2048, 4096: 8192}
 WIDTHS = (16, 32, 64, 128, 256, 512, 1024, 2048)
 ROWS = (192, 960, 4800, 20000, 100000)
 
-SERIES: runs.Series = {
+SERIES: cell_series.Series = {
     "networks": NETWORKS,
     "batch": {f"batch {batch}": Cell(S, batch, rows) for batch, rows in BATCHES.items()},
     "width": {f"width {d}": Cell((d, d, 10), 128, 6400 if d < 1024 else 2560) for d in WIDTHS},
@@ -42,18 +42,23 @@ SERIES: runs.Series = {
 
 def main(argv: list[str] | None = None) -> None:
     """Measure, print and draw."""
-    parser = runs.parser((__doc__ or "").split("\n")[0], SERIES, list(PEERS))
+    parser = cell_series.make_parser((__doc__ or "").split("\n")[0], SERIES, list(PEERS))
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="draw the series as PNG files")
-    asked = runs.read(parser, SERIES, list(PEERS), argv)
-    cells = runs.chosen(SERIES, asked.only)
+    asked = cell_series.parse_args(parser, SERIES, list(PEERS), argv)
+    cells = cell_series.select_cells(SERIES, asked.only)
     if asked.list:
-        runs.show_cells(cells)
+        cell_series.print_cells(cells)
         return
-    found = runs.run(cells, asked)
-    series = runs.by_series(SERIES, found)
-    print(table.heading(found), table.markdown(series), table.notes(found, runs.names(SERIES)), sep="\n\n")
+    found = cell_series.measure_cells(cells, asked)
+    series = cell_series.by_series(SERIES, found)
+    print(
+        table.heading(found),
+        table.markdown_table(series),
+        table.notes(found, cell_series.cell_names(SERIES)),
+        sep="\n\n",
+    )
     if asked.pictures:
-        for path in pictures.draw(series, asked.pictures):
+        for path in pictures.draw_series(series, asked.pictures):
             to_stderr(f"drew {path}")
 
 

@@ -66,7 +66,7 @@ EVERY = [
     *(lambda x, f=f: f(x.astype("int32"), 5) for f in (cr.bitwise_and, cr.bitwise_or, cr.bitwise_xor)),
     lambda x: ~x.astype("int32"),
     lambda x: cr.power(x.astype("int32"), (x > 0).astype("int32")),
-    lambda x: apply("in_range", within(x.astype("int32"), -1000, 1000, "whole number"), dtype="float64"),
+    lambda x: apply("in_range", within(x.astype("int32"), -1000, 1000, "integer"), dtype="float64"),
     lambda x: x.cumsum(1),
     lambda x: x @ x.T,
     lambda x: cr.linear(x, x),

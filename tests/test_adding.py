@@ -10,10 +10,10 @@ import outside
 import recipes
 from chainrule import nn, optim
 from chainrule.autodiff.rules import RULES, rule
-from chainrule.backends import agreement, estimate
-from chainrule.backends.kernels import COSTS, KERNELS, row
-from chainrule.backends.live import live_bytes
-from chainrule.backends.work import is_small
+from chainrule.backends import agreement, cost
+from chainrule.backends.flops import fits_single_kernel
+from chainrule.backends.kernels import COSTS, KERNELS, register_kernel
+from chainrule.backends.liveness import live_bytes
 from chainrule.graph.ops import OPS, OVER_AXES, Rounding, define
 from chainrule.graph.shaping import all_axes
 from chainrule.graph.tensor import apply
@@ -46,7 +46,9 @@ def _slope(g, y, x):
 def operation():
     define("logsumexp", "y = ln Σ e^(x) over axes", _shape, OVER_AXES, Rounding.APPROXIMATE)
     rule("logsumexp", "x̄ = g·e^(x − y)", _slope)
-    row("logsumexp", element=4, workspace=1)(lambda xp, a: lambda x: xp.log(xp.sum(xp.exp(x), axis=a["axes"])))
+    register_kernel("logsumexp", element=4, workspace=1)(
+        lambda xp, a: lambda x: xp.log(xp.sum(xp.exp(x), axis=a["axes"]))
+    )
     yield
     for table in (OPS, RULES, KERNELS, COSTS):
         del table["logsumexp"]
@@ -139,9 +141,9 @@ def test_an_operation_is_drawn_into_random_graphs(operation, monkeypatch):
 def test_time_and_memory_of_an_operation_are_estimated_and_one_kernel_holds_it(operation):
     x = np.ones((1000, 500), "float32")
     graph, sums = cr.trace(lambda x: logsumexp(x, 1), x), cr.trace(lambda x: cr.sum(x, 1), x)
-    assert estimate.counts(graph).element == 4 * estimate.counts(sums).element
+    assert cost.counts(graph).element == 4 * cost.counts(sums).element
     assert live_bytes(graph, set()) == live_bytes(sums, set()) + x.nbytes
-    assert is_small(cr.trace(lambda x: logsumexp(x, 1), X))
+    assert fits_single_kernel(cr.trace(lambda x: logsumexp(x, 1), X))
     assert agreement.longest(graph) == 500
 
 

@@ -61,6 +61,11 @@ def test_open_ends_and_whole_numbers_are_held():
         check_number("lr", 0.0, low=0, low_open=True)
     with pytest.raises(ArgumentError, match=r"\[0, 1\)"):
         check_number("beta", 1, low=0, high=1, high_open=True)
-    with pytest.raises(ArgumentError, match="a whole number of at least 1"):
+    with pytest.raises(ArgumentError, match="an integer of at least 1"):
         check_number("epochs", 2.5, low=1, integer=True)
     assert check_number("epochs", 3.0, low=1, integer=True) == 3
+
+
+def test_a_large_bound_is_said_to_its_last_digit() -> None:
+    with pytest.raises(ArgumentError, match=r"an integer in \[0, 4294967295\], got -1"):
+        check_number("seed", -1, low=0, high=2**32 - 1, integer=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from chainrule import passes
 from chainrule.autodiff import check_grad, grad, hessian, jacobian, jvp, per_example_grad, value_and_grad, vjp
-from chainrule.backends import numpy as _interpreter  # noqa: F401  # tensors compute through it
+from chainrule.backends import interpreter as _interpreter  # noqa: F401  # tensors compute through it
 from chainrule.backends.compile import compile
 from chainrule.backends.mismatch import verify
 from chainrule.errors import ChainruleError, CompilerMismatch, CompilerWarning, GradientMismatch

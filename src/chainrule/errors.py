@@ -1,8 +1,8 @@
 """The exceptions, and the one way to word them.
 
 Every message says what is wrong, where (layer, column, argument), what was expected, what was found, and what to do
-about it. An error that a user can cause is a `ChainruleError`; it is also the built-in kind that a Python user would
-catch (`ValueError`, `TypeError`, …). `assert` is kept for our own mistakes.
+about it. An error that a user can cause is a `ChainruleError`; it also derives from the built-in exception that a
+Python user would catch (`ValueError`, `TypeError`, …). `assert` is reserved for our own mistakes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class ChainruleError(Exception):
-    """An error that a user can cause and mend.
+    """An error that a user can cause and fix.
 
     Args:
         what: what is wrong, a clause without a full stop.
@@ -44,7 +44,7 @@ class ChainruleError(Exception):
             text += ": " + ", ".join(found)
         if hint:
             text += f"; {hint}"
-        super().__init__(text)
+        super().__init__("\n".join(map(printable, text.split("\n"))))
 
 
 class ArgumentError(ChainruleError, ValueError):
@@ -52,7 +52,7 @@ class ArgumentError(ChainruleError, ValueError):
 
 
 class ShapeError(ChainruleError, ValueError):
-    """Shapes or dtypes that do not fit together."""
+    """Shapes or dtypes that do not match."""
 
 
 class DataError(ChainruleError, ValueError):
@@ -64,11 +64,11 @@ class RunError(ChainruleError, OSError):
 
 
 class ResourceError(ChainruleError, MemoryError):
-    """More memory was asked for than there is."""
+    """More memory was requested than there is."""
 
 
 class OutOfRangeError(ChainruleError, IndexError):
-    """An index or a label that reaches outside what there is."""
+    """An index or a label that is out of range."""
 
 
 class TraceError(ChainruleError, TypeError):
@@ -114,6 +114,18 @@ class NotFiniteError(ChainruleError, ArithmeticError):
 
 class TrainingWarning(UserWarning):
     """A training that is set up in a way of which the theory says that it cannot go well."""
+
+
+def printable(text: str) -> str:
+    r"""A text with escapes for characters that a terminal or a page would not show, or would obey.
+
+    Example:
+        >>> print(printable("café" + chr(27) + "[31m"))
+        café\x1b[31m
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:
@@ -169,7 +181,7 @@ def check_number(
         Traceback (most recent call last):
         chainrule.errors.ArgumentError: p: not an allowed value: expected a number in [0, 1], got 1.5
     """
-    kind = "a whole number" if integer else "a number"
+    kind = "an integer" if integer else "a number"
     number = math.nan if isinstance(value, (bool, str, bytes)) else _as_float(value)
     fits = math.isfinite(number) and low <= number <= high
     fits = fits and not (low_open and number == low) and not (high_open and number == high)
@@ -192,6 +204,10 @@ def _range(low: float, high: float, low_open: bool, high_open: bool) -> str:
     if math.isinf(low) and math.isinf(high):
         return ""
     if math.isinf(high):
-        return f"{'above' if low_open else 'of at least'} {low:g}"
+        return f"{'above' if low_open else 'of at least'} {_bound(low)}"
     left, right = "(" if low_open else "[", ")" if high_open else "]"
-    return f"in {left}{low:g}, {high:g}{right}"
+    return f"in {left}{_bound(low)}, {_bound(high)}{right}"
+
+
+def _bound(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"

@@ -168,7 +168,7 @@ def _beside(path: Path) -> Path:
 
 
 def _taken(path: Path) -> FileExistsError:
-    return FileExistsError(errno.EEXIST, "there is something already", str(path))
+    return FileExistsError(errno.EEXIST, "it already exists", str(path))
 
 
 def _place_new(beside: Path, path: Path) -> None:
@@ -213,4 +213,4 @@ def _lock_name(folder: str) -> str:
 
 
 def _busy(path: Path) -> BlockingIOError:
-    return BlockingIOError(errno.EWOULDBLOCK, "held by another process", str(path))
+    return BlockingIOError(errno.EWOULDBLOCK, "in use by another process", str(path))

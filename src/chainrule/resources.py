@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
 
 _ROOT = Path("/")
 """Above /proc and /sys."""
@@ -38,10 +43,16 @@ def available_memory() -> int:
 
 def resident_memory() -> int:
     """Bytes of memory that this process has now."""
+    resident: int = _process(os.getpid()).memory_info().rss
+    return resident
+
+
+@functools.cache
+def _process(number: int) -> psutil.Process:
+    # Finding out when a process began takes longer than asking for its memory.
     import psutil
 
-    resident: int = psutil.Process().memory_info().rss
-    return resident
+    return psutil.Process(number)
 
 
 def _quotas() -> Iterator[float]:

@@ -8,6 +8,7 @@ dict of its parameters by path.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ class Structure:
     children: tuple[Structure, ...]
     owner: Any = None
 
-    @property
+    @functools.cached_property
     def size(self) -> int:
         """How many leaves the tree has."""
         return 1 if self is LEAF else sum(child.size for child in self.children)

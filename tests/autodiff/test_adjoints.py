@@ -16,6 +16,8 @@ from chainrule.graph.graph import Graph
 X = np.random.default_rng(0).normal(size=(6, 4))
 LABELS = np.array([0, 1, 2, 0, 1, 2])
 NUMBERS = np.random.default_rng(1).normal(size=(6, 3))
+MEMBERS = np.stack([NUMBERS, np.random.default_rng(3).uniform(0.5, 2, (6, 3))], axis=-1)
+"""A target and a weight for each of three members."""
 SHARES = np.random.default_rng(2).uniform(0.1, 0.9, (6, 3))
 ACTIVATIONS = [nn.ReLU(), nn.LeakyReLU(), nn.ELU(), nn.SELU(), nn.GELU(), nn.SiLU(), nn.Sigmoid(), nn.Tanh(),
                nn.Softplus(), nn.Softmax(), nn.LogSoftmax()]  # fmt: skip
@@ -27,6 +29,7 @@ COSTS: dict[str, Any] = {
     "MSELoss": lambda z: nn.MSELoss()(z, NUMBERS),
     "MSELoss of a softmax": lambda z: nn.MSELoss()(nn.Softmax()(z), SHARES),
     "L1Loss": lambda z: nn.L1Loss()(z, NUMBERS),
+    "EnsembleLoss": lambda z: nn.EnsembleLoss(nn.MSELoss("none"))(z.reshape(*z.shape, 1), MEMBERS),
     "HuberLoss": lambda z: nn.HuberLoss()(z, NUMBERS),
     "BCELoss": lambda z: nn.BCELoss()(nn.Sigmoid()(z), SHARES),
     "BCEWithLogitsLoss": lambda z: nn.BCEWithLogitsLoss()(z, SHARES),

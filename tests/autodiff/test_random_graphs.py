@@ -64,7 +64,7 @@ def test_first_and_second_derivatives_agree_with_jax_however_they_are_computed(s
     assert_agree(batch, shorter.run(*points), theirs, "simplified and interpreted")
     if seeds in COMPILED:
         # What is compiled is to be right by itself, without the check behind it, and that check must not object.
-        monkeypatch.setenv(verify.SWITCH, "off")
+        monkeypatch.setenv(verify.VERIFY_VARIABLE, "off")
         compiled = shorter.run(*points, backend="xla")
         assert_agree(batch, compiled, theirs, "compiled")
         values = shorter.arrays(points)

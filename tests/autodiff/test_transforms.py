@@ -344,7 +344,7 @@ def test_the_gradient_of_a_module_inside_no_grad_is_that_outside():
 def test_a_cotangent_is_built_as_the_result_is():
     _, pullback = cr.vjp(lambda x: [x, x * 2], cr.tensor(1.0))
     assert pullback([1.0, 10.0])[0].item() == 21.0
-    with pytest.raises(ArgumentError, match=r"pullback: not built.*list of 2"):
+    with pytest.raises(ArgumentError, match=r"pullback: not of the same structure.*list of 2"):
         pullback([1.0, 1.0, 1.0])
 
 
@@ -357,11 +357,11 @@ def test_a_result_that_counts_has_a_zero_tangent():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: cr.grad(cr.tensor(2.0), cr.tensor(1.0)), r"taken of a function.*y\.backward\(\)"),
+        (lambda: cr.grad(cr.tensor(2.0), cr.tensor(1.0)), r"only a function can be differentiated.*y\.backward\(\)"),
         (lambda: cr.grad(lambda x: x, cr.tensor(1.0)), "argnums: not a position"),
         (lambda: cr.grad(lambda x: bool(x > 0))(cr.tensor(1.0)), "no derivative: expected a real number, got bool"),
         (lambda: cr.grad(lambda p: p["a"] * p["n"])({"a": cr.tensor(2.0), "n": 3}), "argument 0 n: only real numbers"),
-        (lambda: cr.jvp(lambda x: x, [cr.tensor(1.0)], [1.0, 2.0]), "one tangent an argument"),
+        (lambda: cr.jvp(lambda x: x, [cr.tensor(1.0)], [1.0, 2.0]), "wrong number of tangents"),
     ],
 )
 def test_what_cannot_be_differentiated_is_refused_with_the_way_out(call, words):
@@ -394,5 +394,5 @@ def test_what_a_function_keeps_of_its_argument_asks_for_no_gradient_afterwards(d
     assert not kept[0].requires_grad
     later = (kept[0] * 3.0).sum()
     assert not later.requires_grad
-    with pytest.raises(DerivativeError, match="nothing it depends on asks for a gradient"):
+    with pytest.raises(DerivativeError, match="nothing it depends on requires a gradient"):
         later.backward()

@@ -12,7 +12,7 @@ LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhe
 
 @pytest.fixture
 def home(monkeypatch, tmp_path):
-    for name in (cache.SWITCH, "XDG_CACHE_HOME", "LOCALAPPDATA"):
+    for name in (cache.CACHE_VARIABLE, "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
@@ -21,28 +21,28 @@ def home(monkeypatch, tmp_path):
 
 @LINUX
 def test_it_is_in_the_users_place_for_what_can_be_made_again(home):
-    assert cache.folder() == home / ".cache" / "chainrule"
+    assert cache.cache_folder() == home / ".cache" / "chainrule"
 
 
 @LINUX
 def test_the_place_that_the_user_has_set_for_all_programs_is_used(home, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
-    assert cache.folder() == Path("/elsewhere/chainrule")
+    assert cache.cache_folder() == Path("/elsewhere/chainrule")
     monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
-    assert cache.folder() == home / ".cache" / "chainrule"
+    assert cache.cache_folder() == home / ".cache" / "chainrule"
 
 
 def test_the_environment_variable_names_another_folder(home, monkeypatch):
-    monkeypatch.setenv(cache.SWITCH, "/scratch/me")
-    assert cache.folder() == Path("/scratch/me")
-    monkeypatch.setenv(cache.SWITCH, "~/kept")
-    assert cache.folder() == home / "kept"
+    monkeypatch.setenv(cache.CACHE_VARIABLE, "/scratch/me")
+    assert cache.cache_folder() == Path("/scratch/me")
+    monkeypatch.setenv(cache.CACHE_VARIABLE, "~/kept")
+    assert cache.cache_folder() == home / "kept"
 
 
 @pytest.mark.parametrize("word", ["off", "OFF", "no", "0", "false"])
 def test_the_environment_variable_switches_keeping_off(monkeypatch, word):
-    monkeypatch.setenv(cache.SWITCH, word)
-    assert cache.folder() is None
+    monkeypatch.setenv(cache.CACHE_VARIABLE, word)
+    assert cache.cache_folder() is None
 
 
 def test_a_user_without_a_home_has_no_cache(home, monkeypatch):
@@ -50,15 +50,15 @@ def test_a_user_without_a_home_has_no_cache(home, monkeypatch):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(platformdirs, "user_cache_path", homeless)
-    assert cache.folder() is None
-    monkeypatch.setenv(cache.SWITCH, "~nobody-of-this-name/kept")
-    assert cache.folder() is None
+    assert cache.cache_folder() is None
+    monkeypatch.setenv(cache.CACHE_VARIABLE, "~nobody-of-this-name/kept")
+    assert cache.cache_folder() is None
 
 
 def test_a_machine_is_told_by_its_processor_and_the_cores_at_hand(monkeypatch):
     def named():
-        cache.machine.cache_clear()
-        return cache.machine()
+        cache.machine_digest.cache_clear()
+        return cache.machine_digest()
 
     here = named()
     assert here == named()
@@ -67,4 +67,4 @@ def test_a_machine_is_told_by_its_processor_and_the_cores_at_hand(monkeypatch):
     monkeypatch.setattr(cache, "_processor", lambda: ["model name: another"])
     assert len({here, more_cores, named()}) == 3
     monkeypatch.undo()
-    cache.machine.cache_clear()
+    cache.machine_digest.cache_clear()

@@ -5,9 +5,9 @@ import pytest
 
 import chainrule as cr
 from chainrule.autodiff import batch
+from chainrule.backends.flops import bodies, fits_single_kernel
 from chainrule.backends.kernels import is_fusible
-from chainrule.backends.work import bodies, is_small
-from chainrule.backends.xla.graphs import run_unchecked
+from chainrule.backends.xla.compiled_graph import run_unchecked
 from chainrule.graph.graph import Graph
 from chainrule.graph.ops import OPS, Kind, Rounding
 from chainrule.graph.tensor import apply, placeholder
@@ -73,8 +73,8 @@ def test_rows_that_are_said_to_be_kept_apart_do_not_know_each_other(name):
 
 def test_one_kernel_holds_every_operation_that_is_said_to_fit():
     graphs = [cr.trace(f, X) for f in EVERY]
-    config = [f for f, graph in zip(EVERY, graphs, strict=True) if is_small(graph)]
-    held = {node.op for graph in graphs if is_small(graph) for node in graph.nodes}
+    config = [f for f, graph in zip(EVERY, graphs, strict=True) if fits_single_kernel(graph)]
+    held = {node.op for graph in graphs if fits_single_kernel(graph) for node in graph.nodes}
     # Parts of loops only, and what a training's own steps draw.
     assert {op for op in OPS if is_fusible(op)} - held == {"get_item", "random_uniform", "random_normal"}
 
@@ -83,5 +83,5 @@ def test_one_kernel_holds_every_operation_that_is_said_to_fit():
         return x * 1.01, cr.stack(sums), True
 
     graph = cr.trace(lambda x: cr.loop(body, x, length=2).records, X)
-    assert all(map(is_small, bodies(graph)))
+    assert all(map(fits_single_kernel, bodies(graph)))
     np.testing.assert_allclose(graph.run(X, backend="xla"), graph.run(X), rtol=1e-10, atol=1e-12)

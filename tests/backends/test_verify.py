@@ -11,7 +11,7 @@ import chainrule as cr
 from chainrule import nn
 from chainrule.backends import agreement, cache, mismatch, verify, xla
 from chainrule.backends.kernels import KERNELS
-from chainrule.backends.xla import compiler, kept, loops, lower, small
+from chainrule.backends.xla import compile_cache, compiled_loops, compiler, lower, single_kernel
 from chainrule.errors import ArgumentError, CompilerMismatch, CompilerWarning, OutOfRangeError
 from small import QUIET, classifier, parameters, same, table
 
@@ -23,7 +23,7 @@ ROWS = 33_000
 @pytest.fixture(autouse=True)
 def nothing_is_kept(monkeypatch):
     """What another test has found right would not be compared again."""
-    monkeypatch.setenv(cache.SWITCH, "off")
+    monkeypatch.setenv(cache.CACHE_VARIABLE, "off")
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def broken(monkeypatch):
             monkeypatch.setitem(rows, op, lambda attrs: lambda *xs: wrong(row(attrs)(*xs)))
 
         break_row(lower.OWN, lower.OWN.get(op, lambda attrs: KERNELS[op](jnp, attrs)))
-        if op in small.ROWS:
-            break_row(small.ROWS, small.ROWS[op])
+        if op in single_kernel.ROWS:
+            break_row(single_kernel.ROWS, single_kernel.ROWS[op])
 
     return breaking
 
@@ -99,7 +99,7 @@ def test_a_program_that_fusing_makes_wrong_is_compiled_without(monkeypatch):
 
 
 def test_switched_off_nothing_is_compared(broken, monkeypatch):
-    monkeypatch.setenv(verify.SWITCH, "off")
+    monkeypatch.setenv(verify.VERIFY_VARIABLE, "off")
     broken("matmul", by_a_hundredth)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -107,8 +107,8 @@ def test_switched_off_nothing_is_compared(broken, monkeypatch):
 
 
 def test_an_unknown_choice_is_refused(monkeypatch):
-    monkeypatch.setenv(verify.SWITCH, "sometimes")
-    with pytest.raises(ArgumentError, match=f"{verify.SWITCH}.*'always'"):
+    monkeypatch.setenv(verify.VERIFY_VARIABLE, "sometimes")
+    with pytest.raises(ArgumentError, match=f"{verify.VERIFY_VARIABLE}.*'always'"):
         cr.compile(cr.tanh, backend="xla")(SQUARE)
 
 
@@ -133,7 +133,7 @@ def test_a_right_training_is_checked_and_keeps_its_bits(monkeypatch):
     checked, history = fitted(backend="xla")
     assert history.verify_seconds > 0
     assert history.notes == []
-    monkeypatch.setenv(verify.SWITCH, "off")
+    monkeypatch.setenv(verify.VERIFY_VARIABLE, "off")
     unchecked, history = fitted(backend="xla")
     assert history.verify_seconds == 0
     assert history.notes == []
@@ -146,7 +146,7 @@ def test_a_right_training_is_checked_and_keeps_its_bits(monkeypatch):
 )
 def test_a_training_whose_program_is_wrong_is_interpreted(broken, monkeypatch, op, wrong, one_kernel):
     if not one_kernel:
-        monkeypatch.setattr(small, "possible", lambda: False)
+        monkeypatch.setattr(single_kernel, "is_supported", lambda: False)
     right, _ = fitted(backend="numpy")
     broken(op, wrong)
     trainer, history = fitted(backend="xla")
@@ -166,27 +166,27 @@ def test_a_wrong_evaluation_is_found(broken):
 
 
 def test_what_is_too_dear_to_check_is_said_and_always_means_always(monkeypatch):
-    monkeypatch.setattr(verify, "LEAST", 0.0)
-    monkeypatch.setattr(verify, "SHARE", 0.0)
+    monkeypatch.setattr(verify, "MIN_SECONDS", 0.0)
+    monkeypatch.setattr(verify, "MAX_SHARE", 0.0)
     _, history = fitted(backend="xla")
     [note] = history.notes
-    assert verify.SWITCH in note
+    assert verify.VERIFY_VARIABLE in note
     assert history.verify_seconds == 0
-    monkeypatch.setenv(verify.SWITCH, "always")
+    monkeypatch.setenv(verify.VERIFY_VARIABLE, "always")
     _, history = fitted(backend="xla")
     assert history.notes == []
     assert history.verify_seconds > 0
 
 
 def test_a_check_waits_until_the_training_has_run_long_enough(monkeypatch):
-    monkeypatch.setattr(verify, "LEAST", 0.0)
+    monkeypatch.setattr(verify, "MIN_SECONDS", 0.0)
     seen = []
 
     def later(self):
         seen.append(self.spent)
         return len(seen) == 3
 
-    monkeypatch.setattr(verify.Watch, "due", later)
+    monkeypatch.setattr(verify.CheckSchedule, "due", later)
     trainer = classifier(backend="xla")
     history = trainer.fit(*table(), epochs=4, batch_size=16, callbacks=[lambda t: None], **QUIET)
     assert history.verify_seconds > 0
@@ -228,13 +228,13 @@ def test_a_wrong_judging_in_a_sweep_is_found(broken):
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
-    monkeypatch.setenv(cache.SWITCH, str(tmp_path / "kept"))
-    monkeypatch.setattr(kept, "LEAST", 0.0)
+    monkeypatch.setenv(cache.CACHE_VARIABLE, str(tmp_path / "kept"))
+    monkeypatch.setattr(compile_cache, "MIN_SECONDS", 0.0)
     return tmp_path / "kept"
 
 
 def checked(folder):
-    return list(folder.rglob(f"*{kept.CHECKED}"))
+    return list(folder.rglob(f"*{compile_cache.VERIFIED}"))
 
 
 def test_a_program_from_the_cache_that_was_checked_once_is_not_checked_again(folder, monkeypatch):
@@ -242,7 +242,7 @@ def test_a_program_from_the_cache_that_was_checked_once_is_not_checked_again(fol
     assert [history.from_cache for history in histories] == [False, True]
     assert [history.verify_seconds > 0 for history in histories] == [True, False]
     assert len(checked(folder)) == 1
-    monkeypatch.setenv(verify.SWITCH, "always")
+    monkeypatch.setenv(verify.VERIFY_VARIABLE, "always")
     assert fitted(backend="xla")[1].verify_seconds > 0
 
 
@@ -257,7 +257,7 @@ def test_that_it_was_checked_does_not_count_where_somebody_else_can_have_said_so
 
 
 def test_a_wrong_program_is_not_kept(folder, monkeypatch):
-    monkeypatch.setattr(loops, "judged", lambda *_: verify.Verdict(None, "it is wrong"))
+    monkeypatch.setattr(compiled_loops, "checked_program", lambda *_: verify.Verdict(None, "it is wrong"))
     for _ in range(2):
         history = fitted(backend="xla")[1]
         assert history.notes == ["it is wrong"]
@@ -265,9 +265,9 @@ def test_a_wrong_program_is_not_kept(folder, monkeypatch):
 
 
 def test_a_program_that_nobody_has_checked_is_checked_though_it_is_kept(folder, monkeypatch):
-    monkeypatch.setenv(verify.SWITCH, "off")
+    monkeypatch.setenv(verify.VERIFY_VARIABLE, "off")
     fitted(backend="xla")
-    monkeypatch.delenv(verify.SWITCH)
+    monkeypatch.delenv(verify.VERIFY_VARIABLE)
     assert checked(folder) == []
     history = fitted(backend="xla")[1]
     assert history.from_cache

@@ -9,7 +9,7 @@ from chainrule.bench import floor
 from chainrule.bench.peer import Refused
 from chainrule.bench.peers import chainrule_numpy, scikit_learn
 from chainrule.bench.peers import numpy as plain_numpy
-from chainrule.bench.task import Cell, Task
+from chainrule.bench.task import BenchTask, Cell
 from chainrule.bench.turns import reference_losses
 from chainrule.bench.worker import Desk
 
@@ -17,7 +17,7 @@ CELL = Cell((5, 4, 3), batch=6, rows=12)
 
 
 def test_the_numpy_peer_takes_adams_steps():
-    task = Task(CELL)
+    task = BenchTask(CELL)
     peer = plain_numpy.Peer(task)
     peer.train(2)
 
@@ -72,11 +72,11 @@ def test_a_peer_that_starts_from_other_weights_is_refused():
 
 def test_a_peer_without_the_precision_is_refused():
     with pytest.raises(Refused, match="bfloat16"):
-        plain_numpy.Peer(Task(Cell(CELL.widths, 6, 12, "bfloat16")))
+        plain_numpy.Peer(BenchTask(Cell(CELL.widths, 6, 12, "bfloat16")))
 
 
 def test_an_epoch_has_every_row_once_and_another_order_than_the_last():
-    task = Task(CELL)
+    task = BenchTask(CELL)
     first, second = (task.order(epoch, shuffled=True) for epoch in (1, 2))
     assert first.shape == (2, 6)
     assert sorted(first.ravel()) == sorted(second.ravel()) == list(range(12))
@@ -84,17 +84,17 @@ def test_an_epoch_has_every_row_once_and_another_order_than_the_last():
 
 
 def test_every_class_occurs():
-    assert set(Task(Cell((2, 50), batch=50, rows=50)).data[1]) == set(range(50))
+    assert set(BenchTask(Cell((2, 50), batch=50, rows=50)).data[1]) == set(range(50))
 
 
 def test_the_floor_counts_a_steps_products_and_bytes():
     # 2-3-2 with a batch of 4: forward 4·2·3 + 4·3·2, weights the same, inputs of the second layer 4·2·3.
-    needed = floor.work(Cell((2, 3, 2), batch=4, rows=4))
+    needed = floor.cell_cost(Cell((2, 3, 2), batch=4, rows=4))
     assert needed["operations"] == 2 * (24 + 24 + 24 + 24 + 24)
     parameters = 2 * 3 + 3 + 3 * 2 + 2
     assert needed["bytes"] == 2 * 4 * 4 * parameters + 4 * 4 * 2
 
 
 def test_the_floor_is_the_larger_of_its_two():
-    found = floor.measure(CELL)
+    found = floor.measure_floor(CELL)
     assert found["us"] == max(found["arithmetic_us"], found["bytes_us"]) > 0

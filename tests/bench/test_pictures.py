@@ -6,7 +6,7 @@ import pytest
 
 from chainrule.bench import pictures
 from chainrule.bench.task import Cell
-from chainrule.bench.turns import Found, Measured
+from chainrule.bench.turns import CellResult, PeerResult
 
 
 @pytest.fixture
@@ -16,10 +16,10 @@ def cells():
     for width in (16, 64, 256):
         times = {"chainrule": 10.0, "torch": 10.05, "numpy": 10.1} | ({"keras": 900.0} if width < 200 else {})
         peers = {
-            peer: Found(1.0, True, 0.0, 0.0, epochs=2, us=[us * width], call_s=[us * width])
+            peer: PeerResult(1.0, True, 0.0, 0.0, epochs=2, us=[us * width], call_s=[us * width])
             for peer, us in times.items()
         }
-        found.append(Measured(Cell((width, width, 10), 128, 1280), 2.0, 1.0, peers, [{"us": 0.1 * width}]))
+        found.append(CellResult(Cell((width, width, 10), 128, 1280), 2.0, 1.0, peers, [{"us": 0.1 * width}]))
     return found
 
 
@@ -42,11 +42,11 @@ def test_curves_can_be_told_apart_without_colour(cells):
 
 def test_a_series_of_two_cells_is_drawn(cells, tmp_path):
     series = {"width": dict(enumerate(cells)), "batch": {"one": cells[0]}}
-    assert pictures.draw(series, tmp_path) == [tmp_path / "width.png"]
+    assert pictures.draw_series(series, tmp_path) == [tmp_path / "width.png"]
     assert (tmp_path / "width.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_names_stay_within_the_picture_and_near_their_curves():
-    assert pictures.apart([0.2, 0.5, 0.8]) == pytest.approx([0.2, 0.5, 0.8])
-    assert pictures.apart([0.99, 0.99]) == pytest.approx([1.0 - pictures.GAP, 1.0])
-    assert pictures.apart([0.5, 0.5]) == pytest.approx([0.5 - pictures.GAP / 2, 0.5 + pictures.GAP / 2])
+    assert pictures.spread([0.2, 0.5, 0.8]) == pytest.approx([0.2, 0.5, 0.8])
+    assert pictures.spread([0.99, 0.99]) == pytest.approx([1.0 - pictures.GAP, 1.0])
+    assert pictures.spread([0.5, 0.5]) == pytest.approx([0.5 - pictures.GAP / 2, 0.5 + pictures.GAP / 2])

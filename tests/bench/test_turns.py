@@ -7,12 +7,12 @@ from statistics import median
 import pytest
 
 from chainrule.bench import report, table, turns
-from chainrule.bench.crew import Crew, PeerError
 from chainrule.bench.peer import Refused
 from chainrule.bench.peers import numpy as plain_numpy
 from chainrule.bench.task import Cell
-from chainrule.bench.turns import Pace, measure
+from chainrule.bench.turns import Pace, measure_cell
 from chainrule.bench.worker import Desk
+from chainrule.bench.worker_pool import PeerError, WorkerPool
 
 CELL = Cell((5, 4, 3), batch=6, rows=12)
 PACE = Pace(rounds=3, seconds=0.001)
@@ -54,7 +54,7 @@ class NotANumber(plain_numpy.Peer):
 
 
 def measured(peers, pace=PACE):
-    return measure(CELL, peers, Floor(), pace, lambda text: None)
+    return measure_cell(CELL, peers, Floor(), pace, lambda text: None)
 
 
 def test_every_peer_has_a_time_and_a_ratio_for_each_round():
@@ -72,7 +72,7 @@ def test_a_peer_that_trains_wrongly_is_marked_and_is_not_the_fastest(wrong):
     found.peers["numpy"].us = [0.0] * 3
     assert not found.peers["numpy"].same_loss
     assert found.peers["chainrule"].same_loss
-    row = table.markdown({"networks": {"tiny": found}}).splitlines()[-1]
+    row = table.markdown_table({"networks": {"tiny": found}}).splitlines()[-1]
     assert row.count("other loss") == 1
     assert table.fastest(found) == "chainrule"
 
@@ -99,10 +99,10 @@ def test_a_floor_that_dies_is_named_and_the_peers_go_on():
         def ask(self, do, limit=None, **arguments):
             raise PeerError("its process ended")
 
-    found = measure(CELL, {"numpy": InProcess(plain_numpy.Peer)}, Dies(), PACE, lambda text: None)
+    found = measure_cell(CELL, {"numpy": InProcess(plain_numpy.Peer)}, Dies(), PACE, lambda text: None)
     assert found.left_out == {"floor": "its process ended"}
     assert len(found.peers["numpy"].us) == PACE.rounds
-    assert "| 12 | – |" in table.markdown({"networks": {"tiny": found}})
+    assert "| 12 | – |" in table.markdown_table({"networks": {"tiny": found}})
 
 
 def test_a_peer_whose_epoch_is_too_long_is_left_out_with_the_reason():
@@ -121,8 +121,8 @@ def test_the_fixed_part_of_a_call_is_what_does_not_grow_with_the_epochs():
 def test_a_report_survives_its_file(tmp_path):
     found = report.Report({"processor": "x", "cores": 2, "python": "3"}, ["numpy 2"], left_out={"torch": "why"})
     found.cells.append(measured({"numpy": InProcess(plain_numpy.Peer)}))
-    report.write(tmp_path / "found.json", found)
-    assert report.read(tmp_path / "found.json") == found
+    report.write_report(tmp_path / "found.json", found)
+    assert report.read_report(tmp_path / "found.json") == found
 
 
 def test_the_table_names_who_was_left_out_and_what_is_lost():
@@ -130,7 +130,7 @@ def test_the_table_names_who_was_left_out_and_what_is_lost():
     found.peers["chainrule"].us, found.peers["numpy"].us = [10.0, 12.0, 11.0], [5.0, 6.0, 5.5]
     found.peers["numpy"].ratios = [0.5, 0.5, 0.5]
     found.left_out["torch"] = "its process ended"
-    text = table.markdown({"networks": {"tiny": found}, "batch": {"again": found}})
+    text = table.markdown_table({"networks": {"tiny": found}, "batch": {"again": found}})
     assert text.splitlines()[-1] == (
         "| tiny | 5-4-3 | 6 | 12 | 0.50 | 11.0 (10.0 – 12.0) | **5.50** (5.00 – 6.00) 0.50× |"
     )
@@ -150,17 +150,17 @@ def test_processes_answer_and_what_fails_says_one_line(tmp_path, monkeypatch):
         "broken": "broken_peer",
         "absent": "absent_peer",
     }
-    with Crew(peers) as crew:
-        assert crew.left_out == {
+    with WorkerPool(peers) as pool:
+        assert pool.left_out == {
             "absent": "not installed (there is no there_is_no_such_module)",
             "broken": "RuntimeError: no compiler",
         }
-        found = measure(CELL, crew.workers(), Floor(), Pace(rounds=1, seconds=0.001), lambda text: None)
+        found = measure_cell(CELL, pool.workers(), Floor(), Pace(rounds=1, seconds=0.001), lambda text: None)
         assert median(found.peers["numpy"].us) > 0
         assert found.peers["numpy"].same_loss
         with pytest.raises(PeerError, match="AssertionError"):
-            crew.workers()["numpy"].ask("time", epochs=1)  # between two cells
-        again = crew.workers()["numpy"]
+            pool.workers()["numpy"].ask("time", epochs=1)  # between two cells
+        again = pool.workers()["numpy"]
         assert again.ask("hello")["version"].startswith("numpy")
         again.stop()
         with pytest.raises(PeerError, match="its process ended with status -9"):

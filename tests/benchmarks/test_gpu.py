@@ -4,7 +4,7 @@ import jax
 import pytest
 
 import gpu
-from chainrule.bench import runs
+from chainrule.bench import cell_series
 
 
 def test_without_a_gpu_it_says_so_and_refuses(capsys):
@@ -18,7 +18,7 @@ def test_without_a_gpu_it_says_so_and_refuses(capsys):
 
 
 def test_every_cell_is_on_the_gpu_and_its_batch_divides_the_rows():
-    cells = runs.chosen(gpu.SERIES)
+    cells = cell_series.select_cells(gpu.SERIES)
     assert len(cells) == 12
     assert {cell.device for cell in cells.values()} == {"gpu"}
     assert all(cell.rows % cell.batch == 0 for cell in cells.values())

@@ -5,9 +5,9 @@ import contextlib
 import pytest
 
 import grid
-from chainrule.bench import report, runs
+from chainrule.bench import cell_series, report
 from chainrule.bench.task import Cell
-from chainrule.bench.turns import Measured
+from chainrule.bench.turns import CellResult
 
 
 @pytest.fixture
@@ -17,25 +17,25 @@ def measured_cells(monkeypatch):
 
     def measure(cell, workers, floor, pace, say):
         done.append(cell)
-        return Measured(cell, 2.0, 1.0, floor=[{"us": 1.0, "operations_per_s": 1e9, "bytes_per_s": 1e9}])
+        return CellResult(cell, 2.0, 1.0, floor=[{"us": 1.0, "operations_per_s": 1e9, "bytes_per_s": 1e9}])
 
-    class Crew(contextlib.nullcontext):
+    class WorkerPool(contextlib.nullcontext):
         def __init__(self, peers, device):
             super().__init__(self)
             self.left_out, self.versions, self.floor, self.workers = {}, [], None, dict
 
-    monkeypatch.setattr(runs, "measure", measure)
-    monkeypatch.setattr(runs, "Crew", Crew)
+    monkeypatch.setattr(cell_series, "measure_cell", measure)
+    monkeypatch.setattr(cell_series, "WorkerPool", WorkerPool)
     return done
 
 
 def test_each_cell_is_measured_once_though_series_share_cells():
     cells = [cell for members in grid.SERIES.values() for cell in members.values()]
-    assert len(runs.chosen(grid.SERIES)) == len(set(cells)) < len(cells)
+    assert len(cell_series.select_cells(grid.SERIES)) == len(set(cells)) < len(cells)
 
 
 def test_batches_divide_the_rows():
-    assert all(cell.rows % cell.batch == 0 for cell in runs.chosen(grid.SERIES).values())
+    assert all(cell.rows % cell.batch == 0 for cell in cell_series.select_cells(grid.SERIES).values())
 
 
 def test_a_run_that_was_broken_off_goes_on_where_it_stopped(tmp_path, measured_cells, capsys):
@@ -43,13 +43,13 @@ def test_a_run_that_was_broken_off_goes_on_where_it_stopped(tmp_path, measured_c
     grid.main(["--only", "S", "--json", file])
     grid.main(["--only", "S,M", "--json", file, "--again"])
     assert measured_cells == [grid.NETWORKS["S"], grid.NETWORKS["M"]]
-    assert [found.cell for found in report.read(tmp_path / "found.json").cells] == measured_cells
+    assert [found.cell for found in report.read_report(tmp_path / "found.json").cells] == measured_cells
     assert "| M | 784-512-256-10 |" in capsys.readouterr().out
 
 
 def test_a_cell_that_two_series_share_is_in_both():
-    found = report.Report({}, cells=[Measured(grid.NETWORKS["S"], 2.0, 1.0)])
-    assert {name: list(cells) for name, cells in runs.by_series(grid.SERIES, found).items()} == {
+    found = report.Report({}, cells=[CellResult(grid.NETWORKS["S"], 2.0, 1.0)])
+    assert {name: list(cells) for name, cells in cell_series.by_series(grid.SERIES, found).items()} == {
         "networks": ["S"],
         "batch": ["batch 32"],
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import chainrule.bench as measuring
-from chainrule.bench import crew, turns
+from chainrule.bench import turns, worker_pool
 from chainrule.cli import bench
 from chainrule.cli.main import main
 
@@ -33,7 +33,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     }
     (tmp_path / "quick_floor.py").write_text(FLOOR)
     monkeypatch.setattr(measuring, "PEERS", peers)
-    monkeypatch.setattr(crew, "FLOOR", "quick_floor")
+    monkeypatch.setattr(worker_pool, "FLOOR", "quick_floor")
     monkeypatch.setattr(turns, "PAUSE", 0.0)
     monkeypatch.setattr(bench, "TURN", 0.001)
     monkeypatch.setattr(bench, "CELLS", {"tiny": ((4, 8, 3), 16, 32)})

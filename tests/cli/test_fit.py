@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import re
@@ -14,8 +15,8 @@ import chainrule as cr
 from chainrule import resources
 from chainrule.cli import fit as fit_module
 from chainrule.cli import places, runs
-from chainrule.cli.choices import ACTIVATIONS, OPTIMIZERS, SCHEDULES
 from chainrule.errors import RunError
+from chainrule.tabular.choices import ACTIVATIONS, OPTIMIZERS, SCHEDULES
 from chainrule.train import snapshot
 
 SHORT = ("--epochs", 4, "--layers", "8")
@@ -33,6 +34,24 @@ def made(rows=60, seed=0):
     return "\n".join(["size,colour,flag,label", *lines, ""])
 
 
+@pytest.mark.parametrize(
+    ("given", "files", "name"),
+    [
+        ("t.csv.gz", ["t.csv.gz"], "t"),
+        ("a.b.csv", ["a.b.csv"], "a.b"),
+        ("parts/*.csv", ["parts/1.csv", "parts/2.csv"], "parts"),
+        ("day-?.csv", ["day-1.csv", "day-2.csv"], "day"),
+        ("[1].csv", ["[1].csv"], "[1]"),
+    ],
+)
+def test_a_run_is_called_as_its_table(fit, folder, given, files, name):
+    for file in files:
+        (folder / file).parent.mkdir(exist_ok=True)
+        text = ("a,y\n" + "1,p\n2,q\n" * 10).encode()
+        (folder / file).write_bytes(gzip.compress(text) if file.endswith(".gz") else text)
+    assert fit(given, "--epochs", 1)[1]["run"] == f"runs/{name}"
+
+
 def test_a_run_is_a_folder_with_all_that_is_needed(fit, folder):
     status, found, _ = fit("iris", *SHORT)
     assert status == 0
@@ -40,7 +59,7 @@ def test_a_run_is_a_folder_with_all_that_is_needed(fit, folder):
     assert sorted(os.listdir("runs/iris")) == ["checkpoint", "config.json", "history.jsonl", "model.safetensors"]
     history = [json.loads(line) for line in (folder / "runs/iris/history.jsonl").read_text().splitlines()]
     assert len(history) == found["epochs"] == 4
-    assert {"loss", "val_loss", "accuracy", "val_accuracy", "lr"} <= set(history[0])
+    assert {"loss", "val_loss", "lr"} <= set(history[0])
     assert os.listdir("runs") == ["iris"]
     config = json.loads((folder / "runs/iris/config.json").read_text())
     assert config["run"]["results"]["metrics"] == found["metrics"]
@@ -49,10 +68,10 @@ def test_a_run_is_a_folder_with_all_that_is_needed(fit, folder):
 
 def test_the_run_is_a_trainer_that_can_be_loaded(fit):
     fit("iris", *SHORT)
-    trainer, preprocessor, _ = runs.read("runs/iris")
+    model, _ = runs.read("runs/iris")
     again = cr.Trainer.load("runs/iris")
-    X = np.zeros((2, len(preprocessor.feature_names)), dtype=np.float32)
-    assert np.array_equal(trainer.predict(X), again.predict(X))
+    X = np.zeros((2, len(model.preprocessor.feature_names)), dtype=np.float32)
+    assert np.array_equal(model.outputs(X), again.predict(X[:, None]))
 
 
 def test_a_mistake_that_the_theory_names_is_one_line(fit):
@@ -83,7 +102,7 @@ def test_a_table_of_every_kind_of_column_is_learnt(fit, table):
     status, found, _ = fit(table(made(400)), "--target", "label")
     assert status == 0
     assert found["classes"] == ["no", "yes"]
-    assert found["features"] == 5
+    assert found["features"] == 4
     assert found["metrics"]["accuracy"] > 0.8 > found["baseline"]["accuracy"]
 
 
@@ -93,13 +112,14 @@ def test_the_summary_says_what_a_person_wants_to_know(command, table):
     for part in (
         "label: the last column is taken",
         "b: left out, always the same value",
-        "when: left out",
-        "always '",
+        "guess: '",
     ):
         assert part in out
     assert re.search(r"backend \w+, [\d.]+ [MG]B of memory at the peak\n", out)
-    for part in ("accuracy", "run: runs/table", "4 epochs", "test (12 rows)", "network 1-8-2"):
+    for part in ("accuracy", "run: runs/table", "4 epochs", "out of fold (60 rows)", "5 networks 6-8-2"):
         assert part in out
+    assert "on 60 rows in 5 folds" in out
+    assert re.search(r"^accuracy +[\d.]+ ± [\d.]+ +0\.5 *$", out, re.MULTILINE)
 
 
 def test_json_is_one_object_and_the_last_line_of_the_output(command):
@@ -146,10 +166,19 @@ def test_arrays_are_learnt(fit, folder):
     assert found["features"] == 16
 
 
-def test_a_tiny_table_is_learnt_without_rows_to_test(fit, table):
-    status, found, _ = fit(table("a,b\n1,x\n2,z\n3,x\n"), "--epochs", 2)
+@pytest.mark.parametrize("rows", [2, 3, 5, 9])
+@pytest.mark.parametrize("last", ["x", 7.5])
+def test_a_tiny_table_is_learnt_and_no_figure_is_made_up(command, fit, table, rows, last):
+    lines = [f"{i},{last if i % 2 else 'z' if last == 'x' else i}" for i in range(rows)]
+    task = "classify" if last == "x" else "regress"
+    status, found, _ = fit(table("\n".join(["a,b", *lines, ""])), "--epochs", 2, "--task", task)
     assert status == 0
-    assert found["metrics"] == {"accuracy": None}
+    assert found["rows"]["train"] == rows
+    assert bool(found["metrics"]) == (found["folds"] > 1) == (rows >= 4)
+    assert set(found["errors"]) == set(found["baseline"]) == set(found["metrics"])
+    status, out, _ = command("predict", "runs/table", "table.csv")
+    assert (status, len(out.splitlines())) == (0, rows + 1)
+    assert command("fit", "table.csv", "--epochs", 2, "--task", task, "--backend", "numpy")[0] == 0
 
 
 # ---- where the run goes
@@ -186,7 +215,7 @@ def test_a_full_disk_at_the_end_does_not_lose_the_model(fit, folder, monkeypatch
     assert status == 1
     assert found["run"] == "run.part"
     assert "No space left on device; the trained model is in run.part" in err
-    assert runs.read(found["run"])[1].classes == ["setosa", "versicolor", "virginica"]
+    assert runs.read(found["run"])[0].preprocessor.classes == ["setosa", "versicolor", "virginica"]
 
 
 def test_a_disk_that_is_full_everywhere_is_said_and_is_no_wrong_request(command, monkeypatch):
@@ -211,7 +240,7 @@ def test_a_disk_that_fills_while_training_does_not_lose_the_model(fit, folder, m
     assert status == 1
     assert found["epochs"] >= 1
     assert f"the trained model is in {found['run']}" in err
-    assert runs.read(found["run"])[1].target == "target"
+    assert runs.read(found["run"])[0].preprocessor.target == "target"
 
 
 # ---- going on, breaking off
@@ -230,8 +259,12 @@ def test_a_run_that_goes_on_is_the_run_that_was_never_broken_off(fit, folder):
     fit(*long, "--epochs", 6, "--out", "whole")
     fit(*long, "--epochs", 3, "--out", "broken")
     fit("iris", "--out", "broken", "--resume", "--epochs", 6)
-    whole, broken = (runs.read(name)[0].model.state_dict() for name in ("whole", "broken"))
-    assert all(np.array_equal(whole[name], broken[name]) for name in whole)
+    (whole, one), (broken, other) = (runs.read(name) for name in ("whole", "broken"))
+    states = whole.trainer.model.state_dict(), broken.trainer.model.state_dict()
+    assert all(np.array_equal(states[0][name], states[1][name]) for name in states[0])
+    assert one["answers"] == other["answers"]
+    for name in ("metrics", "errors", "networks", "folds", "rows"):
+        assert one["results"][name] == other["results"][name]
 
 
 @pytest.mark.parametrize(
@@ -242,7 +275,7 @@ def test_a_run_that_goes_on_is_the_run_that_was_never_broken_off(fit, folder):
         (("wine", "--out", "run", "--resume"), "run: was trained on other rows"),
         (("iris", "--out", "run", "--resume", "--lr", "0.5"), "--lr: differs from the run's: expected 0.003, got 0.5"),
         (("iris", "--out", "run", "--resume", "--overwrite"), "--overwrite and --resume: cannot be used together"),
-        (("iris", "--out", "run", "--resume", "--epochs", "2"), "further than that"),
+        (("iris", "--out", "run", "--resume", "--epochs", "2"), "the checkpoint has more epochs than that"),
         (("iris", "--out", "run.part"), "expected one that does not end in .part"),
     ],
 )
@@ -266,7 +299,8 @@ def test_a_loss_that_is_no_number_ends_the_job_and_keeps_what_there_was(fit, fol
 
 
 def test_an_interrupted_run_is_kept_and_goes_on(folder, outside):
-    eager = "from chainrule.train import session; session.CHECKPOINT_EVERY = 0; from chainrule.cli.main import main; "
+    eager = "from chainrule.train import checkpoint_writer as writer; writer.CHECKPOINT_EVERY = 0; "
+    eager += "from chainrule.cli.main import main; "
     command = ["fit", "digits", "--epochs", "100000", "--backend", "numpy", "--out", "run"]
     process = subprocess.Popen([sys.executable, "-c", f"{eager}raise SystemExit(main({command}))"], **outside)
     # With the first checkpoint the training is certainly under way.
@@ -279,7 +313,7 @@ def test_an_interrupted_run_is_kept_and_goes_on(folder, outside):
     assert "interrupted; --resume goes on; the run so far is in run" in err
     assert "Traceback" not in err
     assert "(interrupted)" in out
-    assert runs.read("run")[1].classes == list(range(10))
+    assert runs.read("run")[0].preprocessor.classes == list(range(10))
 
 
 # ---- requests that are wrong
@@ -294,14 +328,14 @@ def test_an_interrupted_run_is_kept_and_goes_on(folder, outside):
         ("--lr", "fast", "a number above 0, got 'fast'"),
         ("--dropout", "1.5", "a number in [0, 1], got 1.5"),
         ("--dropout", "-0.1", "a number in [0, 1], got -0.1"),
-        ("--batch-size", "0", "a whole number of at least 1, got 0"),
-        ("--epochs", "0", "a whole number of at least 1, got 0"),
-        ("--epochs", "1.5", "a whole number of at least 1, got '1.5'"),
+        ("--batch-size", "0", "an integer of at least 1, got 0"),
+        ("--epochs", "0", "an integer of at least 1, got 0"),
+        ("--epochs", "1.5", "an integer of at least 1, got '1.5'"),
         ("--l2", "-1", "a number of at least 0"),
         ("--l1", "inf", "a number of at least 0"),
-        ("--seed", "-1", "a whole number in [0,"),
-        ("--layers", "8,0", "a whole number of at least 1, got 0"),
-        ("--layers", "8,,8", "a whole number of at least 1, got ''"),
+        ("--seed", "-1", "an integer in [0,"),
+        ("--layers", "8,0", "an integer of at least 1, got 0"),
+        ("--layers", "8,,8", "an integer of at least 1, got ''"),
         ("--optimizer", "adamm", "expected one of 'adam', 'adamw'"),
         ("--activation", "rellu", "expected one of 'relu', "),
         ("--schedule", "cos", "expected one of 'cosine'"),
@@ -309,6 +343,19 @@ def test_an_interrupted_run_is_kept_and_goes_on(folder, outside):
         ("--task", "cluster", "expected one of"),
         ("--precision", "float16", "expected one of 'bfloat16', 'float64', 'float32', 'tf32', got 'float16'"),
         ("--device", "cuda", "expected one of 'cpu', "),
+        ("--folds", "0", "an integer of at least 1, got 0"),
+        ("--folds", "2.5", "an integer of at least 1, got '2.5'"),
+        ("--members", "0", "an integer of at least 1, got 0"),
+        ("--members", "many", "an integer of at least 1, got 'many'"),
+        ("--bins", "-1", "an integer of at least 0, got -1"),
+        ("--validation", "0", "a number in (0, 1), got 0"),
+        ("--validation", "1", "a number in (0, 1), got 1"),
+        ("--test", "1.2", "a number in (0, 1), got 1.2"),
+        ("--test", "nan", "a number in (0, 1), got nan"),
+        ("--class-weight", "even", "expected one of 'balanced', got 'even'"),
+        ("--time-budget", "0", "a number above 0, got 0"),
+        ("--time-budget", "-3", "a number above 0, got -3"),
+        ("--time-budget", "soon", "a number above 0, got 'soon'"),
     ],
 )
 def test_a_bad_option_is_refused_before_anything_is_loaded(refused, option, value, message):
@@ -334,10 +381,10 @@ def no_gpu(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--device", "gpu"], "device: JAX finds no such device: expected gpu, got cpu; pip install 'chainrule[cuda]'"),
+        (["--device", "gpu"], "device: JAX found no such device: expected gpu, got cpu; pip install 'chainrule[cuda]'"),
         (["--device", "gpu", "--backend", "numpy"], "device: the NumPy backend runs on the CPU: got gpu; use backend="),
-        (["--precision", "tf32"], "precision: tf32 is not among what this machine computes in: expected an NVIDIA GPU"),
-        (["--precision", "tf32", "--backend", "numpy"], "precision: tf32 is not among what this machine computes in"),
+        (["--precision", "tf32"], "precision: tf32 is not supported by this machine: expected an NVIDIA GPU"),
+        (["--precision", "tf32", "--backend", "numpy"], "precision: tf32 is not supported by this machine"),
     ],
     ids=["no GPU", "no GPU for NumPy", "no TF32", "no TF32 for NumPy"],
 )
@@ -348,7 +395,7 @@ def test_what_the_machine_lacks_is_refused_in_one_line(refused, no_gpu, options,
 def test_a_training_that_does_not_fit_into_memory_is_refused_in_one_line(refused, monkeypatch):
     monkeypatch.setattr(resources, "available_memory", lambda: 10**6)
     line = refused("fit", "iris", "--layers", "4000,4000", "--backend", "numpy")
-    assert "fit: the training does not fit into memory: expected " in line
+    assert "fit: the network does not fit into memory: expected " in line
     assert "got 1 MB; " in line
 
 
@@ -356,7 +403,7 @@ def test_memory_that_runs_out_nevertheless_is_one_line_and_no_traceback(command,
     def fail(*_, **__):
         np.empty(2**62, np.uint8)
 
-    monkeypatch.setattr(fit_module, "prepare", fail)
+    monkeypatch.setattr(fit_module.Prepared, "of", fail)
     status, out, err = command("fit", "iris")
     assert (status, out) == (1, "")
     assert err.startswith("chainrule: error: memory is short: Unable to allocate 4.00 EiB")
@@ -375,7 +422,8 @@ def test_lbfgs_takes_all_rows_in_each_step_and_no_fewer(fit, refused, folder):
     assert status == 0
     assert found["metrics"]["accuracy"] >= 0.9
     options = json.loads((folder / "run/config.json").read_text())["run"]["options"]
-    assert (options["batch_size"], options["schedule"], options["dropout"]) == (found["rows"]["train"], "constant", 0.0)
+    assert (options["batch_size"], options["schedule"], options["dropout"]) == (150, "constant", 0.0)
+    assert found["rows"]["train"] == 150
     line = refused("fit", "iris", "--optimizer", "lbfgs", "--batch-size", 16)
     assert "batch_size: LBFGS needs all rows in each step" in line
     assert f"expected {found['rows']['train']}, the number of rows, got 16" in line
@@ -392,23 +440,36 @@ def test_lbfgs_takes_all_rows_in_each_step_and_no_fewer(fit, refused, folder):
         ("a,b\n1,\n2,\n", (), "column 'b': every value of the target is missing"),
         ("a,b\n1,x\n1,z\n", (), "no column is left to learn from: got a: left out, always the same value"),
         ("a,b\n,x\n,z\n", (), "a: left out, all missing"),
-        ("a,b\n" + "".join(f"2020-01-{i:02},{i % 2}\n" for i in range(1, 20)), (), "a: left out, holds dates"),
-        ("a,b\n" + "".join(f"text {i},{i % 2}\n" for i in range(1, 20)), (), "a: left out, free text"),
-        ("a,b\n1,x\ninf,z\n3,x\n", (), "column 'a', row 2: a value that cannot be used: expected a finite number"),
+        (
+            "a,b\n" + "".join(f"text {i},{i % 2}\n" for i in range(1, 20)),
+            (),
+            "a: left out, nearly every row has a text",
+        ),
+        ("a,b\n" + "1,x\n2,z\nnone,x\n" * 30 + "".join(f"{i},x\n" for i in range(90)), (), "cells are no number"),
         ("a,b\n1,x\n2,z,3\n", (), "table.csv, line 3: a line that does not fit the header"),
         ("a,a,b\n1,2,x\n", (), "column names that occur twice: 'a'"),
-        ("a,b\n1,x\n2,z\n", ("--task", "regress"), "expected a number, got 'x'"),
+        ("a,b\n1,x\n2,z\n", ("--task", "regress"), "2 of 2 cells are no number: got 'x' in row 1"),
+        ("a,b\n1,x\n2,z\n", ("--ignore", "b", "--target", "b"), "ignore: names the target: got 'b'"),
+        ("a,b\n1,x\n2,z\n", ("--ignore", "c"), "ignore: no such column: expected one of 'a', 'b', got 'c'"),
+        ("a,b\n1,x\n2,z\n", ("--numeric", "a", "--categorical", "a"), "categorical and numeric: names a column twice"),
     ],
 )
 def test_a_bad_table_is_refused(refused, table, text, options, message):
     assert message in refused("fit", table(text), *options)
 
 
+def test_a_stray_cell_is_named_whichever_part_its_row_is_in(fit, table):
+    for row in range(8):
+        rows = [f"{'<0.1' if i == row else i % 7},{'xz'[i % 2]}\n" for i in range(80)]
+        _, found, _ = fit(table("a,label\n" + "".join(rows)), "--epochs", 1, "--out", f"run{row}")
+        assert f"a: 1 cell is no number: '<0.1' in row {row + 1}; it counts as missing" in found["notes"]
+
+
 def test_bad_arrays_are_refused(refused, folder):
     np.savez(folder / "short.npz", X=np.ones((3, 2)), y=np.ones(2))
     np.savez(folder / "inf.npz", X=np.array([[1.0, np.inf], [2, 3]]), y=np.array([0, 1]))
     assert "X and y differ in length" in refused("fit", "short.npz")
-    assert "column '1', row 1" in refused("fit", "inf.npz")
+    assert "column '1': 1 of 2 cells are no number: got 'inf' in row 1" in refused("fit", "inf.npz")
 
 
 def test_a_missing_file_and_an_unknown_set_are_refused(refused, table):

@@ -16,7 +16,7 @@ def few(monkeypatch):
     """Only two labs, both quick, and nothing drawn."""
     found = {name: f"chainrule.lab.claims.{name.replace('-', '_')}" for name in ("fan-out", "graph-reversal")}
     monkeypatch.setattr("chainrule.lab.catalogue._found", lambda: found)
-    monkeypatch.setattr("chainrule.lab.pages.picture", lambda *_: style.blank(1.0, 1.0))
+    monkeypatch.setattr("chainrule.lab.pages.picture", lambda *_: style.new_figure(1.0, 1.0))
 
 
 @pytest.fixture

@@ -32,6 +32,8 @@ def test_a_wrong_request_is_one_line_and_status_2_from_outside(outside, folder):
         (["fit", "iris", "--epoch", "3"], "fit: unexpected argument '--epoch'; did you mean --epochs?"),
         (["predict", "runs/iris", "iris", "--prob"], "did you mean --proba?"),
         (["fit", "iris", "wine"], "fit: unexpected argument 'wine'"),
+        (["fit", "iris", "--target", "a", "--target", "b"], "--target: given twice; give it once"),
+        (["predict", "run", "iris", "--out", "a.csv", "--out=b.csv"], "--out: given twice"),
     ],
 )
 def test_a_request_that_cannot_be_read_is_one_line(capsys, arguments, message):
@@ -41,6 +43,12 @@ def test_a_request_that_cannot_be_read_is_one_line(capsys, arguments, message):
     assert captured.err.startswith("chainrule: error: ")
     assert captured.err.count("\n") == 1
     assert captured.out == ""
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + ".csv", "x" * 300 + "/y.csv", "a\0b"])
+@pytest.mark.parametrize("words", [("fit", "{}"), ("predict", "{}", "iris"), ("fit", "iris", "--test", "{}")])
+def test_what_can_be_no_name_of_a_file_is_refused(refused, words, name):
+    assert "no such" in refused(*(word.format(name) for word in words))
 
 
 def test_importing_the_command_imports_no_table_library(outside):

@@ -104,7 +104,7 @@ def test_files_of_the_user_in_a_run_stay_and_are_named(fit, folder):
     (folder / "run/pictures").mkdir()
     for path, text in mine.items():
         (folder / path).write_text(text)
-    before = parameters(runs.read("run")[0])
+    before = parameters(runs.read("run")[0].trainer)
     status, found, _ = fit("iris", *SHORT, "--out", "run", "--overwrite", "--seed", 1)
     assert status == 0
     assert "run: what is not of the run stays in it: notes.txt, pictures" in found["notes"]
@@ -112,7 +112,7 @@ def test_files_of_the_user_in_a_run_stay_and_are_named(fit, folder):
         assert fit("iris", *(SHORT if "--overwrite" in more else ()), "--out", "run", *more)[0] == 0
         assert {path: (folder / path).read_text() for path in mine} == mine
         assert os.listdir() == ["run"]
-    assert parameters(runs.read("run")[0]).tobytes() != before.tobytes()
+    assert parameters(runs.read("run")[0].trainer).tobytes() != before.tobytes()
     assert cr.Trainer.load("run/checkpoint").epochs == 3
 
 
@@ -141,7 +141,7 @@ def test_a_run_without_a_checkpoint_is_not_begun_anew_in_silence(fit, refused, f
     fit("iris", *SHORT, "--out", "run")
     shutil.rmtree(folder / "run/checkpoint")
     line = refused("fit", "iris", "--out", "run", "--resume")
-    assert "run: has no checkpoint to go on from; --overwrite begins anew" in line
+    assert "run: has no checkpoint to resume from; --overwrite begins anew" in line
     # So it is where the process was killed before there was one.
     (folder / "other.part").mkdir()
     runs.write_description(folder / "other.part", runs.describe(folder / "run"))

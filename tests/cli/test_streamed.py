@@ -13,7 +13,7 @@ from chainrule.data.rows import FileRows
 from chainrule.errors import DataError
 
 SHORT = ("--epochs", 4, "--layers", "8")
-STREAM = (*SHORT, "--stream", "--chunk-rows", 64, "--batch-size", 32)
+CHUNKS = ("--layers", "8", "--stream", "--chunk-rows", 64, "--batch-size", 32)
 
 
 def frame(rows=600, seed=0):
@@ -45,10 +45,10 @@ def scarce(monkeypatch):
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
 @pytest.mark.parametrize("target", ["label", "price"])
 def test_a_streamed_run_is_a_run_like_any_other(table, fit, command, name, target):
-    status, found, err = fit(name, *STREAM, "--target", target, "--epochs", 12)
+    status, found, err = fit(name, *CHUNKS, "--target", target, "--epochs", 40)
     assert status == 0
     assert sum(found["rows"].values()) == 600
-    assert found["features"] == {"label": 5, "price": 6}[target]
+    assert found["features"] == {"label": 4, "price": 4}[target]
     known = next(iter(found["metrics"]))
     assert found["metrics"][known] > found["baseline"][known] + 0.1
     assert any("rows are streamed in" in note and "in memory at a time" in note for note in found["notes"])
@@ -61,11 +61,36 @@ def test_a_streamed_run_is_a_run_like_any_other(table, fit, command, name, targe
 
 
 def test_a_streamed_run_reaches_what_one_in_memory_does(table, fit):
-    _, memory, _ = fit("t.csv", "--epochs", 30, "--layers", "8", "--out", "memory")
+    _, memory, _ = fit("t.csv", "--epochs", 30, "--layers", "8", "--out", "memory", "--folds", 1)
     _, streamed, _ = fit("t.csv", "--epochs", 30, "--layers", "8", "--stream", "--out", "streamed")
     for name in ("features", "parameters", "classes", "task", "target", "columns"):
         assert memory[name] == streamed[name]
     assert streamed["metrics"]["accuracy"] > memory["metrics"]["accuracy"] - 0.06
+
+
+@pytest.mark.parametrize("target", ["label", "price"])
+def test_several_networks_may_see_the_same_stream(table, fit, command, target):
+    status, found, _ = fit(
+        "t.parquet",
+        *SHORT,
+        *CHUNKS[2:],
+        "--target",
+        target,
+        "--members",
+        3,
+        "--validation",
+        0.1,
+        "--test",
+        0.3,
+        "--bins",
+        4,
+    )
+    assert status == 0
+    assert (found["networks"], found["folds"]) == (3, 1)
+    assert found["judged_by"] == "test"
+    assert (found["rows"]["validation"], found["rows"]["test"]) == pytest.approx((60, 180), abs=12)
+    first, second = (command("predict", "runs/t", "t.csv")[1] for _ in "ab")
+    assert first == second
 
 
 def test_a_table_that_does_not_fit_is_streamed_without_being_asked(table, fit, scarce):
@@ -113,11 +138,17 @@ def test_a_compressed_archive_that_does_not_fit_is_refused_in_one_line(folder, r
         ),
         (
             ("t.csv", "--stream", "--chunk-rows", 0),
-            "--chunk-rows: not an allowed value: expected a whole number of at least 1",
+            "--chunk-rows: not an allowed value: expected an integer of at least 1",
         ),
         (("t.csv", "--stream", "--target", "lable"), "target: no such column: expected one of 'label'"),
         (("digits", "--stream"), "digits: a kind of file that cannot be streamed: expected .csv"),
         (("none-*.csv",), "none-*.csv: no file fits the pattern"),
+        (("t.csv", "--stream", "--folds", 3), "--folds: a table that is read in chunks is not dealt into folds"),
+        (("t.csv", "--stream", "--weights", "price"), "--weights: not for a table that is read in chunks"),
+        (("t.csv", "--stream", "--class-weight", "balanced"), "--class-weight: not for a table that is read in chunks"),
+        (("t.csv", "--stream", "--metric", "auc"), "--metric: not for a table that is read in chunks"),
+        (("t.csv", "--stream", "--test", "t.parquet"), "--test: of a stream only a share can be held out"),
+        (("t.csv", "--stream", "--validation", "t.parquet"), "--validation: of a stream only a share can be held out"),
     ],
 )
 def test_a_wrong_request_is_refused(table, refused, arguments, message):
@@ -125,8 +156,8 @@ def test_a_wrong_request_is_refused(table, refused, arguments, message):
 
 
 def test_a_streamed_run_is_gone_on_with_as_a_stream(table, fit, refused):
-    fit("t.csv", *STREAM, "--out", "run")
-    status, found, _ = fit("t.csv", *STREAM[2:], "--layers", "8", "--epochs", 7, "--out", "run", "--resume")
+    fit("t.csv", *CHUNKS, "--epochs", 4, "--out", "run")
+    status, found, _ = fit("t.csv", *CHUNKS, "--epochs", 7, "--out", "run", "--resume")
     assert status == 0
     assert found["epochs"] == 7
     history = [json.loads(line) for line in (table / "run/history.jsonl").read_text().splitlines()]
@@ -146,7 +177,7 @@ def test_where_the_rows_cannot_be_read_any_more_what_was_learnt_is_kept(table, f
 
     broken.reads = 0
     monkeypatch.setattr(FileRows, "read", broken)
-    status, found, err = fit("t.csv", *STREAM, "--epochs", 90)
+    status, found, err = fit("t.csv", *CHUNKS, "--epochs", 90)
     assert status == 1
     assert "the disk: rows 1 to 9 cannot be read (Input/output error)" in err
     assert found["stopped"] == "not read"
@@ -164,5 +195,10 @@ def test_the_guess_is_the_most_frequent_class_or_the_mean(table):
         made = Streamed.of("t.parquet", Options(target=target))
         y = np.empty((made.stream.rows, *made.stream.y.shape[1:]), np.float32)
         made.stream.y.read(0, y)
-        expected = np.bincount(y.astype(int)).argmax() if target == "label" else made.preprocessor.decode(y).mean()
-        assert made.guess == pytest.approx(expected)
+        preprocessor = made.model.preprocessor
+        if target == "label":
+            shares = np.bincount(y.astype(int)) / len(y)
+            assert made.guess == preprocessor.classes[shares.argmax()]
+            assert made.usual == pytest.approx(shares)
+        else:
+            assert made.guess == pytest.approx(preprocessor.decode(y).mean())

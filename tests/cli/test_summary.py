@@ -3,7 +3,7 @@ import re
 import pytest
 
 from chainrule.backends import cache
-from chainrule.backends.xla import kept
+from chainrule.backends.xla import compile_cache
 from chainrule.cli.main import main
 from chainrule.cli.summary import _took
 
@@ -36,6 +36,16 @@ def test_the_summary_says_what_took_how_long(difference, line):
     assert _took({**FOUND, **difference}) == line
 
 
+def test_nothing_that_a_table_holds_is_printed_raw(command, table):
+    rows = "".join(f"{i % 5},{i % 2},k\x1b[3{i % 2}m\n" for i in range(24))
+    name = table("\x1b]0;a\x07,b,y\u202e\n" + rows, "t\x1b[1m.csv")
+    status, out, err = command("fit", name, "--epochs", 20, "--layers", 8, "--backend", "numpy")
+    assert status == 0
+    assert "guess: 'k\\x1b[3" in out
+    assert r"run: runs/t\x1b[1m" in out
+    assert all(line.isprintable() for line in (out + err).splitlines())
+
+
 def test_the_parts_of_a_training_add_up_to_no_more_than_the_whole(fit):
     found = fit("iris", "--epochs", 2, "--layers", 8)[1]
     assert found["from_cache"] is None
@@ -45,8 +55,8 @@ def test_the_parts_of_a_training_add_up_to_no_more_than_the_whole(fit):
 
 
 def test_a_second_run_says_that_its_program_was_kept(folder, monkeypatch, capsys):
-    monkeypatch.setenv(cache.SWITCH, str(folder / "kept"))
-    monkeypatch.setattr(kept, "LEAST", 0.0)
+    monkeypatch.setenv(cache.CACHE_VARIABLE, str(folder / "kept"))
+    monkeypatch.setattr(compile_cache, "MIN_SECONDS", 0.0)
     for said in (
         r"compiled in \d+\.\d\d s, checked in \d+\.\d\d s, trained",
         r"compiled in \d+\.\d\d s \(kept from an earlier run\), trained",

@@ -89,7 +89,7 @@ def test_what_cannot_be_streamed_is_named(X, Y, message):
 
 @pytest.mark.parametrize("rows", [0, -1, 2.5, "many"])
 def test_chunk_rows_is_a_whole_number_of_at_least_1(rows):
-    with pytest.raises(ChainruleError, match="chunk_rows: not an allowed value: expected a whole number of at least 1"):
+    with pytest.raises(ChainruleError, match="chunk_rows: not an allowed value: expected an integer of at least 1"):
         made(rows)
 
 

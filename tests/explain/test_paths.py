@@ -109,19 +109,19 @@ def test_what_leaves_the_picture_is_named(tmp_path: Any):
 
 
 def limits(found: Any) -> tuple[float, float]:
-    from chainrule.explain.style import blank
+    from chainrule.explain.style import new_figure
 
-    figure = blank()
+    figure = new_figure()
     found.draw(figure)
     return figure.axes[0].get_xlim()
 
 
 def test_the_picture_can_be_read_without_colour(tmp_path: Any):
-    from chainrule.explain.style import blank
+    from chainrule.explain.style import new_figure
 
     chosen = {"SGD": optim.SGD(0.02), "momentum": optim.SGD(0.02, momentum=0.9), "Adam": optim.Adam(0.1)}
     found = paths(chosen, "quadratic", [-3.0, 1.5], 40)
-    figure = blank(12.0, 5.2)
+    figure = new_figure(12.0, 5.2)
     found.draw(figure)
     left, right = figure.axes
     assert left.get_xlabel() == "x (first parameter)"
@@ -147,12 +147,12 @@ def test_the_picture_can_be_read_without_colour(tmp_path: Any):
         ({"surface": "quadratik"}, ArgumentError, "surface: unknown value: expected one of 'quadratic'"),
         ({"surface": 3}, ArgumentError, "surface: not a surface"),
         ({"surface": lambda x, y, z: x}, ArgumentError, "surface: not a function of two numbers"),
-        ({"surface": lambda w: w}, ShapeError, "surface surface: it does not give one real number"),
-        ({"start": [1.0]}, ShapeError, "start: not points of the plane: expected (2,) or (K, 2)"),
+        ({"surface": lambda w: w}, ShapeError, "surface surface: it does not return one real number"),
+        ({"start": [1.0]}, ShapeError, "start: not points in the plane: expected (2,) or (K, 2)"),
         ({"start": "here"}, DataError, "start: not numbers"),
         ({"start": [np.nan, 0.0]}, DataError, "not a finite point"),
         ({"surface": lambda x, y: cr.log(x) + y}, DataError, "start (-1, 1): the surface is not finite there"),
-        ({"steps": 0}, ArgumentError, "steps: not an allowed value: expected a whole number of at least 1, got 0"),
+        ({"steps": 0}, ArgumentError, "steps: not an allowed value: expected an integer of at least 1, got 0"),
     ],
 )
 def test_a_wrong_request_is_named(change: dict[str, Any], error: type, said: str):

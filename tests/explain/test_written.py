@@ -13,7 +13,7 @@ import chainrule as cr
 from chainrule import nn, optim
 from chainrule.autodiff.rules import RULES, Formula
 from chainrule.explain import derive, mathml
-from chainrule.explain.formula import Letter, Name, Number, Sign, Word, parse, substitute
+from chainrule.explain.formula import Letter, Name, NumberLiteral, Sign, Word, parse, substitute
 from chainrule.explain.notation import filled, said_by, sides, symbols
 from chainrule.explain.typeset import latex, latex_matrix, matrix_text, number, text
 from chainrule.graph.ops import OPS
@@ -200,7 +200,7 @@ def test_numbers_have_four_digits_and_matrices_are_elided():
     assert matrix_text(np.arange(100.0).reshape(10, 10)).count(";") == 7
     assert matrix_text(np.zeros((2, 1, 2))) == "[[0, 0], [0, 0]]"
     assert latex_matrix([[1.0, -2e-7]]) == r"\begin{bmatrix} 1 & -2 \cdot 10^{-7} \end{bmatrix}"
-    assert text((Name("W", "1", slope="C"), Sign("·"), Number(2.0))) == "∂C/∂W1·2"
+    assert text((Name("W", "1", slope="C"), Sign("·"), NumberLiteral(2.0))) == "∂C/∂W1·2"
 
 
 # ---- documents

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import chainrule as cr
 from chainrule.autodiff.batch import batched
-from chainrule.backends.xla import small
+from chainrule.backends.xla import single_kernel
 from chainrule.passes.transpose_state import transposed_state
 
 LENGTH = 7
@@ -96,9 +96,9 @@ def test_a_derivative_is_said_not_to_be_implemented():
         (lambda c, _: (c, None), {"length": 2}, r"\(carry, y, ok\)"),
         (lambda c, _: (c, None, c), {"length": 2}, "not one truth value"),
         (lambda c, _: ((c, c), None, True), {"length": 2}, "changes its structure"),
-        (lambda c, _: (c, None, True), {}, "how many steps"),
-        (lambda c, _: (c, None, True), {"length": 2, "stop": 1.5}, "not a step's number"),
-        (lambda c, _: (c, None, True), {"length": 2, "start": np.zeros(2, np.int32)}, "not a step's number"),
+        (lambda c, _: (c, None, True), {}, "number of steps"),
+        (lambda c, _: (c, None, True), {"length": 2, "stop": 1.5}, "not a step index"),
+        (lambda c, _: (c, None, True), {"length": 2, "start": np.zeros(2, np.int32)}, "not a step index"),
     ],
 )
 def test_what_it_cannot_take_is_refused_by_name(f, more, says):
@@ -168,11 +168,11 @@ def problem():
 
 def test_a_training_in_loops_is_one_kernel_that_holds_its_weights_transposed(problem):
     graph = cr.trace(descent, *problem, np.int32(30))
-    if not small.possible():
+    if not single_kernel.is_supported():
         pytest.skip("this version of XLA makes no kernel of a call")
-    kind = small.kind(graph)
+    kind = single_kernel.program_kind(graph)
     assert kind == "one kernel"
-    lowered, rows = small.lowered(graph, kind)
+    lowered, rows = single_kernel.lowering(graph, kind)
     assert list(rows) == ["loop"]
     [outer] = [node for node in lowered.nodes if node.op == "loop"]
     assert [x.shape for x in outer.attrs["body"].inputs[:2]] == [(24, 20), (20,)]
@@ -203,7 +203,7 @@ def test_beside_a_larger_loop_none_is_one_kernel(problem):
 
     xs, _, w, b = problem
     graph = cr.trace(f, wide, xs, w + 1, b)
-    assert small.kind(graph) == "loop"
+    assert single_kernel.program_kind(graph) == "loop"
     mine, found = graph.run(wide, xs, w + 1, b), graph.run(wide, xs, w + 1, b, backend="xla")
     for right, got in zip(mine, found, strict=True):
         np.testing.assert_allclose(got, right, rtol=1e-4)

@@ -148,7 +148,7 @@ def test_a_norm_of_what_is_no_number_is_none(backend):
     x = np.array([[np.nan, 1.0], [0.0, np.inf], [3.0, 4.0], [0.0, 0.0]])
     found = cr.trace(lambda x: cr.linalg.norm(x, axis=1), x).run(x, backend=backend)
     np.testing.assert_array_equal(found, np.linalg.norm(x, axis=1))
-    with pytest.raises(cr.ChainruleError, match="norms of matrices"):
+    with pytest.raises(cr.ChainruleError, match="matrix norms"):
         cr.linalg.norm(x, 2)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import chainrule as cr
-from chainrule.backends import numpy as interpreter
+from chainrule.backends import interpreter
 from chainrule.errors import ShapeError
 
 DTYPES = ["bool", "int32", "int64", "uint8", "float16", "float32", "float64"]

@@ -7,7 +7,7 @@ import pytest
 
 from chainrule.autodiff import batch
 from chainrule.autodiff.rules import RULES, Formula, Joint, NotDifferentiable, NotImplementedYet
-from chainrule.backends import numpy as interpreter
+from chainrule.backends import interpreter
 from chainrule.backends.kernels import COSTS, KERNELS, cost_of
 from chainrule.backends.xla import lower
 from chainrule.graph.decompositions import DECOMPOSITIONS

@@ -22,14 +22,14 @@ def test_an_axis_may_be_any_whole_number(kind):
 @pytest.mark.parametrize("axis", [(0, 1), None, "rows", 1.0])
 def test_several_axes_where_one_is_wanted_are_refused(axis):
     for f in (cr.softmax, cr.log_softmax, cr.cumsum, cr.expand_dims):
-        with pytest.raises(ArgumentError, match="one axis is wanted"):
+        with pytest.raises(ArgumentError, match="not a single axis"):
             f(ROWS, axis)
 
 
 @pytest.mark.parametrize("axis", [(0, 0), (1, -1), (0, -2, 1)])
 @pytest.mark.parametrize("f", [cr.sum, cr.mean, cr.max, cr.std, cr.flip])
 def test_an_axis_named_twice_is_refused(f, axis):
-    with pytest.raises(ArgumentError, match="an axis is named twice"):
+    with pytest.raises(ArgumentError, match="a repeated axis"):
         f(ROWS, axis)
 
 
@@ -54,7 +54,7 @@ def test_numbers_longer_than_float64_are_refused_by_name():
     if x.dtype.itemsize == 8:
         pytest.skip("no numbers longer than float64 here")
     for way in (lambda: cr.exp(x), lambda: cr.compile(lambda x: x * 2, backend="xla")(x)):
-        with pytest.raises(ShapeError, match="longer than float64"):
+        with pytest.raises(ShapeError, match="wider than float64"):
             way()
 
 

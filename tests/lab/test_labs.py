@@ -59,7 +59,7 @@ def flat(values):
 
 def check_axes(figure):
     assert figure.axes
-    assert len(style.described(figure)) > 30
+    assert len(style.describe_figure(figure)) > 30
     # Axes side by side that show the same curves may share a legend.
     legends = [set(axes.get_legend_handles_labels()[1]) for axes in figure.axes if axes.get_legend()]
     for axes in figure.axes:
@@ -154,7 +154,7 @@ def test_the_verdict_comes_from_the_checks_alone():
 def test_the_page_of_a_claim_that_fails_says_so(tmp_path):
     found = lab.load("fan-out")
     measured = lab.Measured({"a <b>": 1.5, "many": [1, 2]}, {"this & that": True, "the other": False})
-    path = pages.write(pages.lab_page("fan-out", found, measured, style.blank()), tmp_path, "fan-out")
+    path = pages.write_lab_page(pages.lab_page("fan-out", found, measured, style.new_figure()), tmp_path, "fan-out")
     text = "".join(read(path).words)
     assert "The claim does not hold here: 1 of 2 checks failed." in text
     assert "this & that" in text
@@ -169,7 +169,7 @@ def test_what_is_not_finite_is_none_in_json():
 
 def test_the_index_lists_every_lab_and_links_to_it(tmp_path):
     rows = [(name, lab.load(name), name != "dag") for name in NAMES]
-    parts = read(pages.write(pages.index_page(rows), tmp_path, "index"))
+    parts = read(pages.write_lab_page(pages.index_page(rows), tmp_path, "index"))
     text = "".join(parts.words)
     assert sorted(parts.links) == sorted(f"{name}.html" for name in NAMES)
     assert f"{len(NAMES) - 1} of {len(NAMES)} claims hold" in text

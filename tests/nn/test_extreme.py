@@ -57,6 +57,12 @@ def learnt(layer: nn.BatchNorm, x: np.ndarray) -> nn.Module:
     return layer.eval()
 
 
+def fitted(layer: Any) -> Any:
+    """A layer that is fitted to all rows."""
+    layer.fit(ROWS)
+    return layer
+
+
 TALL, WIDE = len(ROWS), WIDTH
 MODULES: list[tuple[nn.Module, np.ndarray]] = [
     *((module, ROWS) for module in (
@@ -74,6 +80,9 @@ MODULES: list[tuple[nn.Module, np.ndarray]] = [
         learnt(affine(nn.BatchNorm(TALL)), COLUMNS), nn.LayerNorm(TALL),
     )),
     (affine(nn.BatchNorm(WIDE)), np.stack([ROWS, -ROWS, ROWS[::-1]], axis=2)),
+    (nn.LinearEnsemble(2, WIDE, 4), ROWS[None]), (nn.EnsembleOutput(), ROWS[None]),
+    (fitted(nn.PiecewiseLinear(WIDE, 2)), ROWS),
+    (fitted(nn.EnsembleInput(2, WIDE, numbers=range(WIDE), bins=2)), ROWS),
 ]  # fmt: skip
 LOSSES: list[tuple[nn.Loss, np.ndarray, np.ndarray]] = [
     (loss, x, t)
@@ -159,6 +168,8 @@ def test_float32_agrees_with_float64_wherever_the_inputs_are_the_same_numbers(ba
 
 def test_every_module_and_loss_is_among_them() -> None:
     bases = {nn.Module, nn.Loss, nn.Sequential, nn.Checkpoint, nn.Lambda, nn.Add, nn.Max, nn.Duplicate, nn.NamedLosses}
+    # Indices have no size; the loss of an ensemble is one of the others, times weights.
+    bases |= {nn.Embedding, nn.EnsembleLoss}
     kinds = {kind for kind in vars(nn).values() if inspect.isclass(kind) and issubclass(kind, nn.Module)}
     assert kinds - bases == {type(part[0]) for part in (*MODULES, *LOSSES)} - bases
 

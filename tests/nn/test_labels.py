@@ -1,4 +1,4 @@
-"""Class labels: any whole number dtype, checked, some of them ignored; numbers from torch.nn.functional in float64."""
+"""Class labels: any integer dtype, checked, some of them ignored; numbers from torch.nn.functional in float64."""
 
 import numpy as np
 import pytest

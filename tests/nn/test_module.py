@@ -177,7 +177,7 @@ def test_a_module_prints_its_parts() -> None:
 
 
 def test_a_module_without_a_forward_says_so() -> None:
-    with pytest.raises(NotImplementedError, match=r"Module does not say its forward"):
+    with pytest.raises(NotImplementedError, match=r"Module does not define forward"):
         nn.Module()(1.0)
 
 

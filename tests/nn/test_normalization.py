@@ -281,7 +281,9 @@ def test_the_best_epoch_comes_back_with_its_statistics() -> None:
 
 def test_one_row_in_training_is_refused_naming_the_layer() -> None:
     model = network()
-    with pytest.raises(ShapeError, match=r"layer 1, BatchNorm: one row has no variance.*at least 2 rows.*batch of 1"):
+    with pytest.raises(
+        ShapeError, match=r"layer 1, BatchNorm: a single row has no variance.*at least 2 rows.*batch of 1"
+    ):
         model(X[:1])
     assert model.eval()(X[:1]).shape == (1, 3)
     assert nn.BatchNorm(3)(np.ones((1, 3, 2))).shape == (1, 3, 2)
@@ -322,7 +324,7 @@ def test_other_features_are_refused_naming_the_layer(kind: Any) -> None:
     ("arguments", "message"),
     [
         ({"features": 0}, "features.*of at least 1"),
-        ({"features": 2.5}, "features.*whole number"),
+        ({"features": 2.5}, "features.*integer"),
         ({"features": 3, "eps": 0.0}, "eps.*above 0"),
         ({"features": 3, "momentum": 1.5}, r"momentum.*in \[0, 1\]"),
         ({"features": 3, "momentum": None}, r"momentum.*in \[0, 1\]"),

@@ -213,7 +213,7 @@ def test_minibatches_are_refused_with_the_number_of_rows_and_the_reason() -> Non
     [
         ({"penalty": optim.L1(0.1)}, r"penalty: L1 sets weights to 0 after the step.*use L2, or another optimizer"),
         ({"penalty": (optim.L2(0.1), optim.L1(0.1))}, r"penalty: L1 sets weights to 0"),
-        ({"clip": optim.ClipNorm(1.0)}, r"clip: LBFGS needs the gradients as they are.*got ClipNorm\(1\.0\)"),
+        ({"clip": optim.ClipNorm(1.0)}, r"clip: LBFGS needs unmodified gradients.*got ClipNorm\(1\.0\)"),
     ],
 )
 def test_what_changes_its_steps_behind_its_back_is_refused(settings: dict[str, Any], message: str) -> None:
@@ -225,8 +225,8 @@ def test_what_changes_its_steps_behind_its_back_is_refused(settings: dict[str, A
     ("arguments", "message"),
     [
         ({"lr": 0.0}, "lr.*above 0"),
-        ({"history_size": 0}, "history_size.*a whole number of at least 1"),
-        ({"history_size": 2.5}, "history_size.*a whole number"),
+        ({"history_size": 0}, "history_size.*an integer of at least 1"),
+        ({"history_size": 2.5}, "history_size.*an integer"),
         ({"line_search": "strong_wolfe"}, "line_search.*'backtracking' or None, got strong_wolfe"),
     ],
 )

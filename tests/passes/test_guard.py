@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.passes.guard import finite, guarded
+from chainrule.passes.guard import guarded, with_finite_flag
 
 
 def step(w: Any, m: Any, count: Any, kept: Any, x: Any) -> Any:
@@ -17,7 +17,7 @@ def step(w: Any, m: Any, count: Any, kept: Any, x: Any) -> Any:
 
 
 def safe(graph: Any, states: int) -> Any:
-    return guarded(finite(graph, graph.outputs[-1:]), states).verify()
+    return guarded(with_finite_flag(graph, graph.outputs[-1:]), states).verify()
 
 
 STATE = (np.array([1.0, 2.0]), np.array([0.5, -0.5]), np.array(3, np.int32), np.array([7.0]))

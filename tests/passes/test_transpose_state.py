@@ -6,7 +6,7 @@ import pytest
 import chainrule as cr
 from chainrule import nn, optim, tree
 from chainrule.backends.compile import program
-from chainrule.passes.transpose_state import to_turn, turned
+from chainrule.passes.transpose_state import to_transpose, with_transposed
 
 RNG = np.random.default_rng(5)
 X, Y = RNG.normal(size=(40, 20)), RNG.integers(0, 3, 40)
@@ -37,10 +37,12 @@ CASES = {
 def test_a_step_on_turned_matrices_is_the_step_itself(case):
     graph, state = training(**CASES[case])
     states = len(state)
-    places = to_turn(graph, states)
+    places = to_transpose(graph, states)
     given = [*state, X, Y.astype(np.int32), np.arange(8, dtype=np.int32)]
     expected = program(graph, "numpy")(given)
-    found = program(turned(graph, places, states), "numpy")([x.T if i in places else x for i, x in enumerate(given)])
+    found = program(with_transposed(graph, places, states), "numpy")(
+        [x.T if i in places else x for i, x in enumerate(given)]
+    )
     for i, (y, z) in enumerate(zip(expected, found, strict=True)):
         np.testing.assert_allclose((z.T if i in places else z), y, rtol=1e-12, atol=1e-14)
 
@@ -48,7 +50,7 @@ def test_a_step_on_turned_matrices_is_the_step_itself(case):
 @pytest.mark.parametrize("case", CASES)
 def test_no_product_is_computed_twice(case):
     graph, state = training(**CASES[case])
-    after = turned(graph, to_turn(graph, len(state)), len(state))
+    after = with_transposed(graph, to_transpose(graph, len(state)), len(state))
 
     def products(graph):
         return sum(node.op in ("linear", "matmul") for node in graph.nodes)
@@ -58,7 +60,7 @@ def test_no_product_is_computed_twice(case):
 
 def test_what_goes_with_a_weight_in_the_update_is_turned_with_it_and_narrow_layers_are_left():
     graph, state = training()
-    names = [graph.inputs[i].name for i in sorted(to_turn(graph, len(state)))]
+    names = [graph.inputs[i].name for i in sorted(to_transpose(graph, len(state)))]
     wide = [
         f"{which}.{layer}.weight" for which in ("parameters", "optimizer.mean", "optimizer.square") for layer in (0, 2)
     ]
@@ -67,7 +69,7 @@ def test_what_goes_with_a_weight_in_the_update_is_turned_with_it_and_narrow_laye
 
 def test_neither_the_first_weights_nor_any_gradient_of_an_output_is_turned_in_the_step():
     graph, state = training()
-    after = turned(graph, to_turn(graph, len(state)), len(state))
+    after = with_transposed(graph, to_transpose(graph, len(state)), len(state))
     turns = [node for node in after.nodes if node.op == "transpose"]
     used = {user.inputs[1].id for user in after.nodes if user.op == "matmul"}
     # Those left are first operands of products, read as they lie, and the second weights, for the gradient behind them.
@@ -79,9 +81,11 @@ def test_an_evaluation_takes_the_same_turned_state():
     state = made.state()
     leaves = tree.flatten(state)[0]
     graph, _ = training()
-    places = to_turn(graph, len(leaves))
+    places = to_transpose(graph, len(leaves))
     evaluation = made.evaluation(state, [X, Y.astype(np.int32)], 10)
     given = [*leaves, X, Y.astype(np.int32), np.arange(10, dtype=np.int32)]
     expected = program(evaluation, "numpy")(given)
-    found = program(turned(evaluation, places, 0), "numpy")([x.T if i in places else x for i, x in enumerate(given)])
+    found = program(with_transposed(evaluation, places, 0), "numpy")(
+        [x.T if i in places else x for i, x in enumerate(given)]
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-12)

@@ -146,11 +146,11 @@ def test_rows_of_different_lengths_are_refused() -> None:
         (lambda: cr.Trainer(network(), nn.CrossEntropyLoss(), optim.Adam), r"optimizer: a class.*Adam\(…\)"),
         (
             lambda: cr.Trainer(network(), nn.MSELoss("none"), optim.SGD(0.1)),
-            'one number.*use reduction="mean" or "sum"',
+            'a scalar loss.*use reduction="mean" or "sum"',
         ),
         (
             lambda: classifier().fit(X, Y, callbacks=print, **QUIET),
-            r"callbacks: several are wanted.*callbacks=\[print\]",
+            r"callbacks: not a list.*callbacks=\[print\]",
         ),
         (lambda: classifier().fit(X, Y, callbacks=[1], **QUIET), "callbacks: not a function: got int"),
     ],
@@ -177,5 +177,5 @@ def test_accuracy_of_a_loss_of_ones_own_is_that_of_labels(loss: Any) -> None:
 
 def test_accuracy_that_cannot_be_told_says_what_would_do() -> None:
     trainer = cr.Trainer(network(), lambda o, t: cr.square(o - t).mean(), optim.SGD(0.1), metrics=["accuracy"])
-    with pytest.raises(ArgumentError, match=r"accuracy is of class labels: expected labels \(N,\)"):
+    with pytest.raises(ArgumentError, match=r"accuracy is of class labels: expected integer labels \(N,\)"):
         trainer.fit(X, np.eye(CLASSES)[Y], epochs=1, **QUIET)

@@ -26,7 +26,7 @@ ARRAYS: dict[str, tuple[Any, Any, type[ChainruleError], str]] = {
     "too large": (spoilt(1).astype(float) * 1e300, Y, DataError, r'X: too large for float32.*precision="float64"'),
     "lengths": (X, Y[:-1], DataError, r"X and y differ in length: expected 50 targets, got 49"),
     "one number": (X, 1, DataError, r"X and y differ in length.*one number"),
-    "a vector": (X[:, 0], Y, ShapeError, r"X: one row a sample.*got \(50,\); use X\.reshape\(-1, 1\)"),
+    "a vector": (X[:, 0], Y, ShapeError, r"X: not one row per sample.*got \(50,\); use X\.reshape\(-1, 1\)"),
     "no rows": (X[:0], Y[:0], DataError, r"X: there are no rows"),
     "texts": (X.astype(str), Y, DataError, r"X: not numbers"),
     "label −1": (X, Y - 1, DataError, r"expected 0…2, got -1, 0, 1; map them: np\.unique\(y, return_inverse=True\)"),
@@ -34,7 +34,7 @@ ARRAYS: dict[str, tuple[Any, Any, type[ChainruleError], str]] = {
     "too many classes": (X, np.arange(ROWS) % 7, DataError, r"expected 0…2, got 0, 1,.*make the last layer 7 wide"),
     "huge labels": (X, Y + 2**32, DataError, r"y: too large for int32"),
     "huge whole labels": (X, Y + np.float32(1e20), DataError, r"y: too large for int32"),
-    "parts of labels": (X, Y + 0.5, DataError, r"CrossEntropyLoss takes whole-number.*\.5; use MSELoss"),
+    "parts of labels": (X, Y + 0.5, DataError, r"CrossEntropyLoss takes integer.*\.5; use MSELoss"),
     "NaN label": (X, np.where(np.arange(ROWS) == 3, np.nan, Y), DataError, r"y: not a finite number: got nan at row 3"),
     "labels in a column": (X, Y[:, None], ShapeError, r"expected \(50,\), got \(50, 1\); use y\.reshape\(-1\)"),
     "one-hot labels": (X, np.eye(3, dtype=int)[Y], ShapeError, r"labels do not fit the logits"),
@@ -94,13 +94,13 @@ def test_wrong_columns_when_predicting_name_layer_expected_and_found() -> None:
 
 
 ARGUMENTS: list[tuple[dict[str, Any], str]] = [
-    ({"batch_size": 0}, r"batch_size.*a whole number of at least 1, got 0"),
-    ({"batch_size": 2.5}, r"batch_size.*a whole number of at least 1, got 2\.5"),
+    ({"batch_size": 0}, r"batch_size.*an integer of at least 1, got 0"),
+    ({"batch_size": 2.5}, r"batch_size.*an integer of at least 1, got 2\.5"),
     ({"epochs": 0}, r"epochs.*at least 1"),
     ({"shuffle": "evry"}, r"shuffle: unknown value: expected one of 'never'.*got 'evry'"),
     (
         {"early_stopping": 3},
-        r"monitor: nothing of this name to stop by: .*got 'val_loss'; give validation=0\.1 or \(X, y\)",
+        r"monitor: no such value: .*got 'val_loss'; give validation=0\.1 or \(X, y\)",
     ),
     ({"early_stopping": 0, "validation": 0.1}, r"early_stopping.*at least 1"),
     ({"validation": 1.5}, r"validation.*a fraction in \(0, 1\), or \(X, y\), got 1\.5"),

@@ -8,7 +8,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn, optim
-from chainrule.backends import numpy as interpreter
+from chainrule.backends import interpreter
 from small import CLASSES, COLUMNS, QUIET, classifier, network, parameters, same, table
 
 BACKENDS = ["numpy", "xla"]
@@ -234,3 +234,41 @@ def test_a_parameter_of_the_loss_is_used_as_it_is_and_said_not_to_be_trained(bac
     assert "not trained" in note
     assert scale.item() == 2.0
     assert np.allclose(parameters(trainer), parameters(half), atol=1e-6)
+
+
+@pytest.mark.parametrize("during", [False, True])
+def test_a_parameter_that_is_replaced_is_trained_in_place_of_the_old_one(during: bool) -> None:
+    trainer = classifier()
+    trainer.fit(X, Y, epochs=1, **QUIET)
+    old = trainer.model[0].weight
+
+    def replace(trainer: cr.Trainer) -> None:
+        if trainer.model[0].weight is old:
+            trainer.model[0].weight = nn.Parameter(old.numpy())
+
+    before = old.numpy()
+    if during:
+        trainer.fit(X, Y, epochs=2, callbacks=[replace], **QUIET)
+        before = old.numpy()
+    replace(trainer)
+    trainer.fit(X, Y, epochs=1, **QUIET)
+    assert trainer.model[0].weight is not old
+    assert (old.numpy() == before).all()
+    assert not (trainer.model[0].weight.numpy() == before).any()
+
+
+def test_an_optimizer_in_place_of_an_equal_one_has_its_own_rate() -> None:
+    trainer = classifier(optimizer=optim.SGD(0.5))
+    assert trainer.fit(X, Y, epochs=1, **QUIET).lr == [0.5]
+    trainer.optimizer = optim.SGD(0.25)
+    assert trainer.fit(X, Y, epochs=1, **QUIET).lr == [0.25]
+
+
+def test_a_parameter_frozen_between_two_trainings_stays_and_thaws_again() -> None:
+    trainer = classifier()
+    trainer.fit(X, Y, epochs=1, **QUIET)
+    weight = trainer.model[0].weight
+    for frozen in (True, False):
+        weight.requires_grad, before = not frozen, weight.numpy()
+        trainer.fit(X, Y, epochs=1, **QUIET)
+        assert (weight.numpy() == before).all() == frozen

@@ -87,7 +87,7 @@ def test_freezing_and_thawing_between_trainings_takes_effect(backend: str) -> No
     freeze(trainer.model[0], on=False)
     before = trainer.model.state_dict()
     [note] = trainer.fit(X, Y, epochs=1, **QUIET).notes
-    assert "the optimizer begins anew" in note
+    assert "the optimizer starts afresh" in note
     assert moved(before, trainer.model.state_dict()) == set(before)
 
 
@@ -137,7 +137,7 @@ def test_a_head_that_replaces_another_begins_with_a_fresh_optimizer(backend: str
     trainer.fit(X, Y, epochs=1, **QUIET)
     trainer.model.layers[2] = nn.Linear(8, 2)
     [note] = trainer.fit(X, Y % 2, epochs=1, **QUIET).notes
-    assert "the optimizer begins anew" in note
+    assert "the optimizer starts afresh" in note
     assert trainer.predict(X).shape == (ROWS, 2)
     assert trainer.optimizer_state["mean"]["2.weight"].shape == (2, 8)
 
@@ -147,7 +147,7 @@ def test_a_head_of_the_same_shape_is_seen_too() -> None:
     trainer.fit(X, Y, epochs=1, **QUIET)
     trainer.model.layers[2] = nn.Linear(8, 3)
     [note] = trainer.fit(X, Y, epochs=1, **QUIET).notes
-    assert "the optimizer begins anew" in note
+    assert "the optimizer starts afresh" in note
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -156,7 +156,7 @@ def test_another_optimizer_begins_anew(backend: str) -> None:
     trainer.fit(X, Y, epochs=1, **QUIET)
     trainer.optimizer = optim.SGD(0.1, momentum=0.9)
     [note] = trainer.fit(X, Y, epochs=1, **QUIET).notes
-    assert "the optimizer begins anew" in note
+    assert "the optimizer starts afresh" in note
     assert list(trainer.optimizer_state) == ["velocity"]
 
 
@@ -200,7 +200,7 @@ class Forgetful(Grouped):
 
 def test_an_update_that_gives_back_other_parameters_is_refused() -> None:
     trainer = classifier(optimizer=Forgetful(0.1))
-    with pytest.raises(ArgumentError, match=r"Forgetful\.update: the parameters that it gives are not those"):
+    with pytest.raises(ArgumentError, match=r"Forgetful\.update: the parameters it returns have other shapes"):
         trainer.fit(X, Y, **QUIET)
 
 

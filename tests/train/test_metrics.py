@@ -13,7 +13,7 @@ import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import ArgumentError
 from chainrule.train import inference
-from chainrule.train.metrics import named
+from chainrule.train.metrics import metric_name
 from chainrule.train.metrics.classes import AUC
 from small import QUIET, classifier, network, numbers, regressor, table
 
@@ -199,7 +199,7 @@ def test_a_metric_that_is_no_number_does_not_end_the_training() -> None:
 def test_a_loaded_trainer_keeps_the_metrics_that_have_a_name(tmp_path: Path) -> None:
     trainer = classifier(metrics=("auc", lambda output, target: cr.mean(output)))
     trainer.save(tmp_path / "run")
-    assert [named(metric) for metric in cr.Trainer.load(tmp_path / "run").metrics] == ["auc"]
+    assert [metric_name(metric) for metric in cr.Trainer.load(tmp_path / "run").metrics] == ["auc"]
 
 
 def test_defaults_are_accuracy_for_a_classifier_and_r2_for_a_regression() -> None:
@@ -216,7 +216,7 @@ def test_defaults_are_accuracy_for_a_classifier_and_r2_for_a_regression() -> Non
         (lambda: classifier(metrics=("r2",)), "r2 is for regression"),
         (lambda: classifier(metrics=("auc", "auc")), "a metric needs a name of its own"),
         (lambda: classifier(metrics=("top5",)).fit(*table(), **QUIET), "top5 is for more than five classes"),
-        (lambda: regressor(metrics="rmse"), r"a list of metrics is wanted.*write \('rmse',\)"),
+        (lambda: regressor(metrics="rmse"), r"not a list of metrics.*write \('rmse',\)"),
     ],
 )
 def test_a_metric_that_does_not_fit_is_refused_with_the_mend(make: Any, message: str) -> None:

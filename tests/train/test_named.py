@@ -174,7 +174,7 @@ def test_the_order_of_the_names_does_not_matter() -> None:
 
 
 class Embedded(nn.Module):
-    """A table of vectors, looked up by whole numbers."""
+    """A table of vectors, looked up by integers."""
 
     def __init__(self) -> None:
         self.vectors, self.out = nn.Parameter(np.ones((7, 4), "float32")), nn.Linear(4, CLASSES)
@@ -196,7 +196,7 @@ def test_whole_numbers_stay_whole_numbers_and_are_not_standardised() -> None:
 
 def test_whole_numbers_that_widen_the_outputs_are_refused() -> None:
     given = {"image": IMAGE, "table": RNG.integers(0, 7, (ROWS, 2))}
-    with pytest.raises(ArgumentError, match=r"X\['table'\]: the model makes float64.*astype"):
+    with pytest.raises(ArgumentError, match=r"X\['table'\]: the model turns integers.*astype"):
         made(Kind, nn.CrossEntropyLoss()).fit(given, KIND, **QUIET)
 
 
@@ -241,9 +241,9 @@ BAD[3, 1] = np.nan
         ({"image": IMAGE, "table": TABLE[:9]}, Y, r"X\['image'\] and X\['table'\] differ in length"),
         (X, {"kind": KIND, "price": PRICE[:9]}, r"X\['image'\] and y\['price'\] differ in length"),
         (X, {"kind": KIND + 1, "price": PRICE}, r"y\['kind'\]: labels outside the model's classes"),
-        (X, {"kind": KIND}, r"y: a target for each loss is wanted.*\['kind', 'price'\].*\['kind'\]"),
-        (X, KIND, r"y: a target for each loss is wanted.*one array"),
-        ({}, Y, "X: arrays by name are wanted"),
+        (X, {"kind": KIND}, r"y: not one target per loss.*\['kind', 'price'\].*\['kind'\]"),
+        (X, KIND, r"y: not one target per loss.*one array"),
+        ({}, Y, "X: not arrays by name"),
         (X, None, "no targets"),
     ],
 )
@@ -253,7 +253,7 @@ def test_what_does_not_fit_is_named(rows: Any, targets: Any, message: str) -> No
 
 
 def test_rows_to_validate_on_have_the_same_names() -> None:
-    with pytest.raises(ArgumentError, match=r"validation X: not the arrays that were trained on"):
+    with pytest.raises(ArgumentError, match=r"validation X: not the arrays the trainer was fitted on"):
         made().fit(X, Y, validation=({"image": IMAGE}, Y), **QUIET)
     with pytest.raises(DataError, match=r"validation y\['kind'\]: labels outside"):
         made().fit(X, Y, validation=(X, {"kind": KIND + 9, "price": PRICE}), **QUIET)
@@ -262,15 +262,15 @@ def test_rows_to_validate_on_have_the_same_names() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"metrics": ("accuracy",)}, "metrics by output are wanted"),
+        ({"metrics": ("accuracy",)}, "not metrics by output"),
         ({"metrics": {"size": ("rmse",)}}, "size"),
         ({"metrics": {"kind": ("rmse",)}}, "rmse is for regression"),
-        ({"loss": nn.MSELoss(), "metrics": {"kind": ("rmse",)}}, "metrics by output want losses by output"),
-        ({"loss": nn.MSELoss(), "loss_weights": {"kind": 1.0}}, "losses by name are wanted"),
-        ({"loss_weights": {"size": 1.0}}, "a weight of no loss"),
+        ({"loss": nn.MSELoss(), "metrics": {"kind": ("rmse",)}}, "metrics by output need losses by output"),
+        ({"loss": nn.MSELoss(), "loss_weights": {"kind": 1.0}}, "loss_weights needs losses by name"),
+        ({"loss_weights": {"size": 1.0}}, "a weight for an unknown loss"),
         ({"loss_weights": {"kind": -1.0}}, r"loss_weights\['kind'\]"),
         ({"loss": {"kind": nn.MSELoss("sum"), "price": nn.MSELoss()}}, "means and sums"),
-        ({"loss": {"kind": nn.MSELoss("none")}}, "one a row"),
+        ({"loss": {"kind": nn.MSELoss("none")}}, "per row"),
         ({"loss": {"kind": nn.MSELoss}}, r"write MSELoss\(…\)"),
     ],
 )
@@ -280,9 +280,9 @@ def test_settings_that_do_not_go_together_are_refused(settings: Any, message: st
 
 
 def test_targets_by_name_want_losses_by_name() -> None:
-    with pytest.raises(ArgumentError, match=r"targets by name want losses by name.*loss=\{'kind'"):
+    with pytest.raises(ArgumentError, match=r"targets by name need losses by name.*loss=\{'kind'"):
         made(loss=nn.MSELoss()).fit(X, Y, **QUIET)
-    with pytest.raises(ArgumentError, match=r"a row of several targets.*sample_weight"):
+    with pytest.raises(ArgumentError, match=r"there are several targets.*sample_weight"):
         made().fit(X, Y, class_weight="balanced", **QUIET)
     with pytest.raises(ChainruleError, match=r"loss\['kind'\]: not among the outputs of the model.*one output"):
         made(Kind).fit(X, Y, **QUIET)
@@ -291,11 +291,11 @@ def test_targets_by_name_want_losses_by_name() -> None:
 def test_a_trainer_of_names_predicts_from_names_alone() -> None:
     trainer = made(normalize="feature")
     trainer.fit(X, Y, epochs=1, **QUIET)
-    with pytest.raises(ArgumentError, match="not the inputs that were trained on"):
+    with pytest.raises(ArgumentError, match="not the inputs the trainer was fitted on"):
         trainer.predict(SIDE)
 
 
 def test_a_sweep_takes_one_array() -> None:
     sweep = cr.Sweep(lambda lr: Kind(), nn.CrossEntropyLoss(), optim.Adam, {"lr": [0.1]})
-    with pytest.raises(ArgumentError, match=r"X: one array is wanted here.*\['image', 'table'\]"):
+    with pytest.raises(ArgumentError, match=r"X: not a single array.*\['image', 'table'\]"):
         sweep.fit(X, KIND, epochs=1, progress=False)

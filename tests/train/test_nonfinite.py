@@ -8,7 +8,7 @@ import pytest
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import DataError, NotFiniteError, OutOfRangeError
-from chainrule.train.loop import Loop
+from chainrule.train.fit_loop import Loop
 from small import QUIET, ROWS, network, parameters, table
 
 BACKENDS = ["numpy", "xla"]
@@ -113,7 +113,7 @@ def test_an_overflow_in_a_large_gradient_alone_is_said_one_step_later_as_lost_pa
     message = failure(trainer, np.full((16, 8), 1e30), np.full((16, 600), 1e12), epochs=2, batch_size=16)
     assert message.startswith("step 2: the loss became inf")
     assert "already not finite before this step, by the update of the step before: weight" in message
-    assert "make the model anew" in message
+    assert "build the model again" in message
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

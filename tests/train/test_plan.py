@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.backends import cache
-from chainrule.backends import numpy as interpreter
-from chainrule.train.step import Step
+from chainrule.backends import cache, interpreter
+from chainrule.train.step import TrainingStep
 from small import QUIET, classifier, table
 
 X, Y = table()
@@ -18,8 +17,10 @@ HELD = table(10, seed=1)
 def traced(monkeypatch):
     """The kinds of graph traced, one entry a graph."""
     kinds = []
-    original = Step.traced
-    monkeypatch.setattr(Step, "traced", lambda self, kind, *args: kinds.append(kind) or original(self, kind, *args))
+    original = TrainingStep.traced
+    monkeypatch.setattr(
+        TrainingStep, "traced", lambda self, kind, *args: kinds.append(kind) or original(self, kind, *args)
+    )
     return kinds
 
 
@@ -71,7 +72,7 @@ def test_a_plan_knows_how_often_each_graph_runs():
 
 
 def test_a_history_tells_making_the_program_from_training(tmp_path, monkeypatch):
-    monkeypatch.setenv(cache.SWITCH, "off")
+    monkeypatch.setenv(cache.CACHE_VARIABLE, "off")
     compiled = classifier(backend="xla")
     history = compiled.fit(X, Y, epochs=1, batch_size=50, **QUIET)
     assert 0 < history.trace_seconds < history.compile_seconds < history.seconds
@@ -86,8 +87,8 @@ def test_where_nothing_is_compiled_there_is_no_word_of_a_cache():
 
 
 def test_what_compiling_takes_does_not_count_as_training_when_the_loop_paces_itself(monkeypatch):
-    monkeypatch.setenv(cache.SWITCH, "off")
+    monkeypatch.setenv(cache.CACHE_VARIABLE, "off")
     paced = []
-    monkeypatch.setattr("chainrule.train.loop.Loop._pace", lambda self, seconds, steps: paced.append(seconds))
+    monkeypatch.setattr("chainrule.train.fit_loop.Loop._pace", lambda self, seconds, steps: paced.append(seconds))
     history = classifier(backend="xla").fit(np.float32(X), Y, epochs=1, batch_size=50, **QUIET)
     assert paced[0] < history.compile_seconds

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import ArgumentError
-from chainrule.train import loop as loop_module
-from chainrule.train import session
+from chainrule.train import checkpoint_writer
 from chainrule.train import trainer as trainer_module
-from chainrule.train.loop import Loop
+from chainrule.train.fit_loop import Loop
 from small import QUIET, classifier, parameters, same, table
 
 X, Y = table()
@@ -51,25 +50,20 @@ def a_few_steps_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer_module, "steps_a_call", lambda seconds: 3)
 
 
-class Pressed(loop_module.Progress):
+class Press(cr.Callback):
     """Presses Ctrl-C when so many steps are done."""
 
-    at = 0
+    def __init__(self, at: int) -> None:
+        self.at = at
 
-    def update(self, epochs_done: float, history: cr.History) -> None:
-        if self.at and len(history.step_loss) >= self.at:
-            type(self).at = 0
+    def on_progress(self, trainer: cr.Trainer) -> None:
+        if self.at and len(trainer.history.step_loss) >= self.at:
+            self.at = 0
             os.kill(os.getpid(), signal.SIGINT)
-
-    def close(self) -> None:
-        pass
 
 
 def broken_off(trainer: cr.Trainer, at: int, **arguments: Any) -> cr.History:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer_module, "Silent", Pressed)
-        patch.setattr(Pressed, "at", at)
-        return trainer.fit(**arguments)
+    return trainer.fit(**arguments, callbacks=[Press(at)])
 
 
 def pieces(begin: Callable[[], cr.Trainer], breaks: list[int], folder: Path, **arguments: Any) -> Iterator[cr.Trainer]:
@@ -116,24 +110,23 @@ def test_so_it_does_compiled(rows: str, tmp_path: Path) -> None:
 def test_checkpoints_are_written_within_an_epoch_and_gone_on_with(
     rows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "CHECKPOINT_EVERY", -1.0)
+    monkeypatch.setattr(checkpoint_writer, "CHECKPOINT_EVERY", -1.0)
     arguments: dict[str, Any] = {"epochs": 2, "batch_size": 6, **QUIET, **ROWS_OF[rows]()}
     whole = everything("numpy")
     whole.fit(**arguments)
     seen: list[int] = []
 
-    class Copies(Pressed):
+    class Copies(cr.Callback):
         """Keeps what lies on the disk after each call, as a process that is killed there would leave it."""
 
-        def update(self, epochs_done: float, history: cr.History) -> None:
+        def on_progress(self, trainer: cr.Trainer) -> None:
             if (tmp_path / "c").exists():
+                steps = len(trainer.history.step_loss)
                 cr.Trainer.load(tmp_path / "c")
-                (tmp_path / "c").rename(tmp_path / str(len(history.step_loss)))
-                seen.append(len(history.step_loss))
+                (tmp_path / "c").rename(tmp_path / str(steps))
+                seen.append(steps)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer_module, "Silent", Copies)
-        everything("numpy").fit(**arguments, checkpoint=tmp_path / "c")
+    everything("numpy").fit(**arguments, checkpoint=tmp_path / "c", callbacks=[Copies()])
     assert len(seen) >= 4
     for at in seen:
         trainer = everything("numpy")
@@ -152,7 +145,7 @@ def test_a_checkpoint_belongs_to_one_moment_where_a_call_was_not_noted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments: dict[str, Any] = {"epochs": 4, "batch_size": 6, **QUIET, **ROWS_OF["memory"]()}
-    monkeypatch.setattr(session, "CHECKPOINT_EVERY", -1.0)
+    monkeypatch.setattr(checkpoint_writer, "CHECKPOINT_EVERY", -1.0)
     note, calls = Loop._note, []
 
     def broken(self: Loop, *given: Any) -> int:

@@ -245,7 +245,7 @@ def test_a_schedule_without_a_length_spans_each_training_and_says_so(schedule: o
     assert second.lr == fresh.fit(X, Y, **arguments).lr
     assert same(again, fresh)
     [note] = second.notes
-    assert "the schedule begins anew" in note
+    assert "the schedule starts afresh" in note
 
 
 def test_a_schedule_that_has_come_to_a_rate_of_zero_says_so() -> None:

@@ -115,12 +115,12 @@ def test_memory_is_stated_for_weights_too() -> None:
     ("arguments", "message"),
     [
         ({"sample_weight": -TIMES}, r"sample_weight: a weight is a finite number of at least 0: got -\d"),
-        ({"sample_weight": TIMES[:5]}, r"sample_weight: one weight a row is wanted: expected \(50,\), got \(5,\)"),
+        ({"sample_weight": TIMES[:5]}, r"sample_weight: not one weight per row: expected \(50,\), got \(5,\)"),
         ({"sample_weight": np.full(50, np.nan)}, "sample_weight: a weight is a finite number.*got nan in row 0"),
         ({"sample_weight": np.zeros(50)}, "sample_weight: all weights are 0"),
-        ({"class_weight": {0: 1.0}}, "class_weight: a class without its weight.*add 1: 1.0"),
+        ({"class_weight": {0: 1.0}}, "class_weight: a class has no weight.*add 1: 1.0"),
         ({"class_weight": {0: 1, 1: -1, 2: 1}}, "class_weight: a weight is a finite number"),
-        ({"class_weight": "balance"}, 'class_weight: no weights of classes: expected "balanced"'),
+        ({"class_weight": "balance"}, 'class_weight: not class weights: expected "balanced"'),
     ],
 )
 def test_weights_that_are_none_are_refused_in_one_line(arguments: dict[str, Any], message: str) -> None:
@@ -135,7 +135,7 @@ def test_what_cannot_be_weighted_says_so() -> None:
     own = cr.Trainer(network(), lambda o, t: cr.mean(o), optim.SGD(0.1), metrics=(), backend="numpy")
     with pytest.raises(ChainruleError, match="sample_weight: a loss of your own gives one number for all rows"):
         own.fit(X, Y, sample_weight=TIMES, **QUIET)
-    with pytest.raises(ChainruleError, match="class_weight: only a row of one class"):
+    with pytest.raises(ChainruleError, match="class_weight: class weights need one class per row"):
         regressor().fit(X, X[:, :1], class_weight="balanced", **QUIET)
     stream = cr.data.stream(X, Y)
     with pytest.raises(ChainruleError, match="rows of a stream cannot be weighted"):

@@ -1,4 +1,4 @@
-"""Derivatives: the table of rules, the reversal, and the transforms that stand on it."""
+"""Derivatives: the table of rules, the reversal, and the transforms built on it."""
 
 from chainrule.autodiff.check import check_grad
 from chainrule.autodiff.transforms import grad, hessian, jacobian, jvp, per_example_grad, value_and_grad, vjp

@@ -1,7 +1,7 @@
 """Give a computation a leading batch axis: one pass over many examples instead of a loop.
 
-An elementwise operation and one over axes need no row: their kind says how they are made when operands have a new axis
-0. For any other a row says it. A row gets the operands (all of them batched, unless it is listed under "some"), the
+An elementwise operation and one over axes need no row: their kind says how they change when operands have a new axis
+0. For any other a row does. A row gets the operands (all of them batched, unless it is listed under "some"), the
 batch size and the attributes.
 """
 
@@ -55,7 +55,7 @@ def _batched_node(node: Tensor, operands: list[Tensor], flags: list[bool], size:
     return _ALL[node.op](node, everything, size)
 
 
-Row = Callable[[Tensor, list[Tensor], int], Tensor]
+BatchRule = Callable[[Tensor, list[Tensor], int], Tensor]
 SomeRow = Callable[[Tensor, list[Tensor], list[bool], int], Tensor]
 
 
@@ -97,7 +97,7 @@ def _indexed(node: Tensor, xs: list[Tensor], size: int) -> Tensor:
     places = [i for i, e in enumerate(index) if isinstance(e, (Slot, int)) and e is not None]
     if places[-1] - places[0] != len(places) - 1 or any(e is None or isinstance(e, tuple) for e in index[: places[0]]):
         raise DerivativeError(
-            "an index with arrays behind slices cannot be batched", where=node.label(), hint="index axis 0 by the array"
+            "an index with arrays after slices cannot be batched", where=node.label(), hint="index axis 0 by the array"
         )
     return apply(node.op, x, _own_rows(lifted[0], size, ndim), *lifted, **{**attrs, "index": (Slot(0), *index)})
 
@@ -263,7 +263,7 @@ _SOME: dict[str, SomeRow] = {
     "get_item": _get_item,
     "depends_on": _depends_on,
 }
-_ALL: dict[str, Row] = {
+_ALL: dict[str, BatchRule] = {
     "broadcast_to": _broadcast_to,
     "reshape": lambda node, xs, size: F.reshape(xs[0], (size, *node.shape)),
     "transpose": lambda node, xs, size: F.transpose(xs[0], (0, *_shifted(node.attrs["axes"]))),

@@ -1,8 +1,8 @@
 """The rule of `call`: the gradient of a program is another program.
 
 A call of the body B gives y = B(x). Its adjoints are x̄ = ȳ·∂B/∂x: the reversal of the body, closed to a graph of its
-own that takes x and the adjoints of those results that were used. It computes anew what it needs of the forward pass,
-so that a call keeps its operands only. Being a call, it can be reversed again.
+own that takes x and the adjoints of those results that were used. It recomputes what it needs of the forward pass,
+so a call keeps only its operands. Being a call, it can be reversed again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Finite differences: the check of an analytic gradient from outside."""
+"""Finite differences: an independent check of an analytic gradient."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def check_grad(f: Callable[..., Any], *xs: Any, rtol: float = 1e-5, atol: float 
     ∂C/∂xᵢ ≈ (C(x + hᵢ) − C(x − hᵢ))/2h with h = 6e-6·max(1, |xᵢ|), near the cube root of float64's precision.
 
     Args:
-        f: a function of tensors (or nests of them).
-        xs: where to check; whole-number arguments are passed on unchecked.
+        f: a function of tensors (or nested containers of them).
+        xs: where to check; integer arguments are passed on unchecked.
         rtol, atol: the gradients agree where |analytic − numeric| ≤ atol + rtol·|numeric|.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Regions: parts of a computation whose insides the gradient computes again instead of keeping them.
+"""Regions: parts of a computation whose interior the gradient recomputes instead of storing it.
 
 When the reversal comes to a region, it makes copies of the nodes inside, and the derivative rules read those. What the
 region was given is wrapped in `depends_on(x, g)`, which is x once the adjoint g is known: so the copies differ from
@@ -21,8 +21,8 @@ class Rematerializer:
     """The copies of the nodes inside regions, made when the reversal comes to them.
 
     Args:
-        nodes: all nodes of the computation, in order. Those that have a value are there already, and are not copied.
-        outputs: what is wanted of it.
+        nodes: all nodes of the computation, in order. Those that have a value exist already and are not copied.
+        outputs: its outputs.
     """
 
     def __init__(self, nodes: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
@@ -46,7 +46,7 @@ class Rematerializer:
                 self._used_outside.setdefault(region, set()).add(x.id)
 
     def of(self, x: Tensor, region: Checkpointed | None) -> Tensor:
-        """What stands for x in the backward pass of a region: its copy, where there is one."""
+        """The stand-in for x in the backward pass of a region: its copy, if there is one."""
         for around in _around(region):
             copy = self._copies.get(around, {}).get(x.id)
             if copy is not None:
@@ -54,7 +54,7 @@ class Rematerializer:
         return x
 
     def stand_ins(self, node: Tensor, g: Any) -> tuple[Tensor, list[Tensor]]:
-        """What stands for a node inside a region and for its operands, once its adjoint g is known."""
+        """The stand-ins for a node inside a region and its operands, once its adjoint g is known."""
         self.enter(node.region, g)
         return self.of(node, node.region), [self.of(x, node.region) for x in node.inputs]
 

@@ -1,8 +1,8 @@
 """Reversal: a graph → its gradient graph.
 
-The adjoint of a node is ∂C/∂node. Walking the nodes from the outputs back, each node hands its adjoint, turned by its
-derivative rule, to its operands; a node used several times gets the sum (fan-out). Multiplying Jacobians from the left,
-1·∂C/∂ȳ·∂ȳ/∂w, is what this does, one factor at a time.
+The adjoint of a node is ∂C/∂node. Walking the nodes from the outputs back, each node passes its adjoint, transformed by
+its derivative rule, to its operands; a node used several times gets the sum (fan-out). Multiplying Jacobians from the
+left, 1·∂C/∂ȳ·∂ȳ/∂w, is what this does, one factor at a time.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def _zeros(like: Tensor) -> Tensor:
 
 
 def ones_seed(output: Tensor) -> Tensor:
-    """The 1 that a reversal starts from."""
+    """The seed 1 that a reversal starts from."""
     return constant(np.ones(output.shape, output.dtype))
 
 
@@ -185,16 +185,16 @@ def reverse(graph: Graph, wrt: Sequence[Tensor]) -> Graph:
 
 
 def backward(output: Tensor, gradient: Any = None) -> None:
-    """Add the gradients of every leaf that asks for one; what `Tensor.backward` does."""
+    """Add the gradients of every leaf that requires one; what `Tensor.backward` does."""
     if not output.requires_grad:
         raise DerivativeError(
-            "nothing it depends on asks for a gradient",
+            "nothing it depends on requires a gradient",
             where=f"backward of {output.label()}",
             hint="make a leaf with requires_grad=True",
         )
     if gradient is None and output.size != 1:
         raise ShapeError(
-            "an incoming gradient is needed",
+            "a tensor of several elements needs an incoming gradient",
             where="backward",
             expected="one element",
             got=output.shape,

@@ -29,7 +29,7 @@ Adjoint = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class Formula:
-    """A rule: what it says, and for each operand a function (g, result, *operands) → ∂C/∂operand."""
+    """A rule: its formula, and for each operand a function (g, result, *operands) → ∂C/∂operand."""
 
     text: str
     adjoints: tuple[Adjoint | None, ...]
@@ -43,7 +43,7 @@ class Formula:
 class Joint:
     """A rule for an operation of several results: all operands' adjoints at once.
 
-    The function takes the adjoints of the results by their number (those that have one), the node, which operands want
+    The function takes the adjoints of the results by their number (those that have one), the node, which operands need
     an adjoint, and the reversal itself, for rules that reverse a graph inside.
     """
 
@@ -315,12 +315,12 @@ for _name, _reason in {
     "argmax": "an index is piecewise constant",
     "argmin": "an index is piecewise constant",
     "argsort": "an order is piecewise constant",
-    "within": "whole numbers",
+    "within": "integers",
     "in_range": "piecewise constant",
-    "bitwise_and": "whole numbers",
-    "bitwise_or": "whole numbers",
-    "bitwise_xor": "whole numbers",
-    "bitwise_not": "whole numbers",
+    "bitwise_and": "integers",
+    "bitwise_or": "integers",
+    "bitwise_xor": "integers",
+    "bitwise_not": "integers",
     "isfinite": "a condition",
     "logical_not": "a condition",
     "logical_and": "a condition",

@@ -2,7 +2,7 @@
 
 With cₜ₊₁, yₜ = B(cₜ, xₜ, k) for t = 0 … T−1, the adjoints obey (c̄ₜ, x̄ₜ, k̄ₜ) = (c̄ₜ₊₁, ȳₜ)·∂B/∂(c, x, k) at
 (cₜ, xₜ, k), and k̄ = Σ k̄ₜ: backpropagation through time (Werbos 1990). The body of the reversed recurrence is the
-reversal of the body; it starts from the carries that the forward one kept. Being a `scan`, it can be reversed again.
+reversal of the body; it starts from the carries that the forward one stored. Being a `scan`, it can be reversed again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph
 from chainrule.graph.mode import setting
-from chainrule.graph.ops import Signature, parts
+from chainrule.graph.ops import OperandType, parts
 from chainrule.graph.tensor import Tensor, apply, constant, placeholder
 
 Adjoints = Callable[[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], list[Tensor]]
@@ -90,6 +90,6 @@ def _seed(like: Tensor, name: str) -> Tensor:
     return placeholder(like.shape, like.dtype, name)
 
 
-def _zeros(signature: Signature) -> Tensor:
+def _zeros(signature: OperandType) -> Tensor:
     shape, dtype = signature
     return constant(np.broadcast_to(np.zeros((), dtype), shape))

@@ -1,6 +1,6 @@
 """Derivatives of functions: `grad`, `vjp`, `jvp`, `jacobian`, `hessian`, `per_example_grad`.
 
-All of them stand on the one reversal. They run define-by-run on values, emit nodes while traced, and nest.
+All of them are built on the one reversal. They run define-by-run on values, emit nodes while traced, and nest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from chainrule.errors import ArgumentError, DerivativeError, ShapeError
 from chainrule.graph import functions as F
 from chainrule.graph.graph import ancestors, is_static
 from chainrule.graph.mode import setting
-from chainrule.graph.random import apart, keyed
+from chainrule.graph.random import example_keys, keyed
 from chainrule.graph.tensor import Tensor, constant, placeholder
 
 Function = Callable[..., Any]
@@ -67,7 +67,7 @@ def _leaves_as(structure: tree.Structure, given: Any, where: str) -> list[Any]:
     try:
         return tree.leaves_as(structure.plain(), given)
     except ValueError as error:
-        raise ArgumentError("not built as what it belongs to", where=where, got=str(error)) from None
+        raise ArgumentError("not of the same structure", where=where, got=str(error)) from None
 
 
 def _results(y: Any) -> tuple[list[Tensor], Any]:
@@ -108,7 +108,7 @@ def _checked(f: Any, argnums: Any = 0) -> Function:
     """Refuse what is not a function, and invalid positions."""
     if not callable(f):
         raise ArgumentError(
-            "a derivative is taken of a function",
+            "only a function can be differentiated",
             where="f",
             expected="a function",
             got=type(f).__name__,
@@ -117,20 +117,20 @@ def _checked(f: Any, argnums: Any = 0) -> Function:
     positions = argnums if isinstance(argnums, (list, tuple, range)) else [argnums]
     if not all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in positions):
         raise ArgumentError(
-            "not a position", where="argnums", expected="a whole number, or several", got=type(argnums).__name__
+            "not a position", where="argnums", expected="an integer or several", got=type(argnums).__name__
         )
     return f
 
 
 def value_and_grad(f: Function, argnums: Argnums = 0) -> Function:
-    """A function that gives (f(…), ∂f/∂argument), where f gives one number.
+    """A function that returns (f(…), ∂f/∂argument), where f returns a scalar.
 
     Args:
-        f: takes tensors or nests of them (a module counts as the dict of its parameters), gives one number.
+        f: takes tensors or nested containers of them (a module counts as the dict of its parameters), returns a scalar.
         argnums: which argument, or which ones (then the gradients are a tuple).
 
     Raises:
-        ShapeError: f gives more than one number.
+        ShapeError: f returns more than one number.
         DerivativeError: an argument is not real-valued, or an operation has no derivative.
 
     Example:
@@ -146,13 +146,13 @@ def value_and_grad(f: Function, argnums: Argnums = 0) -> Function:
         outputs, _ = _called(f, filled, keywords)
         if len(outputs) != 1 or outputs[0].size != 1:
             raise ShapeError(
-                "grad needs a function that gives one number",
+                "grad needs a function that returns a scalar",
                 got=[y.shape for y in outputs],
                 hint="sum() it, or use cr.jacobian",
             )
         if outputs[0].dtype.kind != "f":
             raise DerivativeError(
-                "what the function gives has no derivative", expected="a real number", got=outputs[0].dtype
+                "the function's output has no derivative", expected="a real number", got=outputs[0].dtype
             )
         found = _reversed(outputs, [ones_seed(outputs[0])], variables)
         value = _released(variables, outputs)[0]
@@ -163,7 +163,7 @@ def value_and_grad(f: Function, argnums: Argnums = 0) -> Function:
 
 
 def grad(f: Function, argnums: Argnums = 0) -> Function:
-    """A function that gives ∂f/∂argument, in the structure of that argument, where f gives one number.
+    """A function that returns ∂f/∂argument, in the structure of that argument, where f returns a scalar.
 
     Example:
         >>> import chainrule as cr
@@ -215,7 +215,7 @@ def jvp(f: Function, xs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, A
     with setting(recording=True):
         pulled = adjoints(real, seeds, variables)
     if len(tangents) != len(structures):
-        raise ArgumentError("one tangent an argument", where="jvp", expected=len(structures), got=len(tangents))
+        raise ArgumentError("wrong number of tangents", where="jvp", expected=len(structures), got=len(tangents))
     leaves = [leaf for s, t in zip(structures, tangents, strict=True) for leaf in _leaves_as(s, t, "jvp")]
     directions = [F.cast(F.as_tensor(t), v.dtype) for t, v in zip(leaves, variables, strict=True)]
     for direction, v in zip(directions, variables, strict=True):
@@ -236,7 +236,7 @@ def _zeros_like(y: Tensor) -> Tensor:
 
 
 def jacobian(f: Function, argnums: Argnums = 0) -> Function:
-    """A function that gives ∂f/∂argument as one array of shape output.shape + argument.shape for each leaf.
+    """A function that returns ∂f/∂argument as one array of shape output.shape + argument.shape for each leaf.
 
     Every row of the Jacobian is a pullback; all rows are pulled back as one batch.
 
@@ -268,7 +268,7 @@ def _jacobian_rows(y: Tensor, variables: list[Tensor]) -> list[Tensor]:
 
 
 def hessian(f: Function, argnums: int = 0) -> Function:
-    """A function that gives ∂²f/∂x∂x of shape x.shape + x.shape, for a single-array argument x and one number f.
+    """A function that returns ∂²f/∂x∂x of shape x.shape + x.shape, for a single-array argument x and a scalar f.
 
     Example:
         >>> import chainrule as cr
@@ -279,10 +279,10 @@ def hessian(f: Function, argnums: int = 0) -> Function:
 
 
 def per_example_grad(f: Function, argnums: Argnums = 0, batch: Sequence[int] = (1, 2)) -> Function:
-    """A function that gives ∂f/∂argument for each example of a batch, along a new leading axis; no loop over examples.
+    """A function that returns ∂f/∂argument for each example of a batch, along a new leading axis, without a loop.
 
     Args:
-        f: one number for *one* example, e.g. `lambda w, x, y: loss(model(w, x), y)`.
+        f: returns a scalar for *one* example, e.g. `lambda w, x, y: loss(model(w, x), y)`.
         argnums: which argument to differentiate.
         batch: which arguments have a leading axis of examples that f itself does not see.
 
@@ -309,14 +309,17 @@ def per_example_grad(f: Function, argnums: Argnums = 0, batch: Sequence[int] = (
             filled[position] = tree.unflatten(structure, ones)
         if len({x.shape[0] for x in batches}) != 1:
             raise ArgumentError(
-                "not one batch", where="per_example_grad", expected="equal leading axes", got=[x.shape for x in batches]
+                "batch sizes differ",
+                where="per_example_grad",
+                expected="equal leading axes",
+                got=[x.shape for x in batches],
             )
         # What an example draws is its own: its key is one more thing that the examples don't share.
         key = placeholder((2,), np.uint32)
         with setting(recording=True), keyed(key):
             gradient = grad(f, argnums)(*filled, **keywords)
         leaves, structure = tree.flatten(gradient)
-        keys = apart(batches[0].shape[0])
+        keys = example_keys(batches[0].shape[0])
         return tree.unflatten(structure, batched(leaves, [*examples, key], [*batches, keys]))
 
     return function

@@ -1,4 +1,4 @@
-"""Where graphs are computed: NumPy's interpreter and XLA's compiled programs."""
+"""Where graphs run: on the NumPy interpreter or as compiled XLA programs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from types import ModuleType
 
-from chainrule.backends import numpy
+from chainrule.backends import interpreter
 from chainrule.errors import ArgumentError, check_choice
 
 _lost = False
@@ -38,14 +38,14 @@ def get(name: str) -> ModuleType:
     if name == "xla":
         if _lost:
             raise ArgumentError(
-                "XLA cannot run in a process that was forked from one which has used it",
+                "XLA cannot be used in a process forked from one that has already used it",
                 where="backend",
                 hint='start processes with multiprocessing.get_context("spawn"), or use backend="numpy"',
             )
         from chainrule.backends import xla
 
         return xla
-    return numpy
+    return interpreter
 
 
 @contextlib.contextmanager
@@ -53,7 +53,7 @@ def on(device: str, backend: str) -> Iterator[None]:
     """Within this block a backend runs on a device: "cpu", "gpu", or "auto", which leaves the choice to JAX.
 
     Raises:
-        ArgumentError: JAX finds no such device.
+        ArgumentError: JAX found no such device.
     """
     if device == "auto" or backend == "numpy":
         yield
@@ -63,10 +63,10 @@ def on(device: str, backend: str) -> Iterator[None]:
 
 
 def release() -> None:
-    """Give freed memory back to the system.
+    """Return freed memory to the system.
 
     glibc keeps freed blocks of up to 32 MB, which the weights of a large layer are: without this, what one training
-    has freed would stand beside what the next one takes.
+    has freed would add to what the next one allocates.
     """
     if sys.platform.startswith("linux"):
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

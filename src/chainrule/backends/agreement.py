@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule.backends import numpy as interpreter
-from chainrule.backends.loop import Reading
+from chainrule.backends import interpreter
+from chainrule.backends.loop_program import Comparison
 from chainrule.backends.nested import NESTED
 from chainrule.backends.threads import suited
 from chainrule.graph.graph import LEAVES, Graph
@@ -62,11 +62,11 @@ class Disagreement(NamedTuple):
         return f"{self.node.label()}{where}: interpreted {self.expected:.9g}, compiled {self.got:.9g}"
 
 
-PLAIN = Reading()
+PLAIN = Comparison()
 
 
 def disagreement(
-    graph: Graph, values: Sequence[Any], found: Sequence[Any], reading: Reading = PLAIN
+    graph: Graph, values: Sequence[Any], found: Sequence[Any], comparison: Comparison = PLAIN
 ) -> Disagreement | None:
     """The first output of a graph that a compiled program gave wrongly; None where all are right up to rounding.
 
@@ -74,13 +74,13 @@ def disagreement(
         graph: what the program was made of.
         values: the arrays that it took, as `graph.arrays` gives them.
         found: the arrays that it gave.
-        reading: how to compare them.
+        comparison: how to compare them.
 
     Raises:
         OutOfRangeError: an index reaches outside its axis, which the interpreter refuses.
     """
     expected = interpreted(graph, values)
-    doubtful = [output for output in _numbered(graph, values, found, expected, reading) if output.fails()]
+    doubtful = [output for output in _numbered(graph, values, found, expected, comparison) if output.fails()]
     if not doubtful:
         return None
     for seed in range(DRAWS):
@@ -140,13 +140,13 @@ class _Output:
 
 
 def _numbered(
-    graph: Graph, values: Sequence[Any], found: Sequence[Any], expected: Sequence[Any], reading: Reading
+    graph: Graph, values: Sequence[Any], found: Sequence[Any], expected: Sequence[Any], comparison: Comparison
 ) -> Iterator[_Output]:
     roundings = ROUNDINGS + BY_LENGTH * math.sqrt(longest(graph))
     for i, (node, y, right) in enumerate(zip(graph.outputs, found, expected, strict=True)):
-        before = np.asarray(values[reading.first + i]) if i < reading.states else None
-        apart = i in reading.records
-        if node.size and i not in reading.left_out:
+        before = np.asarray(values[comparison.first + i]) if i < comparison.states else None
+        apart = i in comparison.records
+        if node.size and i not in comparison.left_out:
             yield _Output(node, i, np.asarray(y), right, _allowed(right, before, apart, roundings))
 
 

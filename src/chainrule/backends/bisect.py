@@ -21,8 +21,8 @@ def locate(found: Disagreement, compiled: Callable[[Graph, Sequence[Any]], list[
         compiled: compiles a graph and runs it.
 
     Returns:
-        None where every output alone is right: the program is wrong only as a whole, since what a compiler puts
-        together depends on what is wanted.
+        None where every output alone is right: the program is wrong only as a whole, since what a compiler fuses
+        depends on which outputs are requested.
     """
     first = _located(found, compiled)
     return first and (_within(first, compiled) or first)

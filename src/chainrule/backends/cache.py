@@ -9,18 +9,18 @@ from pathlib import Path
 
 from chainrule import resources
 
-SWITCH = "CHAINRULE_CACHE"
+CACHE_VARIABLE = "CHAINRULE_CACHE"
 """The environment variable that names another folder, or switches keeping off."""
 _OFF = ("off", "no", "false", "0")
 
 
-def folder() -> Path | None:
-    """The cache folder, which need not exist yet; None where it is switched off, or the user has no home.
+def cache_folder() -> Path | None:
+    """The cache folder, which need not exist yet; None if it is switched off or the user has no home.
 
-    `$CHAINRULE_CACHE`, or "chainrule" in the system's place for such: `$XDG_CACHE_HOME` or `~/.cache` on Linux,
+    `$CHAINRULE_CACHE`, or "chainrule" in the system's cache folder: `$XDG_CACHE_HOME` or `~/.cache` on Linux,
     `~/Library/Caches` on macOS, `%LOCALAPPDATA%` on Windows.
     """
-    chosen = os.environ.get(SWITCH, "").strip()
+    chosen = os.environ.get(CACHE_VARIABLE, "").strip()
     if chosen.lower() in _OFF:
         return None
     try:
@@ -34,8 +34,8 @@ def folder() -> Path | None:
 
 
 @functools.cache
-def machine() -> str:
-    """A short name for this kind of processor and the number of cores at hand: one home may serve many machines."""
+def machine_digest() -> str:
+    """A short name for this kind of processor and the number of available cores: one home may serve many machines."""
     import hashlib
 
     told = "\n".join([platform.machine(), str(resources.cores()), *_processor()])

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from chainrule import backends, tree
-from chainrule.backends.estimate import compile_seconds, seconds
-from chainrule.backends.live import holders
+from chainrule.backends.cost import compile_seconds, seconds
+from chainrule.backends.liveness import holders
 from chainrule.errors import check_choice
 from chainrule.graph import seams
 from chainrule.graph.elementwise import as_tensor, cast
@@ -88,7 +88,7 @@ class Compiled:
 
     Attributes:
         structures: how many programs it holds: one for each combination of shapes, dtypes, nesting, static arguments
-            (booleans, whole numbers, texts) and of the plain values that it has from around it; at most `MOST`.
+            (booleans, integers, strings) and of the plain values in its enclosing scope; at most `MOST`.
     """
 
     def __init__(self, f: Callable[..., Any], backend: str) -> None:
@@ -186,16 +186,16 @@ def compile(f: Callable[..., Any], backend: str = "auto") -> Compiled:
     """A function like `f` that runs as compiled programs.
 
     Args:
-        f: takes and returns tensors or nests of them; a module counts as the dict of its parameters.
+        f: takes and returns tensors or nested containers of them; a module counts as the dict of its parameters.
         backend: "numpy" interprets, "xla" compiles, "auto" interprets until the calls so far would have paid for
-            compiling, by the estimate of `chainrule.backends.estimate`.
+            compiling, by the estimate of `chainrule.backends.cost`.
 
     Returns:
         A callable of the same signature; `.structures` counts the programs it holds. Parameters, buffers and arrays
-        that `f` does not take as arguments are read anew at every call, plain values around it (a number in its
+        that `f` does not take as arguments are read again at every call, plain values around it (a number in its
         closure, an attribute of a module) decide which program runs; buffers that `f` changes (running statistics) are
-        changed. Where an operand asks for a gradient the call is one node of the graph, and its gradient a program too,
-        which computes anew what it needs of the forward pass.
+        changed. If an operand requires a gradient, the call is one node of the graph and its gradient a program too,
+        which recomputes what it needs of the forward pass.
 
     Raises:
         ArgumentError: the backend is unknown.

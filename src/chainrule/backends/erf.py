@@ -1,4 +1,4 @@
-"""The error function for NumPy, which has none."""
+"""The error function, which NumPy lacks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Array = np.ndarray[Any, Any]
 _END = 6.0
 """From here on erf is 1 in float64."""
 _PER_UNIT = 256
-"""Nodes of the table between two whole numbers."""
+"""Nodes of the table between two integers."""
 _TERMS, _NARROW_TERMS = 5, 4
 """Of the Taylor series at a node after its value, in float64 and in what is narrower: half a node's distance away, the
 next is below 1e-17 and 1e-14."""

@@ -1,8 +1,8 @@
 """How each operation is computed, once, over an array namespace: NumPy's, or JAX's of the same names.
 
-A row takes the namespace and the node's attributes and gives a function of arrays; what can be settled before the
-arrays are known is settled then. Where a backend can do better than these it has its own row (see `numpy.py`,
-`xla/`). Beside a kernel stands what it costs, where that is more than to read the operands and to write the result.
+A row takes the namespace and the node's attributes and gives a function of arrays; what can be decided before the
+arrays are known is decided then. Where a backend can do better it has its own row (see `interpreter.py`,
+`xla/`). Next to a kernel is its cost, where that exceeds reading the operands and writing the result.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy as np
 from chainrule.graph.ops import OPS, OTHER, fill, sum_dtype
 
 Kernel = Callable[..., Any]
-Row = Callable[[Any, dict[str, Any]], Kernel]
+KernelBuilder = Callable[[Any, dict[str, Any]], Kernel]
 
-KERNELS: dict[str, Row] = {}
+KERNELS: dict[str, KernelBuilder] = {}
 HALF = np.dtype(np.float16)
 
 
@@ -30,7 +30,7 @@ class Cost:
 
     Attributes:
         element: the time for an element of the result, in elements of a simple operation such as an addition.
-        workspace: what the interpreter's kernel holds on the way, in arrays of the size of its largest one.
+        workspace: what the interpreter's kernel allocates temporarily, in arrays of the size of its largest one.
         view: whether the interpreter's result is a view of the operand.
         fusible: whether a compiled step that is one kernel can hold it; None where its kind says it.
     """
@@ -51,7 +51,7 @@ def cost_of(op: str) -> Cost:
 
 
 def is_fusible(op: str) -> bool:
-    """Whether one kernel can hold an operation beside others: elementwise ones and those over axes, and by cost."""
+    """Whether an operation can join others in a single kernel: elementwise ones and those over axes, and by cost."""
     said = cost_of(op).fusible
     return OPS[op].kind is not OTHER if said is None else said
 
@@ -72,26 +72,26 @@ _same_name(
 
 
 def cost(name: str, **costs: Any) -> None:
-    """Enter what a kernel costs, for one that each backend has of its own."""
+    """Register the cost of a kernel that each backend implements itself."""
     COSTS[name] = Cost(**costs)
 
 
-def row(name: str, **costs: Any) -> Callable[[Row], Row]:
-    """Enter a row of the table: a kernel, and what it costs (the attributes of `Cost`)."""
+def register_kernel(name: str, **costs: Any) -> Callable[[KernelBuilder], KernelBuilder]:
+    """Register a kernel and its cost (the attributes of `Cost`)."""
 
-    def enter(build: Row) -> Row:
+    def enter(build: KernelBuilder) -> KernelBuilder:
         _simple(name, build, **costs)
         return build
 
     return enter
 
 
-def blank(dtype: Any) -> Any:
+def unreached_value(dtype: Any) -> Any:
     """What the records of a loop hold for steps that were not reached."""
     return np.nan if np.dtype(dtype).kind == "f" else 0
 
 
-def in_float32(build: Row) -> Row:
+def in_float32(build: KernelBuilder) -> KernelBuilder:
     """A row that computes float16 in float32: a sum of many such numbers overflows, or loses most of its digits."""
 
     @functools.wraps(build)
@@ -109,7 +109,7 @@ def in_float32(build: Row) -> Row:
     return wide
 
 
-def _simple(name: str, build: Row, **costs: Any) -> None:
+def _simple(name: str, build: KernelBuilder, **costs: Any) -> None:
     KERNELS[name] = build
     if costs:
         cost(name, **costs)
@@ -159,7 +159,7 @@ _simple("squared_error", lambda xp, a: lambda x, t: xp.square(x - t), workspace=
 _simple("absolute_error", lambda xp, a: lambda x, t: xp.absolute(x - t), workspace=1)
 
 
-@row("sigmoid", element=4, workspace=2)
+@register_kernel("sigmoid", element=4, workspace=1.25)
 def _sigmoid(xp: Any, attrs: dict[str, Any]) -> Kernel:
     def kernel(x: Any) -> Any:
         # With e = e^(−|x|) it is e/(1 + e) below 0 and 1/(1 + e) above: nothing overflows, and no digit is lost to a 1.
@@ -169,12 +169,12 @@ def _sigmoid(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-@row("softplus", workspace=2)
+@register_kernel("softplus", workspace=2)
 def _softplus(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return lambda x: xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.absolute(x)))
 
 
-@row("silu", element=4, workspace=4)
+@register_kernel("silu", element=4, workspace=1.25)
 def _silu(xp: Any, attrs: dict[str, Any]) -> Kernel:
     def kernel(x: Any) -> Any:
         # As in sigmoid. Far out e is taken e¹⁶ times as large, since it has no digits where x·e still has.
@@ -187,7 +187,7 @@ def _silu(xp: Any, attrs: dict[str, Any]) -> Kernel:
 
 
 def gelu(erf: Kernel) -> Kernel:
-    """The kernel of gelu from that of erf, which each backend takes from elsewhere."""
+    """The kernel of gelu from that of erf, which differs between backends."""
     return lambda x: x * (0.5 * erf(x * 0.5**0.5) + 0.5)
 
 
@@ -196,7 +196,7 @@ def _shifted(xp: Any, x: Any, axis: int) -> Any:
     return x - xp.max(x, axis=axis, keepdims=True) if x.shape[axis] else x
 
 
-@row("softmax", element=4, workspace=1)
+@register_kernel("softmax", element=4, workspace=1)
 @in_float32
 def _softmax(xp: Any, attrs: dict[str, Any]) -> Kernel:
     axis = attrs["axis"]
@@ -208,7 +208,7 @@ def _softmax(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-@row("log_softmax", workspace=1)
+@register_kernel("log_softmax", workspace=1)
 @in_float32
 def _log_softmax(xp: Any, attrs: dict[str, Any]) -> Kernel:
     axis = attrs["axis"]
@@ -220,7 +220,7 @@ def _log_softmax(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-@row("cross_entropy", element=4, workspace=2.25, fusible=True)
+@register_kernel("cross_entropy", element=4, workspace=2.25, fusible=True)
 @in_float32
 def _cross_entropy(xp: Any, attrs: dict[str, Any]) -> Kernel:
     smoothing, ignored = attrs["label_smoothing"], attrs.get("ignore_index")
@@ -238,7 +238,7 @@ def _cross_entropy(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-@row("binary_cross_entropy", workspace=3)
+@register_kernel("binary_cross_entropy", workspace=3)
 def _binary_cross_entropy(xp: Any, attrs: dict[str, Any]) -> Kernel:
     def kernel(p: Any, t: Any) -> Any:
         return -(t * xp.maximum(xp.log(p), -100) + (1 - t) * xp.maximum(xp.log1p(-p), -100))
@@ -246,12 +246,12 @@ def _binary_cross_entropy(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-@row("binary_cross_entropy_with_logits", workspace=2)
+@register_kernel("binary_cross_entropy_with_logits", workspace=2)
 def _binary_cross_entropy_with_logits(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return lambda x, t: xp.maximum(x, 0) - t * x + xp.log1p(xp.exp(-xp.absolute(x)))
 
 
-@row("huber", workspace=3)
+@register_kernel("huber", workspace=3)
 def _huber(xp: Any, attrs: dict[str, Any]) -> Kernel:
     delta = attrs["delta"]
 
@@ -282,13 +282,13 @@ def _centred(xp: Any, x: Any, axes: tuple[int, ...], eps: float) -> tuple[Any, A
     return centred, scale * xp.sqrt(variance + xp.square(root / scale))
 
 
-@row("std", workspace=3)
+@register_kernel("std", workspace=3)
 @in_float32
 def _std(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return lambda x: _centred(xp, x, attrs["axes"], attrs["eps"])[1]
 
 
-@row("standardize", workspace=2)
+@register_kernel("standardize", workspace=2)
 @in_float32
 def _standardize(xp: Any, attrs: dict[str, Any]) -> Kernel:
     def kernel(x: Any) -> Any:
@@ -298,7 +298,7 @@ def _standardize(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-@row("batch_norm", workspace=2)
+@register_kernel("batch_norm", workspace=2)
 @in_float32
 def _batch_norm(xp: Any, attrs: dict[str, Any]) -> Kernel:
     axes = attrs["axes"]
@@ -311,7 +311,7 @@ def _batch_norm(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-@row("layer_norm", workspace=2, fusible=True)
+@register_kernel("layer_norm", workspace=2, fusible=True)
 @in_float32
 def _layer_norm(xp: Any, attrs: dict[str, Any]) -> Kernel:
     def kernel(x: Any, scale: Any, shift: Any) -> Any:
@@ -348,7 +348,7 @@ def _words(xp: Any, key: Any, pairs: int, stream: int) -> tuple[Any, Any]:
     return threefry(xp, (key[..., 0:1], key[..., 1:2]), counter)
 
 
-@row("random_uniform", element=60, workspace=2, fusible=True)
+@register_kernel("random_uniform", element=60, workspace=2, fusible=True)
 def _random_uniform(xp: Any, attrs: dict[str, Any]) -> Kernel:
     shape, stream = attrs["shape"], attrs["stream"]
     size = math.prod(shape)
@@ -362,7 +362,7 @@ def _random_uniform(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-@row("random_normal", element=120, workspace=9, fusible=True)
+@register_kernel("random_normal", element=120, workspace=9, fusible=True)
 def _random_normal(xp: Any, attrs: dict[str, Any]) -> Kernel:
     shape, stream = attrs["shape"], attrs["stream"]
 
@@ -375,7 +375,7 @@ def _random_normal(xp: Any, attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-@row("random_permutation", element=200, workspace=3, fusible=False)
+@register_kernel("random_permutation", element=200, workspace=3, fusible=False)
 def _random_permutation(xp: Any, attrs: dict[str, Any]) -> Kernel:
     def kernel(key: Any) -> Any:
         high, low = (word.astype(xp.uint64) for word in _words(xp, key, attrs["n"], attrs["stream"]))

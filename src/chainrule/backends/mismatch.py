@@ -13,20 +13,20 @@ from chainrule.graph.trace import trace
 
 
 def verify(f: Callable[..., Any], *xs: Any) -> None:
-    """Run a function compiled and on the reference interpreter, and compare what they give.
+    """Run a function compiled and on the reference interpreter, and compare the results.
 
     An array may be off by some roundings of its largest element, growing with the root of the longest sum. Where it is
     off by more, the roundings of every node are redrawn several times, so that cancelling terms, kinks and ties excuse
-    what they explain. For a gradient, give the function that takes it: `cr.verify(cr.grad(f), x)`.
+    what they explain. For a gradient, pass the function that takes it: `cr.verify(cr.grad(f), x)`.
 
     Args:
-        f: takes and returns tensors or nests of them, as `cr.compile` takes it.
+        f: takes and returns tensors or nested containers of them, as `cr.compile` takes it.
         xs: its arguments.
 
     Raises:
         CompilerMismatch: they disagree. It names the first node that does: one that is wrong where it is the only
             output, and whose operands are right; or says that only the program as a whole is wrong, since what a
-            compiler puts together depends on what is wanted.
+            compiler fuses depends on which outputs are requested.
         TraceError: `f` chooses by values of arrays.
 
     Example:

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.backends.kernels import blank
+from chainrule.backends.kernels import unreached_value
 from chainrule.errors import OutOfRangeError
 from chainrule.graph.ops import parts
 
-Program = Callable[[Iterable[Any]], list[Any]]
+BodyProgram = Callable[[Iterable[Any]], list[Any]]
 Nested = Callable[[list[Any]], tuple[Any, ...]]
 
 
-def scan(attrs: dict[str, Any], program: Program) -> Nested:
+def interpreted_scan(attrs: dict[str, Any], program: BodyProgram) -> Nested:
     """The kernel of a `scan`, its body run by a program."""
     count, length = attrs["carries"], attrs["length"]
     inputs = count + attrs["sequences"]
@@ -38,7 +38,7 @@ def scan(attrs: dict[str, Any], program: Program) -> Nested:
     return kernel
 
 
-def loop(attrs: dict[str, Any], program: Program) -> Nested:
+def interpreted_loop(attrs: dict[str, Any], program: BodyProgram) -> Nested:
     """The kernel of a `loop`, its body run by a program."""
     body, count, length = attrs["body"], attrs["carries"], attrs["length"]
     types = parts(attrs)[count:-1]
@@ -53,7 +53,7 @@ def loop(attrs: dict[str, Any], program: Program) -> Nested:
         operands.clear()
         carry, sequences, fixed = given[:count], given[count:inputs], given[inputs:]
         del given
-        records = [np.full(shape, blank(dtype), dtype) for shape, dtype in types]
+        records = [np.full(shape, unreached_value(dtype), dtype) for shape, dtype in types]
         t, last, ok = max(0, int(start)), min(int(stop), length), True
         while ok and t < last:
             try:
@@ -84,4 +84,7 @@ def drained(*lists: list[Any]) -> Iterator[Any]:
             yield some.pop()
 
 
-NESTED: dict[str, Callable[[dict[str, Any], Program], Nested]] = {"scan": scan, "loop": loop}
+NESTED: dict[str, Callable[[dict[str, Any], BodyProgram], Nested]] = {
+    "scan": interpreted_scan,
+    "loop": interpreted_loop,
+}

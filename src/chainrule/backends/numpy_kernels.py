@@ -1,4 +1,4 @@
-"""The kernels that NumPy does otherwise than the table of both backends says."""
+"""Kernels that NumPy computes differently from the table that both backends share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.backends.erf import erf
-from chainrule.backends.kernels import HALF, Kernel, gelu
+from chainrule.backends.kernels import HALF, KERNELS, Kernel, gelu
 from chainrule.errors import OutOfRangeError
 from chainrule.graph.ops import PRODUCTS, fill, row_of, split_pieces
 
@@ -53,6 +53,95 @@ def _put_pieces(attrs: dict[str, Any]) -> Kernel:
         return y
 
     return kernel
+
+
+_BITS = {"f": np.int32, "d": np.int64}
+SELECTED = 1024
+"""Elements from which a choice between numbers is made by their bits."""
+MIXED = 2**17
+"""Elements up to which that holds where neither number is 0: it takes another array meanwhile."""
+
+
+def select(condition: Any, x: Any, y: Any) -> Any:
+    """As `np.where` has it, to the bit; for arrays of one shape, or numbers, in a quarter of the time or less.
+
+    That branches for each element, and no processor foresees where activations are positive.
+    """
+    bits, shape = _BITS.get(x.dtype.char), condition.shape
+    alike = x.dtype == y.dtype and x.shape in ((), shape) and y.shape in ((), shape)
+    if bits is None or not alike or condition.size < SELECTED:
+        return np.where(condition, x, y)
+    if _is_zero(x):
+        mask = condition.astype(bits)
+        mask -= 1
+        mask &= y.view(bits)
+    elif _is_zero(y):
+        mask = condition.astype(bits)
+        np.negative(mask, out=mask)
+        mask &= x.view(bits)
+    elif condition.size > MIXED:
+        return np.where(condition, x, y)
+    else:
+        mask = condition.astype(bits)
+        np.negative(mask, out=mask)
+        mask &= x.view(bits) ^ y.view(bits)
+        mask ^= y.view(bits)
+    return mask.view(x.dtype)
+
+
+def _is_zero(x: Any) -> bool:
+    """Whether all elements are one +0 in memory."""
+    return not any(x.strides) and x.size > 0 and not x.view(_BITS[x.dtype.char]).flat[0]
+
+
+def _where(attrs: dict[str, Any]) -> Kernel:
+    return select
+
+
+def _sigmoid(attrs: dict[str, Any]) -> Kernel:
+    general = KERNELS["sigmoid"](np, attrs)
+
+    def kernel(x: Any) -> Any:
+        if x.size < SELECTED:
+            return general(x)
+        above, below = _halves(x)
+        return np.divide(above, below, out=below)
+
+    return kernel
+
+
+def _halves(x: Any) -> tuple[Any, Any]:
+    """Numerator and denominator of σ, e^min(x, 0) and 1 + e^(−|x|), the same numbers as in the shared table."""
+    below = np.absolute(x)
+    np.negative(below, out=below)
+    np.exp(below, out=below)
+    above = np.maximum(below, x >= 0)
+    below += 1
+    return above, below
+
+
+def _silu(attrs: dict[str, Any]) -> Kernel:
+    general = KERNELS["silu"](np, attrs)
+
+    def kernel(x: Any) -> Any:
+        # Only far below 0 has x·e^x digits where e^x has none.
+        if x.size < SELECTED or not x.min() >= -64:
+            return general(x)
+        above, below = _halves(x)
+        np.multiply(x, above, out=above)
+        return np.divide(above, below, out=above)
+
+    return kernel
+
+
+def _leaky_relu(attrs: dict[str, Any]) -> Kernel:
+    slope = attrs["negative_slope"]
+    return lambda x: select(x < 0, x * slope, x)
+
+
+def _elu(attrs: dict[str, Any]) -> Kernel:
+    alpha = attrs["alpha"]
+    return lambda x: select(x < 0, alpha * np.expm1(np.minimum(x, 0)), x)
 
 
 def _reduction(reduce: Callable[..., Any]) -> Callable[[dict[str, Any]], Kernel]:
@@ -172,6 +261,11 @@ def _out_of_range(x: Any, place: Any, low: int, high: int | None, what: str) -> 
 
 
 OWN: dict[str, Callable[[dict[str, Any]], Kernel]] = {
+    "where": _where,
+    "sigmoid": _sigmoid,
+    "silu": _silu,
+    "leaky_relu": _leaky_relu,
+    "elu": _elu,
     "getitem": _getitem,
     "put_add": _put_add,
     "put_pieces": _put_pieces,

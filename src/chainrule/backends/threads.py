@@ -1,4 +1,4 @@
-"""How many threads NumPy's products of matrices get."""
+"""How many threads NumPy's matrix products get."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from chainrule import resources
-from chainrule.backends.work import product
+from chainrule.backends.flops import product_flops
 from chainrule.graph.graph import Graph
 
 SHARED = 5e8
@@ -70,10 +70,10 @@ def suited(graphs: Iterable[Graph]) -> Iterator[None]:
     """Within this block small steps have one thread, and large ones no more than the container has cores.
 
     A BLAS shares even small products between all threads, which then wait for each other by spinning: where another
-    process wants one of the processors, or a hypervisor takes it, a step takes ten times as long and more.
+    process or a hypervisor takes one of the processors, a step takes ten times as long or more.
     """
     limit: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-    if max(sum(map(product, graph.nodes)) for graph in graphs) <= SHARED:
+    if max(sum(map(product_flops, graph.nodes)) for graph in graphs) <= SHARED:
         limit = _limit.at_most(1)
     elif _too_many():
         limit = _limit.at_most(_cores())

@@ -1,6 +1,6 @@
-"""The same training step in chainrule and in what else people use, measured in turn on one machine.
+"""The same training step in chainrule and in other common libraries, measured in turn on one machine.
 
-Who takes part is a file in `peers/` with one class `Peer` in it; each runs in a process of its own (`worker`).
+A peer is a file in `peers/` with one class `Peer` in it; each runs in a process of its own (`worker`).
 """
 
 from __future__ import annotations

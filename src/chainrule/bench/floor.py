@@ -4,7 +4,7 @@
 *Bytes* are what a step has to read and write once, in float32: parameters, gradients and both of Adam's moments, each
 read and written, and the batch's rows read; over the bandwidth of the fastest copy, among NumPy's on one thread or on
 all cores and PyTorch's, of a buffer as large as those parameters, gradients and moments, so that what fits a cache is
-held to the cache's bandwidth. The floor is the larger of the two. Both are measured anew in every round.
+held to the cache's bandwidth. The floor is the larger of the two. Both are measured again in every round.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ TIMES = 5
 NOT_THERE = (ImportError, OSError, RuntimeError)
 """What importing PyTorch raises where it is not installed, or is but does not load."""
 
-Call = Callable[[], Any]
+Thunk = Callable[[], Any]
 
 
-def work(cell: Cell) -> dict[str, float]:
+def cell_cost(cell: Cell) -> dict[str, float]:
     """Operations and bytes of a step, and the bytes that it goes over again in the next."""
     state = 4 * 4 * cell.parameters
     return {"operations": cell.arithmetic, "bytes": 2 * state + 4 * cell.batch * cell.widths[0], "state": state}
 
 
-def measure(cell: Cell) -> dict[str, float]:
-    """Microseconds a step that arithmetic and bytes would take, at the rates measured now."""
-    needed = work(cell)
+def measure_floor(cell: Cell) -> dict[str, float]:
+    """Microseconds per step that arithmetic and bytes would take, at the rates measured now."""
+    needed = cell_cost(cell)
     rate = 2 * SIDES[cell.device] ** 3 / _fastest(_products(cell.precision, cell.device))
     size = max(int(needed["state"]), LEAST_COPIES[cell.device]) // 8
     # A copy reads and writes: half the buffer to the other half moves all its bytes.
@@ -59,10 +59,10 @@ class Floor:
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """The floor under a cell, measured now."""
-        return {"version": ""} if request["do"] == "hello" else measure(Cell.read(request["cell"]))
+        return {"version": ""} if request["do"] == "hello" else measure_floor(Cell.read(request["cell"]))
 
 
-def _fastest(calls: Iterator[Call]) -> float:
+def _fastest(calls: Iterator[Thunk]) -> float:
     """Seconds of the fastest run of the fastest call."""
     found = []
     for call in calls:
@@ -74,7 +74,7 @@ def _fastest(calls: Iterator[Call]) -> float:
     return min(found)
 
 
-def _products(precision: str, device: str) -> Iterator[Call]:
+def _products(precision: str, device: str) -> Iterator[Thunk]:
     side = SIDES[device]
     a, b = (np.random.default_rng(i).standard_normal((side, side), dtype=np.float32) for i in range(2))
     if device == "cpu" and precision == "float32":
@@ -86,7 +86,7 @@ def _products(precision: str, device: str) -> Iterator[Call]:
         return
 
 
-def _jax_product(a: Any, b: Any, precision: str) -> Call:
+def _jax_product(a: Any, b: Any, precision: str) -> Thunk:
     import jax
     import jax.numpy as jnp
 
@@ -95,7 +95,7 @@ def _jax_product(a: Any, b: Any, precision: str) -> Call:
     return lambda: product(x, y).block_until_ready()
 
 
-def _torch_product(a: Any, b: Any, precision: str, device: str) -> Call:
+def _torch_product(a: Any, b: Any, precision: str, device: str) -> Thunk:
     import torch
 
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
@@ -106,7 +106,7 @@ def _torch_product(a: Any, b: Any, precision: str, device: str) -> Call:
     return lambda: (x @ y, torch.cuda.synchronize())
 
 
-def _copies(size: int, device: str) -> Iterator[Call]:
+def _copies(size: int, device: str) -> Iterator[Thunk]:
     source, target = np.ones(size, np.float32), np.zeros(size, np.float32)
     if device == "gpu":
         yield _jax_copy(source)
@@ -121,14 +121,14 @@ def _copies(size: int, device: str) -> Iterator[Call]:
     yield lambda: y.copy_(x)
 
 
-def _jax_copy(source: Any) -> Call:
+def _jax_copy(source: Any) -> Thunk:
     import jax
 
     x, more = jax.device_put(source), jax.jit(lambda x: x + 1)
     return lambda: more(x).block_until_ready()
 
 
-def _threaded(source: Any, target: Any) -> Call:
+def _threaded(source: Any, target: Any) -> Thunk:
     count = cores()
     pool = ThreadPoolExecutor(count)
     pieces = list(zip(np.array_split(target, count), np.array_split(source, count), strict=True))

@@ -1,4 +1,4 @@
-"""Where it was measured."""
+"""The machine that a run was measured on."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any
 from chainrule.resources import cores
 
 
-def load() -> float | None:
-    """How many processes wanted to run, in the mean over the last minute."""
+def load_average() -> float | None:
+    """The load average over the last minute: how many processes were runnable."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
-def about() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """Processor, cores, Python."""
     model = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
-    return {"processor": model, "cores": cores(), "python": platform.python_version(), "load": load()}
+    return {"processor": model, "cores": cores(), "python": platform.python_version(), "load": load_average()}
 
 
 def forget_peak() -> None:
-    """Have `peak_mb` begin anew, where the system can."""
+    """Reset `peak_mb`, where the system can."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from chainrule.bench.task import Array, Layers, Task
+from chainrule.bench.task import Array, BenchTask, Layers
 
 
 class Refused(Exception):
@@ -24,7 +24,7 @@ class PeerBase:
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: BenchTask) -> None:
         cell = task.cell
         if cell.precision not in self.precisions:
             raise Refused(f"has no {cell.precision} here")
@@ -34,7 +34,7 @@ class PeerBase:
         self.prepare()
 
     def prepare(self) -> None:
-        """Build the model with the task's first weights, and put the data where it is trained from."""
+        """Build the model with the task's initial weights, and put the data in place."""
         raise NotImplementedError
 
     def train(self, epochs: int, shuffled: bool = True) -> None:
@@ -46,7 +46,7 @@ class PeerBase:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Let go of what the library keeps about this network beside the peer's own attributes."""
+        """Release what the library holds about this network besides the peer's own attributes."""
 
     @classmethod
     def version(cls) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from chainrule import files
 from chainrule.bench import OURS, PEERS, table
-from chainrule.bench.turns import Measured
+from chainrule.bench.turns import CellResult
 from chainrule.explain import style
 
 if TYPE_CHECKING:
@@ -26,27 +26,27 @@ GAP = 0.038
 
 
 class Picture(NamedTuple):
-    """What is drawn of a series: names of the axes, and what stands on them."""
+    """What is drawn of a series: the names of its axes and their values."""
 
     title: str
     x_name: str
     y_name: str
-    x: Callable[[Measured], float]
-    y: Callable[[Measured, str], float]
-    floor: Callable[[Measured], float]
+    x: Callable[[CellResult], float]
+    y: Callable[[CellResult, str], float]
+    floor: Callable[[CellResult], float]
 
 
-def step_us(measured: Measured, peer: str) -> float:
-    """Median µs a step."""
+def step_us(measured: CellResult, peer: str) -> float:
+    """Median µs per step."""
     return median(measured.peers[peer].us)
 
 
-def call_s(measured: Measured, peer: str) -> float:
+def call_s(measured: CellResult, peer: str) -> float:
     """Median seconds of a call that trains one epoch."""
     return median(measured.peers[peer].call_s)
 
 
-def epoch_floor_s(measured: Measured) -> float:
+def epoch_floor_s(measured: CellResult) -> float:
     """The floor under an epoch, in seconds."""
     return table.floor_us(measured) * measured.cell.steps / 1e6
 
@@ -68,7 +68,7 @@ PICTURES = {
 }  # fmt: skip
 
 
-def draw(series: Mapping[str, Mapping[str, Measured]], folder: Path) -> list[Path]:
+def draw_series(series: Mapping[str, Mapping[str, CellResult]], folder: Path) -> list[Path]:
     """A PNG for each of these series that has at least two cells."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
@@ -81,9 +81,9 @@ def draw(series: Mapping[str, Mapping[str, Measured]], folder: Path) -> list[Pat
     return drawn
 
 
-def figure(picture: Picture, cells: list[Measured]) -> Figure:
+def figure(picture: Picture, cells: list[CellResult]) -> Figure:
     """A line for each peer, named at its end; grey below the floor."""
-    figure = style.blank(10, 6.5)
+    figure = style.new_figure(10, 6.5)
     axes = style.axes(figure, x=picture.x_name, y=picture.y_name, title=picture.title, log="xy")
     xs = [picture.x(measured) for measured in cells]
     ends: list[End] = []
@@ -113,11 +113,11 @@ def _label(axes: Axes, ends: list[End]) -> None:
     last = max(x for x, *_ in ends)
     for edge in {x for x, *_ in ends}:
         here = sorted((end for end in ends if end[0] == edge), key=lambda end: end[1])
-        for end, height in zip(here, apart([float(places[end][1]) for end in here]), strict=True):
+        for end, height in zip(here, spread([float(places[end][1]) for end in here]), strict=True):
             _name(axes, end, (1.05 if edge == last else float(places[end][0]) + 0.02, height))
 
 
-def apart(heights: list[float]) -> list[float]:
+def spread(heights: list[float]) -> list[float]:
     """The nearest heights between 0 and 1 that keep the order and the gap."""
     from sklearn.isotonic import isotonic_regression
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from chainrule import files
 from chainrule.bench.task import Cell
-from chainrule.bench.turns import Measured, from_json
+from chainrule.bench.turns import CellResult, from_json
 
 
 @dataclass
@@ -26,21 +26,21 @@ class Report:
 
     machine: dict[str, Any]
     versions: list[str] = field(default_factory=list)
-    cells: list[Measured] = field(default_factory=list)
+    cells: list[CellResult] = field(default_factory=list)
     loads: list[float | None] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
 
-    def measured(self, cell: Cell) -> Measured | None:
+    def measured(self, cell: Cell) -> CellResult | None:
         """What was found about a cell."""
         return next((measured for measured in self.cells if measured.cell == cell), None)
 
 
-def write(path: Path, report: Report) -> None:
-    """Write the file whole, so that breaking off loses nothing."""
+def write_report(path: Path, report: Report) -> None:
+    """Write the whole file, so that an interruption loses nothing."""
     files.write(path, (json.dumps(asdict(report), indent=1) + "\n").encode())
 
 
-def read(path: Path) -> Report:
-    """What `write` wrote."""
+def read_report(path: Path) -> Report:
+    """What `write_report` wrote."""
     given = json.loads(path.read_text())
     return Report(**{**given, "cells": [from_json(cell) for cell in given["cells"]]})

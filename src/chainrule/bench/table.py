@@ -9,7 +9,7 @@ from statistics import median
 from chainrule.bench import OURS, PEERS
 from chainrule.bench.report import Report
 from chainrule.bench.task import Cell
-from chainrule.bench.turns import Found, Measured
+from chainrule.bench.turns import CellResult, PeerResult
 
 OTHER_LOSS = "other loss"
 
@@ -24,7 +24,7 @@ def heading(report: Report) -> str:
 
 
 def ceilings(report: Report) -> str:
-    """The rates that the floors stand on: the best product in each precision, the slowest and the fastest copy."""
+    """The rates behind the floors: the best product in each precision, the slowest and the fastest copy."""
     rates: dict[str, list[float]] = {}
     for measured in report.cells:
         rates.setdefault(measured.cell.precision, []).extend(floor["operations_per_s"] for floor in measured.floor)
@@ -37,9 +37,9 @@ def ceilings(report: Report) -> str:
     return f"matrix product: {products}; memory: {min(copies) / 1e9:,.0f} – {max(copies) / 1e9:,.0f} GB/s"
 
 
-def markdown(series: Mapping[str, Mapping[str, Measured]]) -> str:
+def markdown_table(series: Mapping[str, Mapping[str, CellResult]]) -> str:
     """µs a step, median (min – max) and × chainrule, the fastest bold. A cell in several series has one row."""
-    cells: dict[str, tuple[str, Measured]] = {}
+    cells: dict[str, tuple[str, CellResult]] = {}
     for members in series.values():
         for name, measured in members.items():
             cells.setdefault(measured.cell.key, (name, measured))
@@ -53,44 +53,44 @@ def markdown(series: Mapping[str, Mapping[str, Measured]]) -> str:
     return "\n".join([*lines, *(_row(name, measured, peers) for name, measured in cells.values())])
 
 
-def columns(cells: Iterable[Measured]) -> list[str]:
+def columns(cells: Iterable[CellResult]) -> list[str]:
     """The peers that are in any of the cells, in their usual order."""
     there = {peer for measured in cells for peer in measured.peers}
     return [peer for peer in PEERS if peer in there] + sorted(there - set(PEERS))
 
 
-def _row(name: str, measured: Measured, peers: list[str]) -> str:
+def _row(name: str, measured: CellResult, peers: list[str]) -> str:
     cell = measured.cell
     first = fastest(measured)
     entries = [
         entry(measured.peers[peer], peer, bold=peer == first) if peer in measured.peers else "–" for peer in peers
     ]
     network = "-".join(map(str, cell.widths)) + ("" if cell.precision == "float32" else f", {cell.precision}")
-    parts = [name, network, str(cell.batch), f"{cell.rows:,}", number(floor_us(measured)), *entries]
+    parts = [name, network, str(cell.batch), f"{cell.rows:,}", format_micros(floor_us(measured)), *entries]
     return "| " + " | ".join(parts) + " |"
 
 
-def entry(found: Found, peer: str, bold: bool) -> str:
+def entry(found: PeerResult, peer: str, bold: bool) -> str:
     """The time, its range, and the ratio."""
-    middle = number(median(found.us))
-    text = f"{f'**{middle}**' if bold else middle} ({number(min(found.us))} – {number(max(found.us))})"
+    middle = format_micros(median(found.us))
+    text = f"{f'**{middle}**' if bold else middle} ({format_micros(min(found.us))} – {format_micros(max(found.us))})"
     if found.ratios and peer != OURS:
         text += f" {median(found.ratios):.2f}×"
     return text if found.same_loss else f"{text} {OTHER_LOSS}"
 
 
-def fastest(measured: Measured) -> str:
-    """The peer with the least median, of those that reach the same loss; or nothing."""
+def fastest(measured: CellResult) -> str:
+    """The peer with the lowest median among those that reach the same loss; or nothing."""
     medians = {peer: median(found.us) for peer, found in measured.peers.items() if found.same_loss}
     return min(medians, key=medians.__getitem__, default="")
 
 
-def floor_us(measured: Measured) -> float:
+def floor_us(measured: CellResult) -> float:
     """The floor's median; not a number where there is none."""
     return median(floor["us"] for floor in measured.floor) if measured.floor else math.nan
 
 
-def number(micros: float) -> str:
+def format_micros(micros: float) -> str:
     """Three digits at least."""
     if math.isnan(micros):
         return "–"
@@ -98,7 +98,7 @@ def number(micros: float) -> str:
 
 
 def notes(report: Report, names: Mapping[Cell, str]) -> str:
-    """What stands below the table: who was left out where, whose loss is another, and which cells are lost."""
+    """The notes below the table: who was left out where, whose loss differs, and which cells are lost."""
     lines = [f"left out: {peer}: {why}" for peer, why in report.left_out.items()]
     where: dict[str, list[str]] = {}
     for measured in report.cells:
@@ -113,7 +113,7 @@ def notes(report: Report, names: Mapping[Cell, str]) -> str:
     return "\n".join([*lines, *(f"{what} ({', '.join(cells)})" for what, cells in where.items())])
 
 
-def lost(measured: Measured) -> str:
+def lost(measured: CellResult) -> str:
     """Who is faster than chainrule, and by how much; or nothing."""
     faster = [
         f"{peer} {median(found.ratios):.2f}×"

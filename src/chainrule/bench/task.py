@@ -43,18 +43,18 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """What tells it from other cells."""
+        """What distinguishes it from other cells."""
         network = f"{'-'.join(map(str, self.widths))}, batch {self.batch}, {self.rows:,} rows, {self.precision}"
         return network if self.device == "cpu" else f"{network}, {self.device}"
 
     @property
     def steps(self) -> int:
-        """Steps an epoch."""
+        """Steps per epoch."""
         return self.rows // self.batch
 
     @property
     def whole(self) -> bool:
-        """Whether a step takes all rows, so that there is nothing to draw."""
+        """Whether a step takes all rows, so that there is no order to draw."""
         return self.batch == self.rows
 
     @property
@@ -72,12 +72,12 @@ class Cell:
 
     @property
     def check_epochs(self) -> int:
-        """After how many the losses are compared."""
+        """The number of epochs after which the losses are compared."""
         most = min(CHECK_STEPS, CHECK_ARITHMETIC / self.arithmetic)
         return max(1, int(most / self.steps))
 
 
-class Task:
+class BenchTask:
     """Synthetic data and first weights from a fixed seed, the same bits for every peer."""
 
     def __init__(self, cell: Cell, seed: int = 0) -> None:

@@ -12,10 +12,10 @@ from statistics import median
 from typing import Any
 
 from chainrule.bench import OURS
-from chainrule.bench.crew import Asked, PeerError
 from chainrule.bench.peer import Refused
 from chainrule.bench.peers.numpy import Peer as PlainNumpy
-from chainrule.bench.task import Cell, Task
+from chainrule.bench.task import BenchTask, Cell
+from chainrule.bench.worker_pool import PeerError, Respondent
 
 PAUSE = 0.05  # thread pools spin for a while after their last job
 
@@ -37,7 +37,7 @@ class Pace:
         steps: least number of steps in a turn, so that what a call costs once does not count for much.
         longest_check: seconds for compiling and the steps of the check; a peer that needs more is left out.
         longest_epoch: likewise for one epoch.
-        longest_cell: seconds for all peers; after `READY` of them nobody is begun with, rounds end with them.
+        longest_cell: seconds for all peers; after `READY` of them no further peer is started, and rounds end with them.
     """
 
     rounds: int = 5
@@ -49,8 +49,8 @@ class Pace:
 
 
 @dataclass
-class Found:
-    """What was found about one peer in one cell; `us` and `ratios` (to chainrule) have one number a round."""
+class PeerResult:
+    """What was found about one peer in one cell; `us` and `ratios` (to chainrule) have one number per round."""
 
     loss: float
     same_loss: bool
@@ -63,8 +63,8 @@ class Found:
 
 
 @dataclass
-class Measured:
-    """One cell: a `Found` for each peer, the floor in each round, and who was left out and why.
+class CellResult:
+    """One cell: a `PeerResult` for each peer, the floor in each round, and who was left out and why.
 
     Attributes:
         first_loss: with the first weights.
@@ -74,7 +74,7 @@ class Measured:
     cell: Cell
     first_loss: float
     loss: float
-    peers: dict[str, Found] = field(default_factory=dict)
+    peers: dict[str, PeerResult] = field(default_factory=dict)
     floor: list[dict[str, float]] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
 
@@ -87,9 +87,11 @@ class Measured:
         return (median(found.call_s) - epoch) * found.epochs / (found.epochs - 1)
 
 
-def measure(cell: Cell, workers: Mapping[str, Asked], floor: Asked, pace: Pace, say: Callable[[str], None]) -> Measured:
+def measure_cell(
+    cell: Cell, workers: Mapping[str, Respondent], floor: Respondent, pace: Pace, say: Callable[[str], None]
+) -> CellResult:
     """All peers on one cell."""
-    measured = Measured(cell, *reference_losses(cell))
+    measured = CellResult(cell, *reference_losses(cell))
     began = time.monotonic()
     for name, worker in workers.items():
         say(name)
@@ -114,14 +116,18 @@ def reference_losses(cell: Cell) -> tuple[float, float]:
 
 @cache
 def _plain_losses(cell: Cell) -> tuple[float, float]:
-    task = Task(cell)
+    task = BenchTask(cell)
     peer = PlainNumpy(task)
     peer.train(cell.check_epochs, shuffled=False)
     return task.loss(task.weights()), task.loss(peer.weights())
 
 
 def _attempt(
-    measured: Measured, name: str, step: Callable[[Measured, str, Asked, Pace], None], worker: Asked, pace: Pace
+    measured: CellResult,
+    name: str,
+    step: Callable[[CellResult, str, Respondent, Pace], None],
+    worker: Respondent,
+    pace: Pace,
 ) -> None:
     try:
         step(measured, name, worker, pace)
@@ -130,7 +136,7 @@ def _attempt(
         measured.peers.pop(name, None)
 
 
-def _prepare(measured: Measured, name: str, worker: Asked, pace: Pace) -> None:
+def _prepare(measured: CellResult, name: str, worker: Respondent, pace: Pace) -> None:
     cell = measured.cell
     limit = pace.longest_check
     worker.ask("begin", limit=limit, cell=asdict(cell))
@@ -142,12 +148,12 @@ def _prepare(measured: Measured, name: str, worker: Asked, pace: Pace) -> None:
     if epoch > pace.longest_epoch:
         _end(measured, name, worker, pace)
         raise Refused(f"one epoch takes {epoch:.0f} s")
-    found = Found(checked["loss"], same, checked["first_call_s"], checked["peak_mb"])
+    found = PeerResult(checked["loss"], same, checked["first_call_s"], checked["peak_mb"])
     found.epochs = _epochs(worker, epoch, pace, -(-pace.steps // cell.steps))
     measured.peers[name] = found
 
 
-def _epochs(worker: Asked, epoch: float, pace: Pace, least: int) -> int:
+def _epochs(worker: Respondent, epoch: float, pace: Pace, least: int) -> int:
     """So many that a turn is long enough; fixed costs of a call make the first guess too small."""
     epochs = max(least, round(pace.seconds / epoch))
     if epochs == 1:
@@ -161,7 +167,7 @@ def _epochs(worker: Asked, epoch: float, pace: Pace, least: int) -> int:
     return epochs
 
 
-def _round(measured: Measured, workers: Mapping[str, Asked], floor: Asked, turn: int, pace: Pace) -> None:
+def _round(measured: CellResult, workers: Mapping[str, Respondent], floor: Respondent, turn: int, pace: Pace) -> None:
     order = list(measured.peers)
     start = turn % max(len(order), 1)
     for name in order[start:] + order[:start]:
@@ -177,7 +183,7 @@ def _round(measured: Measured, workers: Mapping[str, Asked], floor: Asked, turn:
             found.ratios.append(found.us[-1] / measured.peers[OURS].us[-1])
 
 
-def _turn(measured: Measured, name: str, worker: Asked, pace: Pace) -> None:
+def _turn(measured: CellResult, name: str, worker: Respondent, pace: Pace) -> None:
     found = measured.peers[name]
     limit = 10 * pace.longest_check
     if found.epochs > 1:
@@ -188,7 +194,7 @@ def _turn(measured: Measured, name: str, worker: Asked, pace: Pace) -> None:
         found.call_s.append(seconds)
 
 
-def _end(measured: Measured, name: str, worker: Asked, pace: Pace) -> None:
+def _end(measured: CellResult, name: str, worker: Respondent, pace: Pace) -> None:
     worker.ask("end", limit=pace.longest_check)
 
 
@@ -197,7 +203,7 @@ def to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def from_json(given: dict[str, Any]) -> Measured:
+def from_json(given: dict[str, Any]) -> CellResult:
     """From what `asdict` gave."""
-    peers = {name: Found(**found) for name, found in given["peers"].items()}
-    return Measured(**{**given, "cell": Cell.read(given["cell"]), "peers": peers})
+    peers = {name: PeerResult(**found) for name, found in given["peers"].items()}
+    return CellResult(**{**given, "cell": Cell.read(given["cell"]), "peers": peers})

@@ -1,4 +1,4 @@
-"""A peer in a process of its own, so that thread pools do not meet and memory is its own.
+"""A peer in its own process, so that thread pools do not interfere and memory is its own.
 
     python -m chainrule.bench.worker MODULE
 
@@ -22,7 +22,7 @@ import numpy as np
 
 from chainrule.bench.machine import forget_peak, peak_mb
 from chainrule.bench.peer import PeerBase, Refused
-from chainrule.bench.task import Cell, Task
+from chainrule.bench.task import BenchTask, Cell
 
 
 class Desk:
@@ -44,16 +44,16 @@ class Desk:
         return {"version": self.kind.version(), "import_mb": peak_mb()}
 
     def begin(self, cell: dict[str, Any]) -> None:
-        """Make the peer ready for a cell, and see that it starts from the task's weights."""
+        """Make the peer ready for a cell, and check that it starts from the task's weights."""
         forget_peak()
-        task = Task(Cell.read(cell))
+        task = BenchTask(Cell.read(cell))
         self.peer = self.kind(task)
         for found, given in zip(self.peer.weights(), task.weights(), strict=True):
             if not all(np.array_equal(a, b) for a, b in zip(found, given, strict=True)):
                 raise Refused("starts from other weights")
 
     def check(self) -> dict[str, float]:
-        """Train from the first weights for as many epochs as every other peer, and tell the loss."""
+        """Train from the first weights for as many epochs as every other peer, and report the loss."""
         assert self.peer is not None
         seconds = self.time(self.peer.cell.check_epochs, shuffled=False)
         peak = peak_mb()
@@ -75,7 +75,7 @@ class Desk:
 
 
 def serve(requests: IO[str], answers: IO[str], module: str) -> None:
-    """Answer until the requests end; what fails is said in one line."""
+    """Answer until the requests end; a failure is reported in one line."""
 
     def say(**answer: Any) -> None:
         answers.write(json.dumps(answer) + "\n")

@@ -10,7 +10,7 @@ from chainrule.cli.options import Bench
 
 if TYPE_CHECKING:
     from chainrule.bench.report import Report
-    from chainrule.bench.turns import Measured
+    from chainrule.bench.turns import CellResult
 
 CELLS = {
     "3-8-2": ((3, 8, 2), 16, 1600),
@@ -47,16 +47,16 @@ def _measured() -> Report:
     from rich.console import Console
 
     from chainrule.bench import PEERS, machine
-    from chainrule.bench.crew import Crew
     from chainrule.bench.report import Report
     from chainrule.bench.task import Cell
-    from chainrule.bench.turns import Pace, measure
+    from chainrule.bench.turns import Pace, measure_cell
+    from chainrule.bench.worker_pool import WorkerPool
 
     began = time.monotonic()
-    report = Report(machine.about())
+    report = Report(machine.describe_machine())
     peers = {name: PEERS[name] for name in sorted(PEERS, key=SLOW.__contains__) if name not in TOO_LONG}
-    with Console(stderr=True).status("starting the peers") as status, Crew(peers) as crew:
-        report.left_out, report.versions = {**crew.left_out, **TOO_LONG}, crew.versions
+    with Console(stderr=True).status("starting the peers") as status, WorkerPool(peers) as pool:
+        report.left_out, report.versions = {**pool.left_out, **TOO_LONG}, pool.versions
         for done, (name, cell) in enumerate(CELLS.items()):
             left = SECONDS - (time.monotonic() - began)
             pace = Pace(3, TURN, longest_check=8.0, longest_epoch=1.0, longest_cell=left / (len(CELLS) - done))
@@ -64,7 +64,7 @@ def _measured() -> Report:
             def say(text: str, name: str = name) -> None:
                 status.update(f"{name}: {text}")
 
-            report.cells.append(measure(Cell(*cell), crew.workers(), crew.floor, pace, say))
+            report.cells.append(measure_cell(Cell(*cell), pool.workers(), pool.floor, pace, say))
     return report
 
 
@@ -73,7 +73,7 @@ def _summary(report: Report) -> dict[str, Any]:
     return {"machine": report.machine, "versions": report.versions, "cells": cells, "left_out": report.left_out}
 
 
-def _cell(name: str, measured: Measured) -> dict[str, Any]:
+def _cell(name: str, measured: CellResult) -> dict[str, Any]:
     from chainrule.bench.table import floor_us
 
     peers = {
@@ -105,7 +105,7 @@ def _show(report: Report) -> None:
         shown.add_column(f"{network if name == network else f'{name} {network}'}\nbatch {batch}", justify="right")
     for peer in words.columns(report.cells):
         shown.add_row(peer, *(_entry(measured, peer) for measured in report.cells))
-    shown.add_row("floor", *(words.number(words.floor_us(measured)) for measured in report.cells), style="dim")
+    shown.add_row("floor", *(words.format_micros(words.floor_us(measured)) for measured in report.cells), style="dim")
     console.print(shown)
     here = report.machine
     console.print(f"{here['processor']}, {here['cores']} cores; {'; '.join(report.versions)}", highlight=False)
@@ -114,14 +114,14 @@ def _show(report: Report) -> None:
         console.print(line, highlight=False, markup=False)
 
 
-def _entry(measured: Measured, peer: str) -> str:
-    from chainrule.bench.table import OTHER_LOSS, fastest, number
+def _entry(measured: CellResult, peer: str) -> str:
+    from chainrule.bench.table import OTHER_LOSS, fastest, format_micros
 
     if peer not in measured.peers:
         return "–"
     found = measured.peers[peer]
     middle = median(found.us)
-    text = number(middle)
+    text = format_micros(middle)
     text = f"[bold]{text}[/bold]" if peer == fastest(measured) else text
     text += f" ±{50 * (max(found.us) - min(found.us)) / middle:.0f}%"
     text += f" {median(found.ratios):.1f}×" if found.ratios else ""

@@ -1,72 +1,24 @@
-"""`chainrule fit`: a table in, a trained network in a run folder out."""
+"""`chainrule fit`: a table in, a trained model in a run folder out."""
 
 from __future__ import annotations
 
-import hashlib
+import glob
 import json
+import os
+import re
 import sys
 import time
 import warnings
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-import chainrule as cr
-from chainrule.cli import build, defaults, places, runs, summary
+from chainrule.cli import places, runs, summary
+from chainrule.cli.made_ready import Prepared, plain
 from chainrule.cli.options import Fit, Options, flag, table
 from chainrule.cli.streamed import Streamed, must_stream
-from chainrule.data import Preprocessor, Source, Split, Target, load, split
-from chainrule.data.target import labelled_rows
+from chainrule.data.textfile import stem
 from chainrule.errors import ArgumentError, ChainruleError, DataError, NotFiniteError, RunError, TrainingWarning
-
-PARTS = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A table made ready: features and targets of the labelled rows, and which of them train, validate and test."""
-
-    X: np.ndarray
-    y: np.ndarray
-    parts: Split
-    preprocessor: Preprocessor
-    notes: list[str]
-
-    @property
-    def inputs(self) -> int:
-        """The width of the network's first layer."""
-        return self.X.shape[1]
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """The number of rows of each part."""
-        return {name: len(getattr(self.parts, name)) for name in PARTS}
-
-    @property
-    def guess(self) -> float:
-        """What one would guess without a network: the number of the most frequent class, or the mean."""
-        y = self.y[self.parts.train]
-        if self.preprocessor.classes:
-            return int(np.bincount(y).argmax())
-        return float(self.preprocessor.decode(y).mean())
-
-    @property
-    def fingerprint(self) -> str:
-        """Tells one table's training rows from another's."""
-        rows = self.parts.train
-        return hashlib.sha256(self.X[rows].tobytes() + self.y[rows].tobytes()).hexdigest()[:16]
-
-    def rows(self, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """The features and targets of a part."""
-        rows = getattr(self.parts, part)
-        return self.X[rows], self.y[rows]
-
-    @property
-    def training(self) -> dict[str, Any]:
-        """What `Trainer.fit` is to train on."""
-        return dict(zip("Xy", self.rows("train"), strict=True))
 
 
 def run(request: Fit) -> int:
@@ -81,25 +33,34 @@ def run(request: Fit) -> int:
     prepared, options = _prepared(request.table, options)
     if request.resume and before.get("fingerprint") != prepared.fingerprint:
         raise RunError("was trained on other rows", where=request.out, hint="go on with the table that it began with")
-    options = options.complete(prepared.preprocessor.task, prepared.sizes["train"])
-    trainer = build.trainer(options, prepared.inputs, outputs(prepared.preprocessor))
+    model = prepared.model
+    options = options.completed(model.preprocessor.task, model.settings)
     described = {
         "table": request.table,
         "options": asdict(options),
         "fingerprint": prepared.fingerprint,
-        "preprocessing": prepared.preprocessor.to_dict(),
+        **runs.model_description(model),
     }
-    with places.opened(request.out, Path(request.table).stem, bool(request.overwrite), bool(request.resume)) as place:
-        failure = _train(trainer, fit_arguments(prepared, options), place, described, bool(request.resume))
-        results = _results(trainer, prepared, options, began)
+    with places.opened(request.out, _name(request.table), bool(request.overwrite), bool(request.resume)) as place:
+        failure = _train(prepared, place, described, bool(request.resume))
+        described |= runs.model_description(model)
+        results = _results(prepared, began)
         try:
-            where, trouble = places.finish(place, trainer, {**described, "results": results})
+            where, trouble = places.finish(place, model.trainer, {**described, "results": results})
         except RunError as error:
             print(f"chainrule: error: {error}", file=sys.stderr)
             return 1
-    found = {"run": str(where), **results, "notes": prepared.notes + trainer.history.notes + _left(where)}
+    found = {"run": str(where), **results, "notes": prepared.notes + model.trainer.history.notes + _left(where)}
     _show(found, as_json=bool(request.json))
     return _status(failure, trouble, found)
+
+
+def _name(table: str) -> str:
+    """What the run is called: as the table; where that is a pattern, as what it says, or as the folder."""
+    name = stem(table)
+    if glob.has_magic(name) and not os.path.exists(table):
+        name = re.sub(r"[*?]|\[.*?\]", "", name).strip("-_. ") or Path(table).parent.name
+    return name or "table"
 
 
 def _left(where: Path) -> list[str]:
@@ -108,17 +69,12 @@ def _left(where: Path) -> list[str]:
     return [f"{where}: what is not of the run stays in it: {', '.join(others)}"] if others else []
 
 
-def outputs(preprocessor: Preprocessor) -> int:
-    """The width of the network's last layer."""
-    return len(preprocessor.classes or [None])
-
-
 def _prepared(table: str, options: Options) -> tuple[Prepared | Streamed, Options]:
     """A table made ready, in memory or, where that is short, as a stream; and the options with that choice."""
     if options.stream or (options.stream is None and must_stream(table)):
         options = replace(options, stream=True)
         return Streamed.of(table, options), options
-    return prepare(load(table), options), options
+    return Prepared.of(table, options), options
 
 
 def _show(found: dict[str, Any], as_json: bool) -> None:
@@ -126,36 +82,6 @@ def _show(found: dict[str, Any], as_json: bool) -> None:
         print(json.dumps(found, allow_nan=False, ensure_ascii=False))
     else:
         summary.show(found)
-
-
-def prepare(source: Source, options: Options) -> Prepared:
-    """Split the rows of a source, learn the preprocessing from those to train on, and apply it to all.
-
-    Raises:
-        ChainruleError: if the table cannot be used as it is.
-    """
-    target = Target.fit(source, options.target, options.task or "auto")
-    rows = labelled_rows(source, target.name)
-    y = target.values(source, rows)
-    parts = split(y, target.task, seed=options.seed or 0)
-    preprocessor = Preprocessor.fit(source, target.name, target.task, rows[parts.train])
-    X = preprocessor.transform(source, rows)
-    y = preprocessor.target_values(source, rows)
-    already = set(target.notes)
-    notes = target.notes + [note for note in preprocessor.notes if note not in already]
-    return Prepared(X, y, parts, preprocessor, notes)
-
-
-def fit_arguments(prepared: Prepared | Streamed, options: Options) -> dict[str, Any]:
-    """The arguments of `Trainer.fit` for complete options."""
-    held = prepared.rows("validation")
-    return {
-        **prepared.training,
-        "epochs": options.epochs,
-        "batch_size": options.batch_size,
-        "validation": held if len(held[0]) else None,
-        "early_stopping": defaults.PATIENCE if len(held[0]) else None,
-    }
 
 
 def _as_before(options: Options, before: dict[str, Any]) -> Options:
@@ -171,16 +97,15 @@ def _as_before(options: Options, before: dict[str, Any]) -> Options:
         raise RunError("config.json is of another version", where="--resume", got=str(error)) from None
 
 
-def _train(
-    trainer: cr.Trainer, arguments: dict[str, Any], place: places.Place, described: dict[str, Any], resume: bool
-) -> str | None:
+def _train(prepared: Prepared | Streamed, place: places.Place, described: dict[str, Any], resume: bool) -> str | None:
     """Train; gives the reason if the job failed. A wrong request leaves nothing behind."""
+    trainer = prepared.model.trainer
     try:
         runs.write_description(place.part, described)
         with warnings.catch_warnings():
             # The bar and the summary say it in one line.
             warnings.simplefilter("ignore", TrainingWarning)
-            trainer.fit(**arguments, checkpoint=place.checkpoint, resume=resume)
+            prepared.fit(checkpoint=place.checkpoint, resume=resume)
     except NotFiniteError as error:
         trainer.history.stopped = "diverged"
         return str(error)
@@ -197,19 +122,39 @@ def _train(
     return "interrupted; --resume goes on" if trainer.history.stopped == "interrupted" else None
 
 
-def _results(trainer: cr.Trainer, prepared: Prepared | Streamed, options: Options, began: float) -> dict[str, Any]:
+def _results(prepared: Prepared | Streamed, began: float) -> dict[str, Any]:
     """What is to be said of a training, as plain values."""
-    history, preprocessor = trainer.history, prepared.preprocessor
+    model = prepared.model
+    history, preprocessor, settings = model.trainer.history, model.preprocessor, model.settings
+    judged, found, guessed = prepared.estimate
+    first = settings.metric or []
+    found = {name: found[name] for name in [*first, *(name for name in found if name not in first)] if name in found}
+    metrics, errors = plain(found)
     return {
         "task": preprocessor.task,
         "target": preprocessor.target,
         "classes": preprocessor.classes,
         "rows": prepared.sizes,
         "columns": len(preprocessor.columns),
-        "features": prepared.inputs,
-        "parameters": int(sum(parameter.size for parameter in trainer.model.parameters())),
-        "layers": [*(options.layers or []), outputs(preprocessor)],
-        **summary.measure(trainer, preprocessor, prepared.guess, prepared.rows("test")),
+        "features": len(preprocessor.feature_names),
+        "networks": model.networks,
+        "folds": settings.folds,
+        "parameters": int(sum(parameter.size for parameter in model.trainer.model.parameters())),
+        "layers": [*(settings.layers or []), model.width],
+        "judged_by": judged,
+        "metrics": metrics,
+        "errors": errors,
+        "baseline": plain(guessed)[0],
+        "guess": prepared.guess,
+        **prepared.details,
+        **_training(history),
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+
+
+def _training(history: Any) -> dict[str, Any]:
+    spent = history.trace_seconds + history.compile_seconds + history.verify_seconds
+    return {
         "epochs": history.epochs,
         "best_epoch": history.best_epoch,
         "stopped": history.stopped,
@@ -219,10 +164,7 @@ def _results(trainer: cr.Trainer, prepared: Prepared | Streamed, options: Option
         "compile_seconds": round(history.compile_seconds, 3),
         "from_cache": history.from_cache,
         "verify_seconds": round(history.verify_seconds, 3),
-        "train_seconds": round(
-            history.seconds - history.trace_seconds - history.compile_seconds - history.verify_seconds, 3
-        ),
-        "seconds": round(time.perf_counter() - began, 3),
+        "train_seconds": round(history.seconds - spent, 3),
     }
 
 

@@ -31,7 +31,7 @@ def run(request: Lab) -> int:
 def _check(request: Lab) -> None:
     """Refuse what cannot be done, before anything is measured."""
     from chainrule.lab import load, names
-    from chainrule.lab.pages import INDEX, folder
+    from chainrule.lab.pages import INDEX, prepare_folder
 
     if request.all and request.name is not None:
         raise ArgumentError("cannot be used together", where="NAME and --all", hint="give one of them")
@@ -41,7 +41,7 @@ def _check(request: Lab) -> None:
         if request.out is not None:
             raise ArgumentError("there is nothing to write", where="--out", hint="name a lab, or give --all")
         return
-    folder(request.folder, [*names(), INDEX] if request.name is None else [request.name])
+    prepare_folder(request.folder, [*names(), INDEX] if request.name is None else [request.name])
 
 
 def _run_one(name: str, request: Lab) -> int:
@@ -55,7 +55,7 @@ def _run_one(name: str, request: Lab) -> int:
 
 def _run_all(request: Lab) -> int:
     from chainrule.lab import names
-    from chainrule.lab.pages import INDEX, index_page, write
+    from chainrule.lab.pages import INDEX, index_page, write_lab_page
 
     results = []
     for name in names():
@@ -63,7 +63,7 @@ def _run_all(request: Lab) -> int:
         if not request.json:
             _show_line(results[-1])
     page = index_page((result.name, result.lab, result.holds) for result in results)
-    index = write(page, Path(request.folder), INDEX)
+    index = write_lab_page(page, Path(request.folder), INDEX)
     held = sum(result.holds for result in results)
     if request.json:
         _print_json({"labs": [result.json() for result in results], "holds": held == len(results)})

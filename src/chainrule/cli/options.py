@@ -6,15 +6,20 @@ A command is a dataclass whose fields are rows of the table, and an instance of 
 from __future__ import annotations
 
 import argparse
+import csv
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self, TypeVar
 
-from chainrule.cli import defaults
-from chainrule.cli.choices import ACTIVATIONS, BACKENDS, DEVICES, OPTIMIZERS, PRECISIONS, SCHEDULES, TASKS
-from chainrule.errors import ChainruleError, check_choice, check_number
+from chainrule.data import Reading
+from chainrule.errors import ArgumentError, ChainruleError, check_choice, check_number
+from chainrule.tabular.choices import ACTIVATIONS, BACKENDS, DEVICES, OPTIMIZERS, PRECISIONS, SCHEDULES, TASKS
+from chainrule.tabular.scores import CLASSES, NUMBERS
+from chainrule.tabular.settings import RECIPE, Settings
 
 MOST_SEED = 2**32 - 1
+READING = ("na", "ignore", "categorical", "numeric")
+"""The options that say how the table is to be read."""
 Request = TypeVar("Request")
 Parse = Callable[[str], Any]
 
@@ -26,8 +31,7 @@ class Row:
     Attributes:
         help: what it is, for people.
         parse: makes the value out of what was typed; None for a switch, which takes no value.
-        default: what takes its place where it was not given, or a function of the options so far, the task and the
-            number of training rows that says so; None where that is decided elsewhere.
+        default: what takes its place where it was not given; None where that is decided elsewhere.
         said: the default in words, where it is not a plain value.
         metavar: what stands for the value in the help.
         positional: whether it is told by its place instead of by its name; "?" where it may be left out.
@@ -88,6 +92,15 @@ def _task(text: str) -> str | None:
     return None if check_choice("", text, TASKS) == "auto" else text
 
 
+def _names(text: str) -> list[str]:
+    """What is listed with commas between; a name that holds a comma stands in quotation marks."""
+    try:
+        return next(csv.reader([text], strict=True)) or [""]
+    except csv.Error as error:
+        hint = "a name with a comma, a quotation mark or a line break in it stands in quotation marks"
+        raise ArgumentError(f"not a list of names ({error})", got=repr(text), hint=hint) from None
+
+
 def _layers(text: str) -> list[int]:
     if text.strip().lower() == "none":
         return []
@@ -95,11 +108,31 @@ def _layers(text: str) -> list[int]:
     return [width(part.strip()) for part in text.split(",")]
 
 
+def _metrics(text: str) -> list[str]:
+    known = (*CLASSES, *NUMBERS)
+    names = [check_choice("", name.strip(), known) for name in text.split(",")]
+    if len(set(names)) < len(names):
+        raise ArgumentError("a name that stands twice", got=repr(text))
+    return names
+
+
+def _part(text: str) -> float | str:
+    """A share of the rows, or a table."""
+    try:
+        share = float(text)
+    except ValueError:
+        return text
+    return float(check_number("", share, low=0, high=1, low_open=True, high_open=True))
+
+
+def _setting(help: str, name: str, parse: Parse, said: str = "", metavar: str = "", free: bool = False) -> Any:
+    default = RECIPE.get(name)
+    return _row(help, parse, default=None if callable(default) else default, said=said, metavar=metavar, free=free)
+
+
 @dataclass(frozen=True)
 class Options:
-    """The options of `fit` that shape the network and its training; None where one was not given.
-
-    A default may look at the options above it.
+    """The options of `fit` that shape the model and its training; None where one was not given.
 
     Example:
         >>> Options(epochs=5).given()
@@ -107,32 +140,62 @@ class Options:
     """
 
     target: str | None = _row("the column to predict", metavar="COL", said="the last")
-    task: str | None = _row(
-        "what to do with it: auto, classify, regress", _task, default=lambda chosen, task, rows: task, said="auto"
-    )
-    layers: list[int] | None = _row(  # noqa: RUF009  # it makes a field
-        "widths of the hidden layers, or none", _layers, default=lambda *_: [128, 64], said="128,64", metavar="N,N"
-    )
-    activation: str | None = _choice("between the layers", ACTIVATIONS, "silu")
-    optimizer: str | None = _choice("update rule", OPTIMIZERS, "adam")
-    batch_size: int | None = _row(
-        "rows a step", _count(), default=defaults.batch_size, said="by their number", metavar="N"
-    )
-    epochs: int | None = _row(
-        "passes over the rows", _count(), default=defaults.epochs, said="by their number", metavar="N", free=True
-    )
-    lr: float | None = _row(
-        "learning rate", _number(low=0, low_open=True), default=defaults.rate, said="by the optimizer", metavar="X"
-    )
-    schedule: str | None = _choice(
-        "how the learning rate changes", SCHEDULES, defaults.schedule, said="cosine; constant for lbfgs"
-    )
-    dropout: float | None = _row(
-        "share of hidden units dropped", _number(low=0, high=1), default=defaults.dropout,
-        said="0.2 to classify, else 0", metavar="P",
+    task: str | None = _row("what to do with it: auto, classify, regress", _task, said="auto")
+    na: list[str] | None = _row(  # noqa: RUF009  # it makes a field
+        "further words for a missing value; an empty one ('') replaces the usual ones", _names,
+        said="those of pandas", metavar="WORD,…",
     )  # fmt: skip
-    l1: float | None = _row("strength of the L1 penalty", _number(low=0), default=0.0, said="0", metavar="X")
-    l2: float | None = _row("strength of the L2 penalty", _number(low=0), default=0.0, said="0", metavar="X")
+    ignore: list[str] | None = _row(  # noqa: RUF009  # it makes a field
+        "columns to leave out", _names, metavar="COL,…"
+    )
+    categorical: list[str] | None = _row(  # noqa: RUF009  # it makes a field
+        "columns of names, even if they look like numbers", _names, metavar="COL,…"
+    )
+    numeric: list[str] | None = _row(  # noqa: RUF009  # it makes a field
+        "columns of numbers, even if they look like codes", _names, metavar="COL,…"
+    )
+    layers: list[int] | None = _setting(  # noqa: RUF009  # it makes a field
+        "widths of the hidden layers, or none", "layers", _layers, said="by the rows", metavar="N,N"
+    )
+    activation: str | None = _choice("between the layers", ACTIVATIONS, RECIPE["activation"])
+    optimizer: str | None = _choice("update rule", OPTIMIZERS, RECIPE["optimizer"])
+    batch_size: int | None = _setting("rows a step", "batch_size", _count(), said="by their number", metavar="N")
+    epochs: int | None = _setting(
+        "passes over the rows, at most", "epochs", _count(), said="by their number", metavar="N", free=True
+    )
+    lr: float | None = _setting(
+        "learning rate", "lr", _number(low=0, low_open=True), said="by the optimizer", metavar="X"
+    )
+    schedule: str | None = _choice("how the learning rate changes", SCHEDULES, None, said="cosine; constant for lbfgs")
+    dropout: float | None = _setting(
+        "share of hidden units dropped", "dropout", _number(low=0, high=1), said="0", metavar="P"
+    )
+    bins: int | None = _setting(
+        "pieces into which the range of each number is cut, 0 for none", "bins", _count(0), said="by the rows",
+        metavar="N",
+    )  # fmt: skip
+    l1: float | None = _setting("strength of the L1 penalty", "l1", _number(low=0), said="0", metavar="X")
+    l2: float | None = _setting("strength of the L2 penalty", "l2", _number(low=0), said="0", metavar="X")
+    folds: int | None = _setting(
+        "parts of the rows, each held out by networks of its own; 1 for none", "folds", _count(), said="5", metavar="K"
+    )
+    members: int | None = _setting("networks on each fold", "members", _count(), metavar="K")
+    validation: float | str | None = _row(
+        "rows that choose when to stop, in place of folds: a table, or a share", _part, metavar="TABLE|X"
+    )
+    test: float | str | None = _row(
+        "rows that only judge: a table, or a share", _part, metavar="TABLE|X", said="none: the folds judge"
+    )
+    weights: str | None = _row("the column that says how much a row counts", metavar="COL")
+    metric: list[str] | None = _row(  # noqa: RUF009  # it makes a field
+        f"what is optimised, and named first: {', '.join([*CLASSES, *NUMBERS])}", _metrics, metavar="NAME,…",
+        said="log-loss or squared error",
+    )  # fmt: skip
+    class_weight: str | None = _choice("how much a class counts", ("balanced",), None, said="as many rows as it has")
+    time_budget: float | None = _row(
+        "seconds after which the training ends, with the best so far", _number(low=0, low_open=True), metavar="S",
+        free=True,
+    )  # fmt: skip
     backend: str | None = _choice("what computes", BACKENDS, "auto", free=True)
     precision: str | None = _choice("of numbers, or of matrix products alone (bfloat16, tf32)", PRECISIONS, "float32")
     device: str | None = _choice("where it computes", DEVICES, "auto", free=True)
@@ -144,25 +207,21 @@ class Options:
         """Those that were given."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
-    def complete(self, task: str, rows: int) -> Self:
-        """These options, with its default for each that was not given.
+    @property
+    def reading(self) -> Reading:
+        """How the columns of the table are to be read."""
+        given = {name: tuple(value) for name in READING if (value := getattr(self, name)) is not None}
+        return Reading(**given)
 
-        Args:
-            task: "classify" or "regress".
-            rows: how many rows there are to train on.
+    @property
+    def settings(self) -> Settings:
+        """Those that shape the networks and their training."""
+        return Settings(**{entry.name: getattr(self, entry.name, None) for entry in fields(Settings)})
 
-        Example:
-            >>> chosen = Options(lr=0.01).complete("classify", 1000)
-            >>> chosen.lr, chosen.layers, chosen.batch_size, chosen.epochs
-            (0.01, [128, 64], 32, 63)
-        """
-        chosen: dict[str, Any] = {}
-        for name, row in table(type(self)).items():
-            value = getattr(self, name)
-            if value is None:
-                value = row.default(chosen, task, rows) if callable(row.default) else row.default
-            chosen[name] = value
-        return type(self)(**chosen)
+    def completed(self, task: str, settings: Settings) -> Self:
+        """These, with the task that was found and with complete settings."""
+        found = {name: value for name, value in asdict(settings).items() if hasattr(self, name)}
+        return replace(self, task=task, seed=settings.seed, **{n: v for n, v in found.items() if n != "seed"})
 
 
 @dataclass(frozen=True)
@@ -189,6 +248,9 @@ class Predict:
     table: str = _row("the rows to predict, with the columns of the training table", positional=True)
     out: str | None = _row("a .csv or .parquet file", metavar="FILE", said="CSV on standard output")
     proba: bool | None = _row("a column of probabilities a class in place of the label", None)
+    keep: list[str] | None = _row(  # noqa: RUF009  # it makes a field
+        "columns of the table to write before the answers", _names, metavar="COL,…"
+    )
     overwrite: bool | None = _row("replace the file --out", None)
 
 
@@ -234,6 +296,17 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+class _Once(argparse.Action):
+    """Stores a value, of which there may be one only: of two, either would be dropped unsaid."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Store the value."""
+        if option_string is not None and option_string in namespace.__dict__.setdefault("given_once", []):
+            raise ArgumentError("given twice", where=option_string, hint="give it once")
+        namespace.given_once.append(option_string)
+        setattr(namespace, self.dest, values)
+
+
 def add_arguments(parser: argparse.ArgumentParser, command: type) -> None:
     """Teach a parser the options of a command."""
     for name, row in table(command).items():
@@ -244,7 +317,7 @@ def add_arguments(parser: argparse.ArgumentParser, command: type) -> None:
         elif row.parse is None:
             parser.add_argument(flag(name), action="store_true", default=None, help=row.words)
         else:
-            parser.add_argument(flag(name), type=_typed(row.parse), metavar=metavar, help=row.words)
+            parser.add_argument(flag(name), type=_typed(row.parse), metavar=metavar, help=row.words, action=_Once)
 
 
 def request(command: type[Request], parsed: argparse.Namespace) -> Request:

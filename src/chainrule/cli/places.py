@@ -19,7 +19,7 @@ import chainrule as cr
 from chainrule import files
 from chainrule.cli import runs
 from chainrule.errors import ArgumentError, RunError
-from chainrule.train import checkpoint, snapshot
+from chainrule.train import snapshot, trainer_files
 
 ENDING = ".part"
 
@@ -75,9 +75,9 @@ def check_place(out: str | None, overwrite: bool, resume: bool) -> None:
         if not runs.is_run(path):
             verb = "gone on with" if resume else "overwritten"
             raise RunError(f"is not a run, so it is not {verb}", where=str(path), hint="choose another folder")
-    if resume and not checkpoint.exists(place.there[-1] / runs.CHECKPOINT):
+    if resume and not trainer_files.exists(place.there[-1] / runs.CHECKPOINT):
         hint = "--overwrite begins anew"
-        raise RunError("has no checkpoint to go on from", where=str(place.there[-1]), hint=hint)
+        raise RunError("has no checkpoint to resume from", where=str(place.there[-1]), hint=hint)
 
 
 @contextlib.contextmanager
@@ -172,7 +172,7 @@ def _move(place: Place) -> None:
     if not runs.is_run(place.final):
         raise RunError("is not a run, so it is not overwritten", where=str(place.final))
     # Folders cannot be exchanged at once everywhere. Until all is there, the run can be gone on with from its `.part`.
-    if checkpoint.exists(place.checkpoint):
+    if trainer_files.exists(place.checkpoint):
         snapshot.copy(place.checkpoint, place.final / runs.CHECKPOINT)
     else:
         runs.clear(place.final / runs.CHECKPOINT)

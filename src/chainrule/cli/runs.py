@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,10 @@ import chainrule as cr
 from chainrule import files
 from chainrule.data import Preprocessor
 from chainrule.errors import RunError
-from chainrule.train import checkpoint, snapshot
+from chainrule.tabular.answers import Answers
+from chainrule.tabular.model import TabularModel
+from chainrule.tabular.settings import Settings
+from chainrule.train import snapshot, trainer_files
 
 CHECKPOINT = "checkpoint"
 
@@ -26,7 +31,7 @@ def describe(folder: Path) -> dict[str, Any]:
     Raises:
         RunError: if the folder is damaged, or is not a run.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise RunError("no such run folder", where=str(folder))
     config = snapshot.read_config(folder)
     try:
@@ -44,11 +49,20 @@ def write_description(folder: Path, run: dict[str, Any]) -> None:
 
 def save(folder: Path, trainer: cr.Trainer, run: dict[str, Any]) -> None:
     """Write a run into its folder, all of it at once."""
-    checkpoint.save(trainer, trainer.state, folder, {"run": run})
+    trainer_files.save(trainer, trainer.state, folder, {"run": run})
 
 
-def read(folder: str) -> tuple[cr.Trainer, Preprocessor, dict[str, Any]]:
-    """The trainer and the preprocessing of a whole run.
+def model_description(model: TabularModel) -> dict[str, Any]:
+    """What besides its networks a model is, as plain values."""
+    return {
+        "settings": asdict(model.settings),
+        "preprocessing": model.preprocessor.to_dict(),
+        "answers": model.answers.to_dict(),
+    }
+
+
+def read(folder: str) -> tuple[TabularModel, dict[str, Any]]:
+    """The model of a whole run, and its description.
 
     Raises:
         RunError: if the folder is damaged, or is not a run.
@@ -56,14 +70,15 @@ def read(folder: str) -> tuple[cr.Trainer, Preprocessor, dict[str, Any]]:
     run = describe(Path(folder))
     try:
         preprocessor = Preprocessor.from_dict(run["preprocessing"])
+        settings, answers = Settings(**run["settings"]), Answers.from_dict(run["answers"])
         width = len(preprocessor.feature_names)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError("config.json is damaged", where=folder, got=repr(error)) from None
     trainer = cr.Trainer.load(folder)
     layers = getattr(trainer.model, "layers", [])
-    if not layers or getattr(layers[0], "in_features", width) != width:
+    if not layers or getattr(layers[0], "width", None) != width:
         raise RunError("the network and the preprocessing do not fit", where=folder)
-    return trainer, preprocessor, run
+    return TabularModel(preprocessor, settings, answers, trainer), run
 
 
 def is_run(folder: Path) -> bool:

@@ -7,35 +7,24 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from chainrule.data.cells import Cells
 from chainrule.data.rows import Rows
 from chainrule.data.sources import Source, from_arrays
-from chainrule.data.tables import Layout, as_kind, decode, empty, present
+from chainrule.data.tables import Layout, Passed, empty, in_order
+from chainrule.data.textfile import PACKED, TextFile, ending
 from chainrule.errors import DataError
-
-if TYPE_CHECKING:
-    import polars as pl
 
 TEXT = 2**23
 """Bytes of a text file that are read at a time."""
 CELLS = 2**22
 """Values of a Parquet file that are read at a time."""
 CSV, PARQUET = (".csv", ".tsv", ".txt"), (".parquet",)
-_WIDER = {
-    "missing": ("whole", "number", "comma", "boolean", "text"),
-    "whole": ("number", "comma", "text"),
-    "number": ("text",),
-    "comma": ("text",),
-    "boolean": ("text",),
-}
-"""What a column of text can turn out to be after all."""
-
-
-class Widened(Exception):  # whoever reads the table begins again
-    """A column holds something else than the rows before have said; from now on it is read as text."""
+PACKED_TIMES = 4
+"""How many bytes a byte of a packed text is, about."""
 
 
 class Batches(Protocol):
@@ -56,8 +45,11 @@ class Batches(Protocol):
 
         Raises:
             DataError: the file cannot be read.
-            Widened: see there.
         """
+
+    @property
+    def notes(self) -> list[str]:
+        """What was noticed in the last pass."""
 
 
 def tables(source: Any) -> Batches:
@@ -68,12 +60,11 @@ def tables(source: Any) -> Batches:
     """
     paths = _paths(source)
     parts: list[Batches] = []
-    kinds: dict[str, str] = {}
     for path in paths:
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise DataError("no such file", where=str(path))
         try:
-            parts.append(ParquetTable(path) if path.suffix.lower() in PARQUET else CsvTable(path, kinds))
+            parts.append(ParquetTable(path) if path.suffix.lower() in PARQUET else CsvTable(path))
         except OSError as error:
             raise DataError(f"cannot be read ({error.strerror or error})", where=str(path)) from error
     return parts[0] if len(parts) == 1 else SeveralTables(parts)
@@ -83,11 +74,11 @@ def is_table(source: Any) -> bool:
     """Whether a source is one that `tables` reads, by its name."""
     several = isinstance(source, Sequence) and not isinstance(source, (str, os.PathLike)) and len(source) > 0
     names = source if several else [source]
-    return all(isinstance(n, (str, os.PathLike)) and Path(n).suffix.lower() in (*CSV, *PARQUET) for n in names)
+    return all(isinstance(n, (str, os.PathLike)) and ending(n) in (*CSV, *PARQUET) for n in names)
 
 
 def _paths(source: Any) -> list[Path]:
-    if isinstance(source, (str, os.PathLike)) and not Path(source).exists() and glob.has_magic(str(source)):
+    if isinstance(source, (str, os.PathLike)) and not os.path.exists(source) and glob.has_magic(str(source)):
         found = sorted(glob.glob(str(source)))
         if not found:
             raise DataError("no file fits the pattern", where=str(source))
@@ -97,6 +88,8 @@ def _paths(source: Any) -> list[Path]:
 
 class ParquetTable:
     """The table in a Parquet file."""
+
+    notes: ClassVar[list[str]] = []
 
     def __init__(self, path: Path) -> None:
         import polars as pl
@@ -125,78 +118,43 @@ class ParquetTable:
 
 
 class CsvTable:
-    """The table in a text file with a header line.
+    """The table in a text file with a header line."""
 
-    What a column holds is known when all of it has been read: until then it is what the rows so far say, `kinds`.
-    """
-
-    def __init__(self, path: Path, kinds: dict[str, str]) -> None:
-        self.path, self.name, self.kinds = path, str(path), kinds
-        text = next((text for _, text in self._texts()), "")
+    def __init__(self, path: Path) -> None:
+        self.path, self.name = path, str(path)
+        self._file, self._passed = TextFile(path), Passed()
+        text = next((text for _, text in self._file.texts(TEXT)), "")
         if not text.strip():
             raise empty(path)
         self._layout = Layout.of(text, path)
-        first = self._layout.read(text, path)
-        unused = {name for name in self._layout.nameless if present(first[name]).null_count() == first.height}
+        unused: set[str] = set()
+        rows = text.rstrip("\n").count("\n") + 1 - self._layout.header
+        if self._layout.nameless or '"' in text or "\n\n" in text or "\n " in text:
+            first = self._layout.read(text, path, 1, Passed())
+            unused = {name for name in self._layout.nameless if _is_blank(first, name)}
+            rows = first.rows
         self.columns = [name for name in self._layout.names if name not in unused]
-        self.about = max(1, round(first.height * os.path.getsize(path) / len(text.encode())))
+        share = os.path.getsize(path) / len(text.encode())
+        packed = PACKED_TIMES if path.suffix.lower() in PACKED else 1
+        self.about = max(1, round(rows * share * packed))
 
-    def batches(self) -> Iterator[tuple[int, Source]]:
-        """Batches of rows, each with the number of its first one."""
-        import polars as pl
+    def batches(self, size: int | None = None) -> Iterator[tuple[int, Source]]:
+        """Batches of about so many bytes, each with the number of its first row."""
+        row, self._passed = 0, Passed(comments=self._layout.comments)
+        for line, text in self._file.texts(TEXT if size is None else size):
+            cells = in_order(self._layout.read(text, self.path, line, self._passed), self.columns)
+            yield row, Source(self.name, cells=cells, decimal_comma=self._layout.delimiter != ",")
+            row += cells.rows
 
-        row = 0
-        for line, text in self._texts():
-            try:
-                frame = self._layout.read(text, self.path, line).select(self.columns)
-            except pl.exceptions.PolarsError as error:
-                why = str(error).splitlines()[0]
-                raise DataError(f"from line {line:,} on it is no table ({why})", where=self.name) from error
-            typed = pl.DataFrame([self._typed(column) for column in frame.iter_columns()])
-            yield row, Source(self.name, frame=typed)
-            row += frame.height
-
-    def _typed(self, column: pl.Series) -> pl.Series:
-        text, before = present(column), self.kinds.get(column.name, "missing")
-        found = as_kind(text, before)
-        if found is not None:
-            return found
-        wider = [kind for kind in _WIDER[before] if kind != "comma" or self._layout.delimiter != ","]
-        kind, found = next((kind, found) for kind in wider if (found := as_kind(text, kind)) is not None)
-        self.kinds[column.name] = kind
-        if before != "missing" and kind == "text":
-            raise Widened
-        return found
-
-    def _texts(self) -> Iterator[tuple[int, str]]:
-        """The file in texts of whole rows, each with the number of its first line."""
-        line, rest = 1, b""
-        with open(self.path, "rb") as file:
-            while data := file.read(TEXT):
-                rest += data
-                end = _last_row_end(rest)
-                if not end and len(rest) > 4 * TEXT:
-                    raise DataError(
-                        "a row that does not end", where=f"{self.path}, line {line}", hint="is a quotation mark open?"
-                    )
-                if end:
-                    text = decode(rest[:end], self.path, line)
-                    rest = rest[end:]
-                    yield line, text if line > 1 else text.lstrip("\n")
-                    line += text.count("\n")
-            if rest:
-                text = decode(rest, self.path, line)
-                yield line, text if line > 1 else text.lstrip("\n")
+    @property
+    def notes(self) -> list[str]:
+        """What was noticed in the last pass."""
+        return [*self._file.notes, *self._passed.notes(self.path.name)]
 
 
-def _last_row_end(data: bytes) -> int:
-    """The place behind the last line end that is not within quotation marks; 0 where there is none."""
-    if b'"' not in data:
-        return data.rfind(b"\n") + 1 or data.rfind(b"\r", 0, -1) + 1
-    bytes_ = np.frombuffer(data, np.uint8)
-    outside = ~np.logical_xor.accumulate(bytes_ == ord('"'))
-    ends = np.flatnonzero(outside & (bytes_ == ord("\n")))
-    return int(ends[-1]) + 1 if len(ends) else 0
+def _is_blank(cells: Cells, name: str) -> bool:
+    column = cells.column(cells.names.index(name))
+    return bool((column.str.strip_chars() == "").all())
 
 
 class SeveralTables:
@@ -216,29 +174,23 @@ class SeveralTables:
     def batches(self) -> Iterator[tuple[int, Source]]:
         """Batches of rows, each with the number of its first one."""
         row = 0
-        types: dict[str, Any] = {}
         for part in self.parts:
             height = 0
             for first, batch in part.batches():
-                assert batch.frame is not None, "files of tables"
-                self._check(part.name, types, batch.frame)
                 height = first + batch.rows
-                yield row + first, Source(part.name, frame=batch.frame.select(self.columns))
+                yield row + first, batch
             row += height
 
-    def _check(self, name: str, types: dict[str, Any], batch: pl.DataFrame) -> None:
-        """Refuse a column that is of another kind here than in the files before."""
-        for column, dtype in batch.schema.items():
-            kind = "numbers" if dtype.is_numeric() else str(dtype)
-            if kind != "Null" and types.setdefault(column, kind) != kind:
-                raise DataError(
-                    "the column is of another kind than in the files before",
-                    where=f"{name}, column {column!r}", expected=types[column], got=kind,
-                )  # fmt: skip
+    @property
+    def notes(self) -> list[str]:
+        """What was noticed in the last pass."""
+        return [note for part in self.parts for note in part.notes]
 
 
 class ArrayBatches:
     """The rows of two arrays."""
+
+    notes: ClassVar[list[str]] = []
 
     def __init__(self, X: Rows, y: Rows, target: str) -> None:
         self.X, self.y, self.name, self.columns, self.about = X, y, X.name, [target], X.shape[0]

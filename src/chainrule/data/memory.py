@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from chainrule import resources
-from chainrule.data.batches import CSV, PARQUET, tables
+from chainrule.data.batches import CSV, PACKED_TIMES, PARQUET, tables
 from chainrule.data.rows import in_npz, npz_bytes
+from chainrule.data.textfile import PACKED, ending
 from chainrule.errors import DataError
 
 SHARE = 0.5
@@ -23,9 +24,9 @@ times the bytes of arrays."""
 def needed(source: Any) -> int:
     """About how many bytes of memory it takes to read a file as a whole and to make it ready; 0 where unknown."""
     path = Path(source)
-    if path.suffix.lower() in CSV:
-        return TEXT_TIMES * os.path.getsize(path)
-    if path.suffix.lower() in PARQUET:
+    if ending(path) in CSV:
+        return TEXT_TIMES * os.path.getsize(path) * (PACKED_TIMES if path.suffix.lower() in PACKED else 1)
+    if ending(path) in PARQUET:
         table = tables(path)
         return CELL_BYTES * table.about * len(table.columns)
     return ARRAY_TIMES * npz_bytes(path) if path.suffix.lower() == ".npz" else 0

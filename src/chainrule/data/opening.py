@@ -12,6 +12,7 @@ from chainrule.data.batches import ArrayBatches, Batches, is_table, tables
 from chainrule.data.prepared import Prepared, scratch
 from chainrule.data.rows import ArrayRows, Rows, in_map, in_npy, in_npz, refuse_masked
 from chainrule.data.streams import Stream
+from chainrule.data.words import Reading
 from chainrule.errors import ArgumentError, DataError, check_number
 
 KINDS = ".csv, .tsv, .txt, .parquet, .npy, .npz"
@@ -27,6 +28,7 @@ def stream(
     prepare: bool = False,
     folder: str | os.PathLike[str] | None = None,
     seed: int = 0,
+    reading: Reading | None = None,
 ) -> Stream:
     """Rows to train on that stay in their file, instead of X and y; see `Stream` for how they are shuffled.
 
@@ -47,6 +49,7 @@ def stream(
         prepare: learn from arrays too how to standardise them, as from tables.
         folder: for the temporary file; by default TMPDIR, or /var/tmp.
         seed: of the rows that are held out.
+        reading: of a table, how its columns are to be read, where that should not be found out.
 
     Raises:
         DataError: a file is missing, damaged, or can only be read as a whole.
@@ -76,7 +79,9 @@ def stream(
             left.validation, left.test = rows.validation, rows.test
             return left
         batches, target = ArrayBatches(X, y, name), None
-    return Prepared(batches, target, task, (validation, test), seed, scratch(folder)).stream(chunk_rows)
+    return Prepared(batches, target, task, (validation, test), seed, scratch(folder), reading or Reading()).stream(
+        chunk_rows
+    )
 
 
 def _arrays(source: Any, target: Any) -> tuple[Rows, Rows, str]:

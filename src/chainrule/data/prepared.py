@@ -12,23 +12,20 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from chainrule.data.batches import ArrayBatches, Batches, Widened
-from chainrule.data.columns import CellError
+from chainrule.data.batches import ArrayBatches, Batches
+from chainrule.data.learning_target import choose
 from chainrule.data.memory import worded
-from chainrule.data.partial_fit import ArrayPartialFit, TablePartialFit
-from chainrule.data.partial_target import TargetPartialFit
-from chainrule.data.preprocessing import Preprocessor
+from chainrule.data.preprocessing import Batch, Preprocessor, learn
 from chainrule.data.rows import FileRows, bytes_of
 from chainrule.data.sources import Source
 from chainrule.data.streams import CHUNK, MOST_HELD, SplitSampler, Stream
-from chainrule.data.target import choose, labelled_rows
+from chainrule.data.words import Reading
 from chainrule.errors import DataError, RunError, check_choice
 
 Array = np.ndarray[Any, Any]
@@ -47,6 +44,8 @@ class Prepared:
         shares: of the rows, to validate on and to test on.
         seed: of the choice of those rows.
         folder: for the file of rows.
+        reading: how the columns are to be read, where that should not be found out.
+        notes: what was noticed before.
     """
 
     batches: Batches
@@ -55,6 +54,7 @@ class Prepared:
     shares: tuple[float, float]
     seed: int
     folder: Path
+    reading: Reading = field(default_factory=Reading)
     notes: list[str] = field(default_factory=list)
 
     def stream(self, chunk_rows: int | None) -> Stream:
@@ -68,39 +68,28 @@ class Prepared:
         batches = self.batches
         default = batches.columns[-1] if isinstance(batches, ArrayBatches) else None
         name = choose(batches.columns, default, self.target, self.notes, batches.name)
-        while True:
-            try:
-                preprocessor = self._learnt(name)
-                break
-            except Widened:
-                continue
+        columns = batches.columns if self._is_table else None
+        preprocessor = learn(self._parted, columns, name, self.task, self.reading, batches.name, self.notes)
+        # What a pass notices of the file is known now.
+        preprocessor.notes[:0] = batches.notes
         return self._written(preprocessor, chunk_rows)
 
-    def _learnt(self, name: str) -> Preprocessor:
-        notes = list(self.notes)
-        target = TargetPartialFit(name, self.task)
-        features = TablePartialFit(self.batches.columns, name) if self._is_table else ArrayPartialFit()
+    def _parted(self) -> Iterator[Batch]:
+        """A pass over the rows: those whose labels count, and those to train on."""
         train = 0
         for first, batch, parts in self._drawn():
-            with _counted(first):
-                labelled = labelled_rows(batch, name)
-                rows = labelled[parts[labelled] == _TRAIN]
-                train += len(rows)
-                target.add(batch, labelled, rows)
-                if len(rows):
-                    features.add(batch, rows, first)
-        fitted = target.finish(notes)
+            rows = np.flatnonzero(parts == _TRAIN)
+            train += len(rows)
+            yield first, batch, np.arange(batch.rows), rows
         if not train:
             raise DataError("no rows are left to train on", where=self.batches.name)
-        return Preprocessor(features.finish(self.batches.name, name, notes), fitted, notes)
 
     def _written(self, preprocessor: Preprocessor, chunk_rows: int | None) -> Stream:
         file = RowFile(self.folder, 4 * self.batches.about * (len(preprocessor.feature_names) + 1))
         held: list[list[tuple[Array, Array]]] = [[], []]
-        for first, batch, parts in self._drawn():
-            with _counted(first):
-                rows = labelled_rows(batch, preprocessor.target)
-                X, y = preprocessor.transform(batch, rows), preprocessor.target_values(batch, rows)
+        for _, batch, parts in self._drawn():
+            rows = preprocessor.labelled_rows(batch)
+            X, y = preprocessor.transform(batch, rows), preprocessor.target_values(batch, rows)
             part = parts[rows]
             file.write(X[part == _TRAIN], y[part == _TRAIN])
             for number, kept in enumerate(held):
@@ -180,15 +169,6 @@ def scratch(folder: str | os.PathLike[str] | None) -> Path:
 
 def _nameless(folder: Path) -> BinaryIO:
     return tempfile.TemporaryFile(dir=folder, buffering=0)
-
-
-@contextmanager
-def _counted(first: int) -> Iterator[None]:
-    """Let errors count rows from the beginning of the table."""
-    try:
-        yield
-    except CellError as error:
-        raise error.behind(first) from None
 
 
 def _together(batches: list[tuple[Array, Array]]) -> tuple[Array, Array] | None:

@@ -1,16 +1,23 @@
-"""Where the rows come from: a file, two arrays, or a bundled set, all seen as one `Source`."""
+"""Where the rows come from: a file, a data frame, two arrays, or a bundled set, all seen as one `Source`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chainrule.data.cells import Cells, Plain, plain_of_array, plain_of_cells, plain_of_frame
+from chainrule.data.frames import to_polars
 from chainrule.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl
+
+_BLOCK = 2**22
+"""Numbers of an array that are widened to float64 at a time, so that bytes do not become eight times as large."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +26,13 @@ class Source:
 
     Args:
         name: the set or the file without folder and ending; a run is called after it.
-        frame: the table, targets included, if there is one.
+        frame: the table, targets included, if its columns have types.
         X: otherwise the features, one row an example.
         y: the targets of `X`.
         default_target: the column to predict when none is named; None means the last one of the table.
+        cells: the table, targets included, if it is text.
+        decimal_comma: whether a comma within a number is likelier to be a decimal one, as where semicolons divide.
+        notes: what was noticed while it was read.
     """
 
     name: str
@@ -30,10 +40,34 @@ class Source:
     X: np.ndarray | None = None
     y: np.ndarray | None = None
     default_target: str | None = None
+    cells: Cells | None = None
+    decimal_comma: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of_frame(cls, frame: Any, name: str = "table") -> Source:
+        """The rows of a pandas or polars data frame; names and types are kept.
+
+        Raises:
+            DataError: it is sparse, names a column twice, or is no data frame.
+
+        Example:
+            >>> import polars as pl
+            >>> Source.of_frame(pl.DataFrame({"size": [1.5, 2.5], "kind": ["a", "b"]})).columns
+            ['size', 'kind']
+        """
+        return cls(name, frame=to_polars(frame, name))
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the columns have names."""
+        return self.X is None
 
     @property
     def rows(self) -> int:
         """How many examples there are."""
+        if self.cells is not None:
+            return self.cells.rows
         return self.frame.height if self.frame is not None else len(self.array)
 
     @property
@@ -45,9 +79,40 @@ class Source:
     @property
     def columns(self) -> list[str]:
         """The names of the columns of a table; of arrays, only the target has one."""
+        if self.cells is not None:
+            return self.cells.names
         if self.frame is not None:
             return self.frame.columns
         return [self.default_target] if self.default_target and self.y is not None else []
+
+    def column(self, name: str) -> pl.Series:
+        """A column of a table as it stands there, or the targets of arrays."""
+        import polars as pl
+
+        if self.cells is not None:
+            return self.cells.column(self.plain.index[name])
+        if self.frame is not None:
+            return self.frame[name]
+        assert self.y is not None, "arrays with targets"
+        return pl.Series(name, self.y)
+
+    @cached_property
+    def plain(self) -> Plain:
+        """The columns of a table, or of the array of features, read as plain numbers."""
+        if self.cells is not None:
+            return plain_of_cells(self.cells)
+        return plain_of_array(self.array) if self.frame is None else plain_of_frame(self.frame)
+
+    def parts(self) -> Iterator[tuple[int, Source]]:
+        """The rows in blocks that may be read as numbers at once, each with the number of its first row."""
+        if self.is_table:
+            yield 0, self
+            return
+        size = max(1, _BLOCK // self.array.shape[1])
+        for first in range(0, len(self.array), size):
+            rows = slice(first, first + size)
+            y = None if self.y is None else self.y[rows]
+            yield first, Source(self.name, X=self.array[rows], y=y, default_target=self.default_target)
 
 
 def from_arrays(X: Any, y: Any = None, name: str = "arrays", target: str = "y") -> Source:

@@ -1,7 +1,6 @@
-"""Read a delimited text file into a table of typed columns.
+"""Delimited text: where its header is, what divides the fields, and the cells of its rows.
 
-Everything is read as text first and typed column by column afterwards, so that the same file gives the same types
-whatever its first rows hold, and so that a value that does not fit can be named with its row.
+Nothing is typed here. What a column holds is learnt from all of its rows, and kept.
 """
 
 from __future__ import annotations
@@ -13,19 +12,46 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from chainrule.data.cells import Cells
+from chainrule.data.notes import counted
 from chainrule.errors import DataError
 
-if TYPE_CHECKING:
-    import polars as pl
-
-MISSING = ("", "NA", "N/A", "nan", "NaN", "?", "null", "None")
-"""What counts as a missing value in a text file."""
-
 _DELIMITERS = ",;\t|"
-_BLANK = re.compile(r"\n *\n")
-_DATE = r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d{1,2}:\d{2}.*)?$"
+_SEPARATOR = re.compile(r'^"?sep=(.)"?$', re.IGNORECASE)
+_TOGETHER = 2**27
+"""Characters that are split at a time."""
+_LOOKED_AT = 20_000
+"""Characters by which the delimiter is found."""
+
+
+@dataclass
+class Passed:
+    """Lines that are no rows.
+
+    Args:
+        blank, comments: how many of each.
+        first: the number of the first blank line.
+    """
+
+    blank: int = 0
+    comments: int = 0
+    first: int = 0
+
+    def notes(self, name: str) -> list[str]:
+        """What the user should be told."""
+        found = []
+        if self.blank == 1:
+            found.append(f"{name}: line {self.first:,} is blank and is no row")
+        elif self.blank:
+            found.append(
+                f"{name}: {self.blank:,} lines are blank and are no rows, the first of them line {self.first:,}"
+            )
+        if self.comments:
+            found.append(f"{name}: {counted(self.comments, 'line')} that begin with # passed over, being no rows")
+        return found
 
 
 @dataclass(frozen=True)
@@ -34,121 +60,116 @@ class Layout:
 
     Args:
         delimiter: between fields.
-        names: of the columns.
+        names: of the columns, exactly as they stand in the header.
         nameless: those of them that are ours, since the file has none for them.
+        header: how many lines come before the first row.
+        comments: how many of those begin with #.
     """
 
     delimiter: str
     names: list[str]
     nameless: frozenset[str]
+    header: int
+    comments: int
 
     @classmethod
     def of(cls, text: str, path: Path) -> Layout:
-        """The layout of a text that begins with the header."""
-        delimiter = _sniff(text)
-        given = [name.strip() for name in _raw_header(text, delimiter)]
+        """The layout of the beginning of a file.
+
+        Raises:
+            DataError: there is no header, or a name in it occurs twice.
+        """
+        lines = text.split("\n")
+        at = next((i for i, line in enumerate(lines) if line.strip()), len(lines))
+        told = _SEPARATOR.match(lines[at].strip()) if at < len(lines) else None
+        at += told is not None
+        delimiter, comments = told[1] if told else None, 0
+        while at < len(lines) and (not lines[at].strip() or _is_comment(lines[at:], delimiter)):
+            comments += bool(lines[at].strip())
+            at += 1
+        rest = "\n".join(lines[at:])
+        if not rest.strip():
+            raise empty(path)
+        delimiter = delimiter or _sniff(rest)
+        given, height = _first_row(rest, delimiter, path, at + 1)
         names = _header(given, path)
-        nameless = frozenset(name for name, own in zip(names, given, strict=True) if not own)
-        return cls(delimiter, names, nameless)
+        nameless = frozenset(name for name, own in zip(names, given, strict=True) if not own.strip())
+        return cls(delimiter, names, nameless, at + height, comments)
 
-    def read(self, text: str, path: Path, line: int = 1) -> pl.DataFrame:
-        """The columns of a text as text; it begins with the header where its first line has the number 1."""
-        _check_widths(text, self.delimiter, len(self.names), path, line)
-        # The reader takes the first line as the measure of all.
-        return _read(text.lstrip(" \n"), self.delimiter, self.names, header=line == 1)
+    def read(self, text: str, path: Path, line: int, passed: Passed) -> Cells:
+        """The cells of a piece of the file whose first line has this number; blank lines and comments are `passed`.
 
+        Raises:
+            DataError: a line does not fit the header, or a quotation mark is not closed.
+        """
+        if line == 1:
+            lines = text.split("\n", self.header)
+            text, line = lines[self.header] if len(lines) > self.header else "", self.header + 1
+        text = text.removesuffix("\n")
+        if '"' not in text:
+            return self._unquoted(text, path, line, passed)
+        return self._quoted(text, path, line, passed)
 
-def read_csv(path: str | Path) -> pl.DataFrame:
-    """The table in a text file with a header line; the delimiter is a comma, semicolon, tab or bar, whichever fits.
+    def _unquoted(self, text: str, path: Path, line: int, passed: Passed) -> Cells:
+        import polars as pl
 
-    Raises:
-        DataError: if the file is empty, is not UTF-8, has no header, repeats a column name, or has a line with more
-            or fewer fields than the header.
-    """
-    import polars as pl
+        width = len(self.names)
+        lines = text.split("\n") if text else []
+        kept = [
+            row
+            for number, row in enumerate(lines, line)
+            if self._is_row(row, row.count(self.delimiter) + 1, path, number, passed)
+        ]
+        step = max(1, _TOGETHER // (1 + max(map(len, kept), default=0)))
+        pieces = [self.delimiter.join(kept[i : i + step]) for i in range(0, len(kept), step)]
+        texts = pl.Series("cells", pieces, dtype=pl.String).str.split(self.delimiter).explode()
+        assert len(texts) == len(kept) * width, "as many cells as the rows have fields"
+        return Cells(self.names, texts, len(kept), spaced=_may_be_spaced(text, self.delimiter))
 
-    path = Path(path)
-    text = decode(path.read_bytes(), path).lstrip("\n")
-    if not text.strip():
-        raise empty(path)
-    layout = Layout.of(text, path)
-    typed = [typed_column(column, layout.delimiter != ",") for column in layout.read(text, path).iter_columns()]
-    return pl.DataFrame([c for c in typed if not (c.name in layout.nameless and c.null_count() == len(c))])
+    def _quoted(self, text: str, path: Path, line: int, passed: Passed) -> Cells:
+        import polars as pl
 
+        cells: list[str] = []
+        rows = 0
+        for number, row in _fields(text, self.delimiter, path, line):
+            if self._is_row(row[0] if row else "", len(row), path, number, passed):
+                cells += row or [""]
+                rows += 1
+        return Cells(self.names, pl.Series("cells", cells, dtype=pl.String), rows)
 
-def _read(text: str, delimiter: str, names: list[str], header: bool) -> pl.DataFrame:
-    import polars as pl
+    def _is_row(self, start: str, fields: int, path: Path, number: int, passed: Passed) -> bool:
+        """Whether a line is a row of the table.
 
-    schema = dict.fromkeys(names, pl.String)
-    try:
-        frame = pl.read_csv(text.encode(), separator=delimiter, has_header=False, skip_rows=int(header), schema=schema)
-    except pl.exceptions.NoDataError:
-        return pl.DataFrame(schema=schema)
-    # A blank line is a row of nothing to the reader, yet no row to anyone who looks at the file.
-    return frame.filter(~pl.all_horizontal(pl.all().is_null())) if _BLANK.search(text) else frame
-
-
-def typed_column(column: pl.Series, decimal_comma: bool = False) -> pl.Series:
-    """A column of text as whole numbers, numbers, booleans or dates, if every value present is one.
-
-    Example:
-        >>> import polars as pl
-        >>> typed_column(pl.Series("age", ["31", " 40", "NA"])).to_list()
-        [31, 40, None]
-    """
-    text = present(column)
-    for kind in ("missing", "whole", "number", *(["comma"] if decimal_comma else []), "boolean"):
-        found = as_kind(text, kind)
-        if found is not None:
-            return found
-    return text
-
-
-def as_kind(text: pl.Series, kind: str) -> pl.Series | None:
-    """A column of text as values of a kind, or None if a value present is none of that kind.
-
-    Args:
-        text: without marks of missing values, as `present` gives it.
-        kind: "missing" (nothing is there), "whole", "number", "comma" (a decimal one), "boolean" or "text".
-    """
-    import polars as pl
-
-    missing = text.null_count()
-    if kind == "missing":
-        return text.cast(pl.Null) if missing == len(text) else None
-    if kind in ("whole", "number"):
-        numbers = text.cast(pl.Int64 if kind == "whole" else pl.Float64, strict=False)
-        return numbers if numbers.null_count() == missing else None
-    known = text.drop_nulls()
-    if kind == "comma":
-        fits = known.str.contains(r"^[-+]?\d*,?\d+([eE][-+]?\d+)?$").all()
-        return text.str.replace(",", ".", literal=True).cast(pl.Float64) if fits else None
-    if kind == "boolean":
-        lower = text.str.to_lowercase()
-        return lower == "true" if lower.drop_nulls().is_in(["true", "false"]).all() else None
-    return text
+        Args:
+            start: its first field, or all of it.
+            fields: how many it has.
+        """
+        width = len(self.names)
+        if fields <= 1 < width and not start.strip(" \t"):
+            passed.first = passed.first or number
+            passed.blank += 1
+            return False
+        if max(fields, 1) == width:
+            return True
+        if start.startswith("#"):
+            passed.comments += 1
+            return False
+        where = f"{path}, line {number}"
+        raise DataError("a line that does not fit the header", where=where, expected=f"{width} fields", got=fields)
 
 
-def present(column: pl.Series) -> pl.Series:
-    """A column of text without the spaces around values, and without the marks of missing ones."""
-    text = column.str.strip_chars()
-    return text.set(text.is_in(MISSING), None)
+def in_order(cells: Cells, names: list[str]) -> Cells:
+    """Some columns of the cells, in this order."""
+    if names == cells.names:
+        return cells
+    number = {name: i for i, name in enumerate(cells.names)}
+    places = np.arange(len(cells.texts)).reshape(cells.rows, len(cells.names))[:, [number[name] for name in names]]
+    return Cells(names, cells.texts.gather(places.ravel()), cells.rows, spaced=cells.spaced)
 
 
-def is_date_text(column: pl.Series) -> bool:
-    """Whether every text present looks like a date: 2024-03-01, 1/3/24, 01.03.2024 10:15."""
-    present = column.drop_nulls()
-    return not present.is_empty() and bool(present.str.contains(_DATE).all())
-
-
-def decode(data: bytes, path: Path, line: int = 1) -> str:
-    """The text of bytes that begin at a line of a file, with line ends of one kind."""
-    try:
-        text = data.decode("utf-8-sig" if line == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        line += data.count(b"\n", 0, error.start)
-        raise DataError("not UTF-8 text", where=f"{path}, line {line}", hint="save the table as UTF-8") from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+def _may_be_spaced(text: str, delimiter: str) -> bool:
+    """Whether cells may have spaces around them."""
+    return not text.isascii() or any(space in text for space in " \t\v\f" if space != delimiter)
 
 
 def empty(path: Path) -> DataError:
@@ -156,30 +177,66 @@ def empty(path: Path) -> DataError:
     return DataError("the file is empty", where=str(path), expected="a header line and rows")
 
 
+def _is_comment(lines: list[str], delimiter: str | None) -> bool:
+    """Whether the first of some lines is a comment, and not a header that begins with #."""
+    if not lines[0].startswith("#"):
+        return False
+    following = next((line for line in lines[1:] if line.strip() and not line.startswith("#")), "")
+    sign = delimiter or _sniff(following)
+    return not following or lines[0].count(sign) != following.count(sign) or not lines[0].count(sign)
+
+
 def _sniff(text: str) -> str:
     """The delimiter that splits the first lines into the same number of fields, more than one."""
 
     def fitness(delimiter: str) -> tuple[bool, float, int]:
-        widths = [len(row) for row, _ in zip(_rows(text[:20_000], delimiter), range(20), strict=False)]
+        widths = [len(row) for row, _ in zip(_lenient_rows(text[:_LOOKED_AT], delimiter), range(20), strict=False)]
+        if not widths:
+            return False, 0.0, 0
         alike = sum(width == widths[0] for width in widths) / len(widths)
         return widths[0] > 1, alike, widths[0]
 
     return max(_DELIMITERS, key=fitness)
 
 
-def _rows(text: str, delimiter: str) -> Iterator[list[str]]:
+def _lenient_rows(text: str, delimiter: str) -> Iterator[list[str]]:
     reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter)
-    return (row for row in reader if row)
+    try:
+        for row in reader:
+            if row:
+                yield row
+    except csv.Error:
+        return
 
 
-def _raw_header(text: str, delimiter: str) -> list[str]:
-    return next(_rows(text, delimiter))
+def _fields(text: str, delimiter: str, path: Path, line: int) -> Iterator[tuple[int, list[str]]]:
+    """Rows with quoted fields, each with the number of its first line."""
+    reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter, strict=True)
+    while True:
+        start = line + reader.line_num
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            hint = "write a quotation mark within a quoted cell twice, and close each quoted cell"
+            raise DataError(f"cannot be read as a row ({error})", where=f"{path}, line {start}", hint=hint) from None
+        if row is None:
+            return
+        yield start, row
+
+
+def _first_row(text: str, delimiter: str, path: Path, line: int) -> tuple[list[str], int]:
+    """The fields of the header, and how many lines it takes."""
+    reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter, strict=True)
+    try:
+        return next(reader), reader.line_num
+    except csv.Error as error:
+        raise DataError(f"the header cannot be read ({error})", where=f"{path}, line {line}") from None
 
 
 def _header(names: list[str], path: Path) -> list[str]:
-    if _holds_values(names):
+    if _holds_values([name.strip() for name in names]):
         raise DataError("the first line holds values, not column names", where=str(path), hint="add a header line")
-    names = [name or f"column_{i + 1}" for i, name in enumerate(names)]
+    names = [name if name.strip() else f"column_{i + 1}" for i, name in enumerate(names)]
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         listed = ", ".join(repr(name) for name in repeated)
@@ -199,34 +256,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return text.lower() not in ("nan", "inf", "infinity")
-
-
-def _check_widths(text: str, delimiter: str, width: int, path: Path, first: int) -> None:
-    """Refuse a line with more or fewer fields than the header: silently filled gaps shift values between columns."""
-    for number, found in _widths(text, delimiter):
-        if found != width:
-            raise DataError(
-                "a line that does not fit the header",
-                where=f"{path}, line {first - 1 + number}",
-                expected=f"{width} fields",
-                got=found,
-            )
-
-
-def _widths(text: str, delimiter: str) -> Iterator[tuple[int, int]]:
-    if '"' not in text:
-        for number, line in enumerate(text.split("\n"), 1):
-            if line.strip(" "):
-                yield number, line.count(delimiter) + 1
-        return
-    reader = csv.reader(text.split("\n"), delimiter=delimiter)
-    while True:
-        start = reader.line_num + 1
-        try:
-            row = next(reader, None)
-        except csv.Error as error:
-            raise DataError(f"cannot be read as a table ({error})", where=f"line {start}") from None
-        if row is None:
-            return
-        if row:
-            yield start, len(row)

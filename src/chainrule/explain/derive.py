@@ -11,13 +11,13 @@ from chainrule.errors import ArgumentError, check_number
 from chainrule.explain.html import page
 from chainrule.explain.latex import document
 from chainrule.explain.markdown import markdown
-from chainrule.explain.page import write, writing
+from chainrule.explain.page import write_page, writing
 from chainrule.explain.solution import Block, solution
 from chainrule.explain.steps import Array, Recipe
 from chainrule.explain.values import values
 from chainrule.explain.worked import DOUBLE, Worked
 from chainrule.nn.module import Module
-from chainrule.optim.base import Optimizer
+from chainrule.optim.optimizer import Optimizer
 from chainrule.train import checks
 
 
@@ -29,7 +29,7 @@ def derive(
     optimizer: Optimizer | None = None,
     steps: int = 1,
 ) -> Derivation:
-    """Work out one or more training steps by hand, so to speak: all formulas, shapes and numbers of all samples.
+    """Work out one or more training steps as if by hand: all formulas, shapes and numbers of all samples.
 
     Everything is read from the engine's own graphs: the sample's cost is traced and reversed, formulas come from the
     tables of operations and rules, and the update from the optimizer's part of the step's graph. The numbers are those
@@ -49,7 +49,8 @@ def derive(
         steps: how many steps, at least 1; more than one needs an optimizer.
 
     Raises:
-        ArgumentError: an argument is not one of these; `steps` below 1; a loss that is no mean or sum over rows.
+        ArgumentError: an argument is not one of these; `steps` below 1; a loss that is neither a mean nor a sum over
+            rows.
         DataError, ShapeError: x and y that do not fit each other, the model, or the loss.
         TraceError: the model chooses by values (`if x > 0`).
 
@@ -69,14 +70,16 @@ def derive(
         if worked is not None:
             return Derivation(worked)
     raise ArgumentError(
-        "it is neither a mean nor a sum over the rows, so that no sample has a gradient of its own", where="loss"
+        "it is neither a mean nor a sum over the rows, so samples have no gradients of their own", where="loss"
     )
 
 
 def _checked(model: Any, loss: Any, x: Any, y: Any, optimizer: Any, steps: Any) -> tuple[Recipe, Array, Array]:
     for name, value, kind in (("model", model, Module), ("optimizer", optimizer, Optimizer)):
         if not isinstance(value, kind) and not (value is None and kind is Optimizer):
-            raise ArgumentError("not what is wanted here", where=name, expected=kind.__name__, got=type(value).__name__)
+            raise ArgumentError(
+                "not of the expected type", where=name, expected=kind.__name__, got=type(value).__name__
+            )
     if not callable(loss):
         raise ArgumentError(
             "not a loss",
@@ -86,7 +89,7 @@ def _checked(model: Any, loss: Any, x: Any, y: Any, optimizer: Any, steps: Any) 
         )
     if getattr(loss, "reduction", None) == "none":
         raise ArgumentError(
-            "a training step needs one number",
+            "a training step needs a scalar loss",
             where="loss",
             got='reduction="none"',
             hint='use reduction="mean" or "sum"',
@@ -137,7 +140,7 @@ class Derivation:
             RunError: it cannot be written there.
         """
         with writing(path) as place:
-            return write(page(self._blocks), place)
+            return write_page(page(self._blocks), place)
 
     def __repr__(self) -> str:
         steps, samples = len(self.values), len(self.values[0]["samples"])

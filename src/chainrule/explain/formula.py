@@ -1,4 +1,4 @@
-"""Formulas as objects: a text becomes a row of atoms, whose letters can be replaced by names or by whole formulas.
+"""Formulas as objects: a string becomes a list of atoms, whose letters can be replaced by names or by whole formulas.
 
 `typeset` and `mathml` write the result as plain text, LaTeX or MathML.
 """
@@ -59,7 +59,7 @@ class Sign:
 
 
 @dataclass(frozen=True)
-class Number:
+class NumberLiteral:
     """A number."""
 
     value: float
@@ -86,7 +86,7 @@ class Root:
     inside: Expression
 
 
-Atom = Name | Letter | Word | Sign | Number | Raised | Lowered | Root
+Atom = Name | Letter | Word | Sign | NumberLiteral | Raised | Lowered | Root
 Expression = tuple[Atom, ...]
 SPACE = Sign(" ")
 _MARKS = {"\u0304": "bar", "\u0302": "hat"}
@@ -104,13 +104,13 @@ def parse(text: str) -> Expression:
 
     Example:
         >>> parse("x² + b")
-        (Letter(letter='x', mark=''), Raised(inside=(Number(value=2.0),)), Sign(text=' '), Sign(text='+'),
+        (Letter(letter='x', mark=''), Raised(inside=(NumberLiteral(value=2.0),)), Sign(text=' '), Sign(text='+'),
          Sign(text=' '), Letter(letter='b', mark=''))
     """
-    return _parse(apart(text))
+    return _parse(decompose_marks(text))
 
 
-def apart(text: str) -> str:
+def decompose_marks(text: str) -> str:
     """The text with a bar or a hat as a character of its own behind its letter."""
     characters = (unicodedata.normalize("NFD", character) for character in unicodedata.normalize("NFC", text))
     return "".join(a if a[-1] in _MARKS else unicodedata.normalize("NFC", a) for a in characters)
@@ -143,7 +143,7 @@ def _parse(text: str) -> Expression:
 
 def _atom(match: re.Match[str]) -> Atom:
     if match["number"]:
-        return Number(float(match["number"]))
+        return NumberLiteral(float(match["number"]))
     if match["below"]:
         return Lowered((Letter(match["below"]),))
     if match["word"]:
@@ -210,7 +210,7 @@ def _needs_brackets(new: Expression, host: Expression, place: int) -> bool:
     left, right = getattr(before, "text", ""), getattr(after, "text", "")
     level = _level(new)
     beside = host[place - 1] if place else None
-    if isinstance(after, (Raised, Lowered)) or isinstance(beside, (Number, Letter)):
+    if isinstance(after, (Raised, Lowered)) or isinstance(beside, (NumberLiteral, Letter)):
         return level < 4
     if isinstance(before, Word) or left in ("Σ", "/"):
         return level < 3
@@ -223,7 +223,7 @@ def _level(expression: Expression) -> int:
     """How tightly the formula holds together: 1 a sum, 2 a product, 3 a function, 4 one name or number."""
     if len(expression) == 1:
         atom = expression[0]
-        if isinstance(atom, Number) and atom.value < 0:
+        if isinstance(atom, NumberLiteral) and atom.value < 0:
             return 1
         return 3 if isinstance(atom, Name) and atom.slope else 4
     depth, level = 0, 3

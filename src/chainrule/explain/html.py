@@ -1,4 +1,4 @@
-"""A worked solution as a page; formulas and matrices are MathML, which browsers set by themselves."""
+"""A worked solution as a page; formulas and matrices are MathML, which browsers render natively."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chainrule.explain.formula import SPACE, Sign
 from chainrule.explain.markdown import product
 from chainrule.explain.mathml import formula, matrix
 from chainrule.explain.page import render
-from chainrule.explain.solution import Block, Heading, Row
+from chainrule.explain.solution import Block, Heading, SolutionLine
 from chainrule.explain.typeset import shape
 
 
@@ -24,5 +24,5 @@ def page(blocks: Sequence[Block]) -> str:
     )  # fmt: skip
 
 
-def _equation(row: Row) -> Markup:
+def _equation(row: SolutionLine) -> Markup:
     return formula((*row.left, SPACE, Sign("="), SPACE, *row.right) if row.right else row.left)

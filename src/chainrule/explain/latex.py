@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chainrule.explain.solution import Block, Heading, Row, Rows, Text
+from chainrule.explain.solution import Block, Heading, SolutionLine, SolutionLines, Text
 from chainrule.explain.typeset import latex, latex_matrix, latex_text
 
 _HEAD = r"""\documentclass{article}
@@ -30,12 +30,12 @@ def _block(block: Block) -> str:
         case Text(words, verbatim):
             lines = [latex_text(line).replace("  ", r"\quad ") for line in words.split("\n")]
             return r" \\ ".join(rf"\texttt{{{line}}}" for line in lines) if verbatim else lines[0]
-        case Rows(columns, rows, _):
+        case SolutionLines(columns, rows, _):
             body = " \\\\\n".join(line for row in rows for line in _lines(row, columns))
             return f"\\begin{{align*}}\n{body}\n\\end{{align*}}"
 
 
-def _lines(row: Row, columns: Sequence[str]) -> list[str]:
+def _lines(row: SolutionLine, columns: Sequence[str]) -> list[str]:
     shape = r"\times ".join(map(str, row.shape or ())) or "1"
     right = f"= {latex(row.right)}" if row.right else ""
     note = rf" && \text{{{latex_text(row.note)}}}" if row.note else ""

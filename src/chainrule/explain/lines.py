@@ -12,7 +12,7 @@ from chainrule.explain.formula import (
     Atom,
     Expression,
     Name,
-    Number,
+    NumberLiteral,
     Sign,
     Word,
     parse,
@@ -20,7 +20,7 @@ from chainrule.explain.formula import (
 )
 from chainrule.explain.names import Names
 from chainrule.explain.notation import filled, result_symbol, said_by, sides, symbols
-from chainrule.explain.steps import Sample, Term
+from chainrule.explain.steps import AdjointTerm, SampleGraph
 from chainrule.graph.graph import Graph
 from chainrule.graph.ops import TUPLE, Slot
 from chainrule.graph.tensor import Tensor
@@ -52,7 +52,7 @@ class Line:
 # ---- forwards
 
 
-def forward_lines(sample: Sample, names: Names) -> list[Line]:
+def forward_lines(sample: SampleGraph, names: Names) -> list[Line]:
     """A line for every node that depends on the sample, in order."""
     given = {node.id for node in sample.parameters.values()}
     lines = []
@@ -63,8 +63,8 @@ def forward_lines(sample: Sample, names: Names) -> list[Line]:
     return lines
 
 
-def said(node: Tensor, sample: Sample) -> str:
-    """The operation, its settings, and the module it was made in."""
+def said(node: Tensor, sample: SampleGraph) -> str:
+    """The operation, its settings, and the module that made it."""
     if node is sample.x:
         return "the input"
     if node is sample.y:
@@ -83,7 +83,7 @@ def unsaid(node: Tensor) -> list[str]:
 
 
 def settings(node: Tensor) -> dict[str, str]:
-    """What an operation was told besides its operands."""
+    """The settings of an operation besides its operands."""
     told = {
         key: value
         for key, value in node.attrs.items()
@@ -111,16 +111,16 @@ def _place(entry: Any) -> str:
 # ---- backwards
 
 
-def backward_lines(sample: Sample, names: Names) -> list[Line]:
+def backward_lines(sample: SampleGraph, names: Names) -> list[Line]:
     """A line for every adjoint, the cost's first; where several nodes hand something back, a line for each of them."""
     lines = []
     for node in _backward_order(sample):
         total, terms = sample.gradients[node.id], sample.terms[node.id]
         left: Expression = (_slope(names, node),)
         if node is sample.cost:
-            lines.append(Line(left, (Number(1.0),), "where the reversal starts", node.shape, total))
+            lines.append(Line(left, (NumberLiteral(1.0),), "where the reversal starts", node.shape, total))
         elif node.id not in sample.used:
-            lines.append(Line(left, (Number(0.0),), "the cost does not depend on it", node.shape, total))
+            lines.append(Line(left, (NumberLiteral(0.0),), "the cost does not depend on it", node.shape, total))
         elif len(terms) == 1:
             lines.append(_term_line(left, terms[0], node, names))
         else:
@@ -128,7 +128,7 @@ def backward_lines(sample: Sample, names: Names) -> list[Line]:
     return lines
 
 
-def _backward_order(sample: Sample) -> list[Tensor]:
+def _backward_order(sample: SampleGraph) -> list[Tensor]:
     """The nodes that have adjoints, from the end; a parameter stands behind the last node that hands it something."""
     parameters = {node.id: node for node in sample.parameters.values()}
     inner = [n for n in reversed(sample.nodes) if n.id in sample.gradients and n.id not in parameters]
@@ -143,13 +143,13 @@ def _slope(names: Names, node: Tensor) -> Name:
     return names.by_node[node.id].gradient("C")
 
 
-def _term_line(left: Expression, term: Term, node: Tensor, names: Names) -> Line:
+def _term_line(left: Expression, term: AdjointTerm, node: Tensor, names: Names) -> Line:
     right, rule = _handed_back(term, names)
     product = None if term.user.dtype == TUPLE else (term.user.size, node.size)
     return Line(left, right, term.user.op, node.shape, term.node, rule, product)
 
 
-def _fan_out(left: Expression, total: Tensor, terms: Sequence[Term], node: Tensor, names: Names) -> list[Line]:
+def _fan_out(left: Expression, total: Tensor, terms: Sequence[AdjointTerm], node: Tensor, names: Names) -> list[Line]:
     lines: list[Line] = []
     right: list[Atom] = []
     for count, term in enumerate(terms):
@@ -160,7 +160,7 @@ def _fan_out(left: Expression, total: Tensor, terms: Sequence[Term], node: Tenso
     return [*lines, Line(left, tuple(right), note, node.shape, total)]
 
 
-def _handed_back(term: Term, names: Names) -> tuple[Expression, Expression]:
+def _handed_back(term: AdjointTerm, names: Names) -> tuple[Expression, Expression]:
     """The piece of the rule for this operand with the names filled in, and as the table of rules says it."""
     user = term.user
     whole = parse(getattr(RULES[user.op], "text", ""))
@@ -176,5 +176,5 @@ def _handed_back(term: Term, names: Names) -> tuple[Expression, Expression]:
     for own, x in zip(letters, user.inputs, strict=True):
         if own is not None:
             given[own, ""] = names[x]
-            given[own, "bar"] = (_slope(names, x),) if x.id in names.by_node else (Number(0.0),)
+            given[own, "bar"] = (_slope(names, x),) if x.id in names.by_node else (NumberLiteral(0.0),)
     return substitute(piece, given), (*left, SPACE, Sign("="), SPACE, *piece)

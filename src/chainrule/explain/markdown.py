@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chainrule.explain.solution import Block, Heading, Row, Rows, Text
+from chainrule.explain.solution import Block, Heading, SolutionLine, SolutionLines, Text
 from chainrule.explain.typeset import matrix_text, shape, text
 
 
@@ -19,12 +19,12 @@ def _block(block: Block) -> str:
             return f"{'#' * level} {words}"
         case Text(words, verbatim):
             return f"```\n{words}\n```" if verbatim else words
-        case Rows(columns, rows, note):
+        case SolutionLines(columns, rows, note):
             head = ["quantity", "shape", *([note] if note else []), *columns]
             return _table([head, *(_cells(row, bool(note)) for row in rows)])
 
 
-def _cells(row: Row, noted: bool) -> list[str]:
+def _cells(row: SolutionLine, noted: bool) -> list[str]:
     formula = text(row.left) + (f" = {text(row.right)}" if row.right else "")
     sizes = shape(row.shape)
     if row.product is not None:

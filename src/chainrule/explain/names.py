@@ -11,9 +11,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from chainrule.explain.formula import Expression, Name, Number
+from chainrule.explain.formula import Expression, Name, NumberLiteral
 from chainrule.explain.notation import symbols
-from chainrule.explain.steps import Sample
+from chainrule.explain.steps import SampleGraph
 from chainrule.graph.graph import descendants
 from chainrule.graph.tensor import Tensor
 
@@ -28,7 +28,7 @@ class Names:
         parameters: the name of every parameter by its path.
     """
 
-    def __init__(self, sample: Sample) -> None:
+    def __init__(self, sample: SampleGraph) -> None:
         self._sample = sample
         self._taken: set[tuple[str, str]] = set()
         self._paths = {node.id: path for path, node in sample.parameters.items()}
@@ -44,7 +44,7 @@ class Names:
         if node.id in self.by_node:
             return (self.by_node[node.id],)
         assert node.value is not None, node.label()
-        return (Number(float(node.value.flat[0])),)
+        return (NumberLiteral(float(node.value.flat[0])),)
 
     def _give(self, node: Tensor, letter: str, index: str = "") -> None:
         base, count = index, 1
@@ -85,7 +85,7 @@ class Names:
         made_of_output = descendants(sample.nodes, [sample.output])
         self._learning = descendants(sample.nodes, [sample.x, *sample.parameters.values(), *sample.draws])
         for node in sample.nodes:
-            if node.id in self.by_node or one_number(node):
+            if node.id in self.by_node or is_uniform_constant(node):
                 continue
             if node is sample.cost:
                 self._give(node, "C")
@@ -126,7 +126,7 @@ def _letter(node: Tensor, attribute: str, use: tuple[str, int, int] | None) -> s
     return initial.upper() if node.ndim > 1 else initial.lower()
 
 
-def one_number(node: Tensor) -> bool:
+def is_uniform_constant(node: Tensor) -> bool:
     """Whether a node is a constant that holds one number in every place."""
     value = node.value
     return not node.inputs and value is not None and value.size > 0 and bool(np.all(value == value.flat[0]))

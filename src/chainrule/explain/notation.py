@@ -1,6 +1,6 @@
-"""What the tables of operations and rules say, as formulas: which letter stands for what, filled with names.
+"""The tables of operations and rules as formulas: which letter stands for what, filled with names.
 
-The tables say formulas as text, "Y = X·Wᵀ + b" and "X̄ = G·W, W̄ = Gᵀ·X, b̄ = Σ G over rows". Nothing here lists
+The tables give formulas as text, "Y = X·Wᵀ + b" and "X̄ = G·W, W̄ = Gᵀ·X, b̄ = Σ G over rows". Nothing here lists
 operations: one that is added to the tables is read as the others are.
 """
 
@@ -22,7 +22,7 @@ from chainrule.explain.formula import (
     Root,
     Sign,
     Word,
-    apart,
+    decompose_marks,
     parse,
     substitute,
 )
@@ -74,14 +74,14 @@ def result_symbol(op: str) -> str:
 
 
 def right_side(op: str) -> Expression:
-    """What stands behind the first equals sign of an operation's formula."""
+    """What follows the first equals sign of an operation's formula."""
     return parse(OPS[op].formula.partition(" = ")[2])
 
 
 @functools.cache
 def sides(op: str) -> list[tuple[str, Expression, Expression]]:
     """The rule of an operation in pieces: (the operand's letter, its adjoint, what that is)."""
-    text = apart(getattr(RULES[op], "text", ""))
+    text = decompose_marks(getattr(RULES[op], "text", ""))
     pieces = re.split(r", (?=\w\u0304[^ ]? = )", text)
     return [(left[0], parse(left), parse(right)) for left, _, right in (piece.partition(" = ") for piece in pieces)]
 
@@ -98,11 +98,11 @@ def filled(op: str, operands: list[Expression], settings: Mapping[str, str] | No
     """The right side of an operation's formula over these operands, its settings in place of the words for them.
 
     Example:
-        >>> from chainrule.explain.formula import Name, Number
+        >>> from chainrule.explain.formula import Name, NumberLiteral
         >>> from chainrule.explain.typeset import text
         >>> text(filled("linear", [(Name("x"),), (Name("W", "1"),), (Name("b", "1"),)]))
         'x·W1ᵀ + b1'
-        >>> text(filled("multiply", [(Number(0.9),), (Name("v"), Sign("+"), Name("w"))]))
+        >>> text(filled("multiply", [(NumberLiteral(0.9),), (Name("v"), Sign("+"), Name("w"))]))
         '0.9·(v+w)'
     """
     letters = symbols(op, len(operands))

@@ -1,4 +1,4 @@
-"""Self-contained HTML pages out of templates: no network, readable in print and in the dark."""
+"""Self-contained HTML pages from templates: no network, readable in print and in dark mode."""
 
 from __future__ import annotations
 
@@ -31,11 +31,13 @@ def writing(path: str | Path) -> Iterator[Path]:
     try:
         yield Path(path)
     except OSError as error:
-        raise RunError(f"cannot be written ({error.strerror})", where=str(path), hint="choose another place") from None
+        raise RunError(
+            f"cannot be written ({error.strerror})", where=str(path), hint="choose another location"
+        ) from None
 
 
 def render(template: str, title: str, **values: Any) -> str:
-    """A page out of a template that extends `explain/templates/page.html`; all values are escaped.
+    """A page from a template that extends `explain/templates/page.html`; all values are escaped.
 
     Args:
         template: its path below the package.
@@ -45,7 +47,7 @@ def render(template: str, title: str, **values: Any) -> str:
     return _environment().get_template(template).render(title=title, generator=_GENERATOR, **values)
 
 
-def write(page: str, path: Path) -> Path:
+def write_page(page: str, path: Path) -> Path:
     """Write a page, whole or not at all, with the folders that lead to it; returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write(path, page.encode())
@@ -53,7 +55,7 @@ def write(page: str, path: Path) -> Path:
 
 
 def is_page(path: Path) -> bool:
-    """Whether a file is a page that was written here, and no link."""
+    """Whether a file is a page that was written here, and not a link."""
     if path.is_symlink() or not path.is_file():
         return False
     with path.open("rb") as file:

@@ -19,10 +19,10 @@ WIDER = 2.0
 """A path that goes further than so many times the extent of starts and region is cut off by the picture."""
 
 
-def draw(figure: Figure, surface: Surface, points: dict[str, Array], values: dict[str, Array]) -> None:
+def draw_paths(figure: Figure, surface: Surface, points: dict[str, Array], values: dict[str, Array]) -> None:
     """Draw `points` (starts, steps + 1, 2) and `values` (starts, steps + 1) of each optimizer."""
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1.0))
-    box = view(surface, points)
+    box = visible_box(surface, points)
     style.name(left, "x (first parameter)", "y (second parameter)", surface.formula or surface.name)
     _contours(left, surface, box)
     for n, (name, each) in enumerate(points.items()):
@@ -38,7 +38,7 @@ def draw(figure: Figure, surface: Surface, points: dict[str, Array], values: dic
     _losses(right, values)
 
 
-def view(surface: Surface, points: dict[str, Array]) -> Box:
+def visible_box(surface: Surface, points: dict[str, Array]) -> Box:
     """What the picture shows: starts, region, minima, and the paths as far as they stay near."""
     known = [point for each in points.values() for point in each[:, 0]] + [np.array(m) for m in surface.minima]
     if surface.region is not None:

@@ -12,13 +12,13 @@ from chainrule import files
 from chainrule.autodiff.transforms import value_and_grad
 from chainrule.backends.compile import compile
 from chainrule.errors import ArgumentError, DataError, ShapeError, TraceError, check_number
-from chainrule.explain.page import render, write, writing
-from chainrule.explain.pathpicture import draw
-from chainrule.explain.style import blank, described
+from chainrule.explain.page import render, write_page, writing
+from chainrule.explain.pathpicture import draw_paths
+from chainrule.explain.style import describe_figure, new_figure
 from chainrule.explain.surfaces import Array, Surface, checked_height, surface_of
 from chainrule.explain.typeset import number
 from chainrule.graph.tensor import Tensor, constant
-from chainrule.optim.base import Optimizer
+from chainrule.optim.optimizer import Optimizer
 
 FAR = 1e8
 """A coordinate beyond this is as good as infinite: the path has diverged."""
@@ -42,7 +42,7 @@ def paths(
 
     Raises:
         ArgumentError: an argument is not one of these, or outside its range.
-        ShapeError: a start that is no point of the plane; a function that does not give one number.
+        ShapeError: a start that is not a point in the plane; a function that does not give one number.
         DataError: a start that is not finite, or where the surface is not.
 
     Example:
@@ -91,7 +91,7 @@ def _starts(start: Any, surface: Surface) -> Array:
     except (TypeError, ValueError):
         raise DataError("not numbers", where="start", expected="(x, y)", got=repr(start)) from None
     if array.ndim not in (1, 2) or array.shape[-1:] != (2,) or not len(array):
-        raise ShapeError("not points of the plane", where="start", expected="(2,) or (K, 2)", got=array.shape)
+        raise ShapeError("not points in the plane", where="start", expected="(2,) or (K, 2)", got=array.shape)
     points = array.reshape(-1, 2)
     for point in points:
         where = f"start ({point[0]:g}, {point[1]:g})"
@@ -158,7 +158,7 @@ class Paths:
 
     def draw(self, figure: Any) -> None:
         """Draw on an empty matplotlib figure: the paths over the surface's contours, and the losses by step."""
-        draw(figure, self.surface, self._points, self._values)
+        draw_paths(figure, self.surface, self._points, self._values)
 
     def to_svg(self, path: str | Path) -> Path:
         """Write the picture; returns the path.
@@ -168,7 +168,7 @@ class Paths:
         """
         from matplotlib import rc_context
 
-        figure = blank(12.0, 5.2)
+        figure = new_figure(12.0, 5.2)
         self.draw(figure)
         with writing(path) as place, rc_context({"svg.fonttype": "none", "svg.hashsalt": "chainrule"}):
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -183,17 +183,17 @@ class Paths:
             RunError: it cannot be written there.
         """
         with writing(path) as place:
-            return write(self._page(), place)
+            return write_page(self._page(), place)
 
     def _page(self) -> str:
-        figure = blank(12.0, 5.2)
+        figure = new_figure(12.0, 5.2)
         self.draw(figure)
         return render(
             "explain/templates/paths.html",
             f"Paths over {self.surface.name}",
             formula=self.surface.formula,
             figure=figure,
-            shown=described(figure),
+            shown=describe_figure(figure),
             rows=[row for name in self._optimizers for row in self._rows(name)],
             settings=[(name, repr(optimizer)) for name, optimizer in self._optimizers.items()],
         )

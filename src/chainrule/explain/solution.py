@@ -1,4 +1,4 @@
-"""A worked solution as a row of blocks, before it is known how they will be written."""
+"""A worked solution as a sequence of blocks, independent of the output format."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chainrule.explain.formula import SPACE, Expression, Name, Number, Sign, Word
+from chainrule.explain.formula import SPACE, Expression, Name, NumberLiteral, Sign, Word
 from chainrule.explain.lines import Line
-from chainrule.explain.worked import Iteration, Value, Worked
+from chainrule.explain.worked import Iteration, NodeValue, Worked
 from chainrule.graph.graph import descendants
 from chainrule.graph.ops import TUPLE
 
@@ -33,7 +33,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Row:
+class SolutionLine:
     """One line of a worked solution: left = right, of this shape, and what that is for each column."""
 
     left: Expression
@@ -46,15 +46,15 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Rows:
+class SolutionLines:
     """Lines under one another; `columns` says what their values are of, `note` what their notes are."""
 
     columns: Sequence[str]
-    rows: Sequence[Row] = field(repr=False)
+    rows: Sequence[SolutionLine] = field(repr=False)
     note: str = ""
 
 
-Block = Heading | Text | Rows
+Block = Heading | Text | SolutionLines
 _COST, _LOSS = Name("C"), Name("L")
 
 
@@ -68,7 +68,10 @@ def solution(worked: Worked) -> list[Block]:
     if count > 1:
         values = [iteration.loss for iteration in worked.iterations]
         columns = [f"step {i}" for i in range(1, count + 1)]
-        blocks += [Heading(2, "The loss from step to step"), Rows(columns, [Row((_LOSS,), (), (), values=values)])]
+        blocks += [
+            Heading(2, "The loss from step to step"),
+            SolutionLines(columns, [SolutionLine((_LOSS,), (), (), values=values)]),
+        ]
     return blocks
 
 
@@ -105,20 +108,20 @@ def _step(worked: Worked, iteration: Iteration, number: int) -> list[Block]:
     shown = iteration.samples[:PRINTED]
     columns = [f"sample {i}" for i in range(1, len(shown) + 1)]
     blocks: list[Block] = [Heading(2, f"Step {number}"), Heading(3, "Parameters")]
-    blocks.append(Rows(["value"], _parameter_rows(worked, iteration.before), "parameter"))
+    blocks.append(SolutionLines(["value"], _parameter_rows(worked, iteration.before), "parameter"))
     blocks += [Heading(3, "Forward"), *_forward(worked, shown, columns)]
-    blocks += [Heading(3, "Loss"), Rows(["value"], [_loss_row(worked, iteration)])]
+    blocks += [Heading(3, "Loss"), SolutionLines(["value"], [_loss_row(worked, iteration)])]
     blocks += [Heading(3, "Backward"), _sample_rows(worked.backward, shown, columns, "rule")]
     blocks += [
         Heading(3, "Gradient, averaged over the samples" if worked.mean else "Gradient, summed over the samples"),
-        Rows(["value"], _gradient_rows(worked, iteration), "parameter"),
+        SolutionLines(["value"], _gradient_rows(worked, iteration), "parameter"),
     ]
     if worked.recipe.optimizer is not None:
         blocks += [Heading(3, "Update"), *_update(worked, iteration)]
     return blocks
 
 
-def _forward(worked: Worked, samples: Sequence[Value], columns: Sequence[str]) -> list[Block]:
+def _forward(worked: Worked, samples: Sequence[NodeValue], columns: Sequence[str]) -> list[Block]:
     """The forward lines; where the samples see each other, first those that are the same for all of them."""
     sample = worked.sample
     own = descendants(sample.nodes, [sample.row] if sample.picked else [sample.x, sample.y])
@@ -128,9 +131,11 @@ def _forward(worked: Worked, samples: Sequence[Value], columns: Sequence[str]) -
     return [*first, _sample_rows(lines, samples, columns, "operation")]
 
 
-def _sample_rows(lines: Sequence[Line], samples: Sequence[Value], columns: Sequence[str], note: str) -> Rows:
+def _sample_rows(
+    lines: Sequence[Line], samples: Sequence[NodeValue], columns: Sequence[str], note: str
+) -> SolutionLines:
     rows = [
-        Row(
+        SolutionLine(
             line.left,
             line.right,
             _shape(line),
@@ -141,52 +146,56 @@ def _sample_rows(lines: Sequence[Line], samples: Sequence[Value], columns: Seque
         )
         for line in lines
     ]
-    return Rows(columns, rows, note)
+    return SolutionLines(columns, rows, note)
 
 
 def _shape(line: Line) -> tuple[int, ...] | None:
     return None if line.node.dtype == TUPLE else line.shape
 
 
-def _value(line: Line, value: Value) -> Any:
+def _value(line: Line, value: NodeValue) -> Any:
     return None if line.node.dtype == TUPLE else value(line.node)
 
 
-def _parameter_rows(worked: Worked, arrays: dict[str, Any], prime: bool = False) -> list[Row]:
+def _parameter_rows(worked: Worked, arrays: dict[str, Any], prime: bool = False) -> list[SolutionLine]:
     names = worked.names.parameters
     return [
-        Row((Name(names[path].letter, names[path].index, prime=prime),), (), array.shape, path, [array])
+        SolutionLine((Name(names[path].letter, names[path].index, prime=prime),), (), array.shape, path, [array])
         for path, array in arrays.items()
     ]
 
 
 def _over_samples(worked: Worked, what: Name) -> Expression:
-    share = (Number(1.0), Sign("/"), Number(float(len(worked.X))), Sign("·")) if worked.mean else ()
+    share = (NumberLiteral(1.0), Sign("/"), NumberLiteral(float(len(worked.X))), Sign("·")) if worked.mean else ()
     return (*share, Sign("Σ"), SPACE, what)
 
 
-def _loss_row(worked: Worked, iteration: Iteration) -> Row:
-    return Row((_LOSS,), _over_samples(worked, _COST), (), values=[iteration.loss])
+def _loss_row(worked: Worked, iteration: Iteration) -> SolutionLine:
+    return SolutionLine((_LOSS,), _over_samples(worked, _COST), (), values=[iteration.loss])
 
 
-def _gradient_rows(worked: Worked, iteration: Iteration) -> list[Row]:
+def _gradient_rows(worked: Worked, iteration: Iteration) -> list[SolutionLine]:
     names = worked.names.parameters
     return [
-        Row((names[path].gradient("L"),), _over_samples(worked, names[path].gradient("C")), array.shape, path, [array])
+        SolutionLine(
+            (names[path].gradient("L"),), _over_samples(worked, names[path].gradient("C")), array.shape, path, [array]
+        )
         for path, array in iteration.gradient.items()
     ]
 
 
 def _update(worked: Worked, iteration: Iteration) -> list[Block]:
     rows = [
-        Row(line.left, line.right, line.shape, owner or line.note, [iteration.inner(line.node)])
+        SolutionLine(line.left, line.right, line.shape, owner or line.note, [iteration.inner(line.node)])
         for owner, _, line in worked.update.lines
     ]
     blocks: list[Block] = [
         Text(f"{worked.recipe.optimizer!r}; a prime marks the new value."),
-        Rows(["value"], rows, "parameter"),
+        SolutionLines(["value"], rows, "parameter"),
     ]
     if iteration.buffers:
-        buffers = [Row((Word(path),), (), array.shape, "", [array]) for path, array in iteration.buffers.items()]
-        blocks += [Heading(3, "Buffers after the step"), Rows(["value"], buffers)]
+        buffers = [
+            SolutionLine((Word(path),), (), array.shape, "", [array]) for path, array in iteration.buffers.items()
+        ]
+        blocks += [Heading(3, "Buffers after the step"), SolutionLines(["value"], buffers)]
     return blocks

@@ -22,11 +22,11 @@ from chainrule.graph.random import keyed
 from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.graph.trace import trace
 from chainrule.nn.module import Module, in_mode
-from chainrule.optim.base import Optimizer
+from chainrule.optim.optimizer import Optimizer
 from chainrule.train.forward import cost_of, output_of
 
 Array = np.ndarray[Any, Any]
-Named = dict[str, Any]
+NamedArrays = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,15 @@ class Recipe:
     loss: Callable[[Any, Any], Any]
     optimizer: Optimizer | None
 
-    def output(self, parameters: Named, buffers: Named, x: Tensor, key: Tensor) -> tuple[Tensor, Named]:
+    def output(
+        self, parameters: NamedArrays, buffers: NamedArrays, x: Tensor, key: Tensor
+    ) -> tuple[Tensor, NamedArrays]:
         """The model's output with these parameters, in training mode, and its buffers afterwards."""
         with in_mode(training=True), keyed(key):
             output, after = output_of(self.model, parameters, buffers, x)
         if not isinstance(output, Tensor):
             raise ArgumentError(
-                "it gives several outputs", where="model", expected="one tensor", got=type(output).__name__
+                "it returns several outputs", where="model", expected="one tensor", got=type(output).__name__
             )
         return output, after
 
@@ -52,22 +54,26 @@ class Recipe:
         return F.reshape(cost_of(self.loss, output, target), ())
 
 
-class Step:
+class UpdateGraph:
     """The training step on all rows, as one graph: forward, gradient, update.
 
     Attributes:
         graph: (parameters, buffers, state, X, y, key) → a dict with "loss", "output", "gradient", "parameters",
             "state", "buffers" and "draws".
         output, gradient, draws: the nodes of the output, of the averaged gradients by path, of random numbers.
-        given, results: what the update is made of (with the gradient), and what it gives, as trees of nodes.
+        given, results: the inputs of the update (besides the gradient) and its results, as trees of nodes.
     """
 
-    def __init__(self, recipe: Recipe, parameters: Named, buffers: Named, state: Any, X: Array, y: Array) -> None:
+    def __init__(
+        self, recipe: Recipe, parameters: NamedArrays, buffers: NamedArrays, state: Any, X: Array, y: Array
+    ) -> None:
         self.recipe = recipe
         self.graph = trace(self._step, parameters, buffers, state, X, y, np.zeros(2, np.uint32))
 
-    def _step(self, parameters: Named, buffers: Named, state: Any, X: Tensor, y: Tensor, key: Tensor) -> Named:
-        def forward(named: Named) -> tuple[Tensor, Tensor, Named]:
+    def _step(
+        self, parameters: NamedArrays, buffers: NamedArrays, state: Any, X: Tensor, y: Tensor, key: Tensor
+    ) -> NamedArrays:
+        def forward(named: NamedArrays) -> tuple[Tensor, Tensor, NamedArrays]:
             output, after = self.recipe.output(named, buffers, X, key)
             return output, self.recipe.cost(output, y), after
 
@@ -86,31 +92,31 @@ class Step:
             "draws": self.draws, **self.results,
         }  # fmt: skip
 
-    def run(self, arguments: Sequence[Any], more: Sequence[Tensor] = ()) -> tuple[Named, list[Array]]:
-        """What the step gives for these arguments, and the values of some more of its nodes."""
+    def run(self, arguments: Sequence[Any], more: Sequence[Tensor] = ()) -> tuple[NamedArrays, list[Array]]:
+        """What the step returns for these arguments, and the values of some more of its nodes."""
         size = len(self.graph.outputs)
         values = Graph(self.graph.inputs, [*self.graph.outputs, *more], self.graph.takes).run(*arguments)
         return tree.unflatten(self.graph.gives.plain(), list(values[:size])), list(values[size:])
 
 
 def draws_of(outputs: Sequence[Tensor], key: Tensor) -> list[Tensor]:
-    """The nodes that are made of the key: random numbers."""
+    """The nodes computed from the key: random numbers."""
     return [node for node in ancestors(outputs) if any(x is key for x in node.inputs)]
 
 
 @dataclass(frozen=True)
-class Term:
-    """One summand of an adjoint: what the node `user` hands back to its operand at `position`."""
+class AdjointTerm:
+    """One summand of an adjoint: what the node `user` passes back to its operand at `position`."""
 
     user: Tensor
     position: int
     node: Tensor
 
 
-class Sample:
+class SampleGraph:
     """One sample's cost as a graph, with the adjoint of every node.
 
-    Where samples do not see each other the graph is of one row. Where they do (statistics of the batch) it is of all
+    If samples are independent the graph is of one row. If they are not (statistics of the batch) it is of all
     rows, of which one is picked for the cost.
 
     Attributes:
@@ -124,7 +130,9 @@ class Sample:
         picked: whether the graph is of all rows.
     """
 
-    def __init__(self, recipe: Recipe, parameters: Named, buffers: Named, X: Array, y: Array, picked: bool) -> None:
+    def __init__(
+        self, recipe: Recipe, parameters: NamedArrays, buffers: NamedArrays, X: Array, y: Array, picked: bool
+    ) -> None:
         self.picked, self._recipe = picked, recipe
         rows = slice(None) if picked else slice(0, 1)
         examples = (parameters, buffers, X[rows], y[rows], np.zeros(1, np.int64), np.zeros(2, np.uint32))
@@ -139,7 +147,9 @@ class Sample:
         self._places = {node.id: i for i, node in enumerate(shown)}
         self._graph = Graph(self.inputs, shown)
 
-    def _forward(self, parameters: Named, buffers: Named, x: Tensor, y: Tensor, row: Tensor, key: Tensor) -> Tensor:
+    def _forward(
+        self, parameters: NamedArrays, buffers: NamedArrays, x: Tensor, y: Tensor, row: Tensor, key: Tensor
+    ) -> Tensor:
         self.parameters, self.buffers, self.x, self.y, self.row, self.key = parameters, buffers, x, y, row, key
         self.output, _ = self._recipe.output(parameters, buffers, x, key)
         output, target = (F.take(self.output, row), F.take(y, row)) if self.picked else (self.output, y)
@@ -191,7 +201,7 @@ def _users(nodes: Sequence[Tensor], cost: Tensor, reached: set[int]) -> dict[int
     return users
 
 
-def _terms(node: Tensor, total: Tensor, users: list[tuple[Tensor, int]]) -> list[Term]:
+def _terms(node: Tensor, total: Tensor, users: list[tuple[Tensor, int]]) -> list[AdjointTerm]:
     """The summands of an adjoint: the reversal adds each to the sum of those before it."""
     shares: list[Tensor] = []
     while len(shares) < len(users) - 1 and total.op == "add" and total.inputs[0].adjoint_of is node:
@@ -200,4 +210,4 @@ def _terms(node: Tensor, total: Tensor, users: list[tuple[Tensor, int]]) -> list
     shares.append(total)
     if len(shares) != len(users):
         return []
-    return [Term(*user, share) for user, share in zip(users, reversed(shares), strict=True)]
+    return [AdjointTerm(*user, share) for user, share in zip(users, reversed(shares), strict=True)]

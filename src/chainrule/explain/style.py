@@ -9,9 +9,9 @@ Every curve has a colour, a marker and a dash of its own, taken in turn; every a
         style.line(axes, data.steps, data.momentum, "momentum 0.9")
         style.legend(axes)
 
-Several axes: `left, right = style.row(figure, 2)`, then `style.name(left, x="…", y="…", title="…")` for each. A level
-that a curve should reach is `style.level(axes, 0.5, "chance")`. Bars: `style.bars(axes, names, values)`. The nth curve
-looks the same in every picture (`style.look(n)` gives its colour, marker and dash to any other matplotlib call).
+Several axes: `left, right = style.axes_row(figure, 2)`, then `style.name(left, x="…", y="…", title="…")` for each. A
+level that a curve should reach is `style.level(axes, 0.5, "chance")`. Bars: `style.bars(axes, names, values)`. The nth
+curve looks the same in every picture (`style.look(n)` gives its colour, marker and dash to any other matplotlib call).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def look(n: int) -> dict[str, Any]:
     }
 
 
-def blank(width: float = SIZE[0], height: float = SIZE[1]) -> Figure:
+def new_figure(width: float = SIZE[0], height: float = SIZE[1]) -> Figure:
     """An empty figure, drawn without a screen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -72,7 +72,7 @@ def axes(figure: Figure, x: str, y: str, title: str = "", log: str = "") -> Axes
     return name(figure.subplots(), x, y, title, log)
 
 
-def row(figure: Figure, columns: int, rows: int = 1) -> list[Axes]:
+def axes_row(figure: Figure, columns: int, rows: int = 1) -> list[Axes]:
     """Several axes side by side (and below each other), row by row; the figure grows with the rows."""
     figure.set_size_inches(SIZE[0] if columns < 3 else 4.0 * columns, max(SIZE[1] * 0.85, 3.6 * rows))
     return list(figure.subplots(rows, columns, squeeze=False).ravel())
@@ -127,7 +127,7 @@ def legend(axes: Axes, **more: Any) -> None:
     axes.legend(**{"fontsize": 10, "framealpha": 0.9, "handlelength": 3.2, **more})
 
 
-def described(figure: Figure) -> str:
+def describe_figure(figure: Figure) -> str:
     """The picture in words, from its titles, axes and legends: for those who cannot see it."""
     heading = f"{figure.get_suptitle()}." if figure.get_suptitle() else ""
     return " ".join(text for text in (heading, *map(_described, figure.axes)) if text)

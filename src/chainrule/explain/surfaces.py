@@ -1,4 +1,4 @@
-"""Loss surfaces over two parameters: some that are known by name, and any function of one's own."""
+"""Loss surfaces over two parameters: some well-known ones by name, and any function of the user's own."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Surface:
     """A loss L(w) of two parameters.
 
     Attributes:
-        name: how it is called.
-        formula: what it is, where that is known.
+        name: its name.
+        formula: its formula, if known.
         height: w, a tensor of two numbers → L.
-        region: (lowest x, highest x, lowest y, highest y) of what is worth seeing, where that is known.
-        minima: where it is lowest, where that is known.
+        region: (lowest x, highest x, lowest y, highest y) of what is worth seeing, if known.
+        minima: where it is lowest, if known.
     """
 
     name: str
@@ -95,8 +95,8 @@ def surface_of(surface: str | Callable[..., Any]) -> Surface:
     """The surface of that name, or of a function of (x, y) or of w = [x, y].
 
     Raises:
-        ArgumentError: there is no such name, or it is no function of two numbers.
-        ShapeError: the function does not give one number.
+        ArgumentError: there is no such name, or it is not a function of two numbers.
+        ShapeError: the function does not return one number.
     """
     if isinstance(surface, str):
         return NAMED[check_choice("surface", surface, NAMED)]
@@ -127,9 +127,9 @@ def _arguments(function: Callable[..., Any]) -> int:
 
 
 def checked_height(surface: Surface, point: Array) -> float:
-    """L at a point; an error that names the surface where it gives no number."""
+    """L at a point; raises an error that names the surface if the result is not a number."""
     with no_grad():
         value = surface.height(constant(point))
     if value.size != 1 or value.dtype.kind != "f":
-        raise ShapeError("it does not give one real number", where=f"surface {surface.name}", got=value.label())
+        raise ShapeError("it does not return one real number", where=f"surface {surface.name}", got=value.label())
     return float(value.item())

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.explain.formula import Atom, Expression, Letter, Lowered, Name, Number, Raised, Root, Sign, Word
+from chainrule.explain.formula import Atom, Expression, Letter, Lowered, Name, NumberLiteral, Raised, Root, Sign, Word
 
 Array = np.ndarray[Any, Any]
 HAT = "\u0302"
@@ -47,13 +47,13 @@ def number(value: float) -> str:
 
 
 def shape(sizes: Sequence[int] | None) -> str:
-    """A shape as mathematics writes it: (1×2), "number" for no axes, nothing for several results at once."""
+    """A shape in mathematical notation: (1×2), "number" for no axes, nothing for several results at once."""
     if sizes is None:
         return ""
     return "(" + "×".join(map(str, sizes)) + ")" if sizes else "number"
 
 
-def shortened(values: Any) -> list[list[str]]:
+def elide_rows(values: Any) -> list[list[str]]:
     """An array of at most two axes as rows of printed numbers, elided in the middle where it is large."""
     array = np.asarray(values)
     array = array.reshape(1, -1) if array.ndim < 2 else array
@@ -92,7 +92,7 @@ def _text_atom(atom: Atom) -> str:
             return name_text(atom)
         case Letter(letter, mark):
             return unicodedata.normalize("NFC", letter + {"bar": "\u0304", "hat": "\u0302"}.get(mark, ""))
-        case Number(value):
+        case NumberLiteral(value):
             return number(value)
         case Raised(inside):
             raised = text(inside)
@@ -125,7 +125,7 @@ def name_text(name: Name) -> str:
 
 
 def key(name: Name) -> str:
-    """A name as it is typed: z1, yhat, dC/dz1."""
+    """A name as typed: z1, yhat, dC/dz1."""
     own = "".join("hat" if c == HAT else c for c in unicodedata.normalize("NFD", name.letter)) + name.index
     own += f"[{key(name.of)}]" if name.of else ""
     return f"d{name.slope}/d{own}" if name.slope else own
@@ -138,7 +138,7 @@ def matrix_text(values: Any) -> str:
     parts = slices(values)
     if parts is not None:
         return "[" + ", ".join(matrix_text(part) for part in parts) + (", …]" if len(values) > LARGEST else "]")
-    rows = shortened(values)
+    rows = elide_rows(values)
     return rows[0][0] if np.ndim(values) == 0 else "[" + "; ".join(", ".join(row) for row in rows) + "]"
 
 
@@ -162,7 +162,7 @@ def _latex_atom(atom: Atom) -> str:
             return latex_name(atom)
         case Letter(letter, mark):
             return rf"\{mark}{{{latex_letter(letter).strip()}}}" if mark else latex_letter(letter)
-        case Number(value):
+        case NumberLiteral(value):
             return latex_number(number(value))
         case Raised(inside):
             return f"^{{{latex(inside)}}}"
@@ -228,7 +228,7 @@ def latex_matrix(values: Any) -> str:
     parts = slices(values)
     if parts is not None:
         return r"\left[" + r",\; ".join(latex_matrix(part) for part in parts) + r"\right]"
-    rows = [[latex_number(entry) for entry in row] for row in shortened(values)]
+    rows = [[latex_number(entry) for entry in row] for row in elide_rows(values)]
     if np.ndim(values) == 0:
         return rows[0][0]
     return r"\begin{bmatrix} " + r" \\ ".join(" & ".join(row) for row in rows) + r" \end{bmatrix}"

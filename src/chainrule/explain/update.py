@@ -1,7 +1,7 @@
 """The optimizer's update as lines, read from its part of the step's graph.
 
-Formulas are put into each other, so that v·0.9 − 0.1·g is one line and not three. What the optimizer keeps, what it
-gives, and what several lines share have lines of their own.
+Formulas are substituted into each other, so that v·0.9 − 0.1·g is one line and not three. What the optimizer keeps,
+what it gives, and what several lines share have lines of their own.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chainrule import tree
-from chainrule.explain.formula import Expression, Name, Number
+from chainrule.explain.formula import Expression, Name, NumberLiteral
 from chainrule.explain.lines import Line, settings, unsaid
-from chainrule.explain.names import Names, one_number
+from chainrule.explain.names import Names, is_uniform_constant
 from chainrule.explain.notation import filled
-from chainrule.explain.steps import Array, Step
+from chainrule.explain.steps import Array, UpdateGraph
 from chainrule.graph.ops import TUPLE
 from chainrule.graph.tensor import Tensor
 
@@ -41,7 +41,7 @@ class Update:
         lines: what is computed, once `compose` has seen the nodes' values.
     """
 
-    def __init__(self, step: Step, names: Names) -> None:
+    def __init__(self, step: UpdateGraph, names: Names) -> None:
         self._names = names.parameters
         self._known: dict[int, Expression] = {}
         self._owner: dict[int, str] = {}
@@ -116,8 +116,8 @@ class Update:
     def _expression(self, node: Tensor) -> Expression:
         if node.id in self._known:
             return self._known[node.id]
-        if node.value is not None and one_number(node):
-            return (Number(float(node.value.flat[0])),)
+        if node.value is not None and is_uniform_constant(node):
+            return (NumberLiteral(float(node.value.flat[0])),)
         return (Name(node.name or node.op),)
 
 

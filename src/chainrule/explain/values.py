@@ -6,7 +6,7 @@ from typing import Any
 
 from chainrule import tree
 from chainrule.explain.typeset import key
-from chainrule.explain.worked import Iteration, Value, Worked
+from chainrule.explain.worked import Iteration, NodeValue, Worked
 from chainrule.graph.ops import TUPLE
 
 
@@ -31,7 +31,7 @@ def _step(worked: Worked, iteration: Iteration) -> dict[str, Any]:
     }
 
 
-def _sample(worked: Worked, value: Value) -> dict[str, Any]:
+def _sample(worked: Worked, value: NodeValue) -> dict[str, Any]:
     sample, names = worked.sample, worked.names
     forward = {
         key(names.by_node[line.node.id]): value(line.node).tolist()

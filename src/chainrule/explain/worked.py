@@ -12,7 +12,7 @@ from chainrule import tree
 from chainrule.errors import ChainruleError, TraceError
 from chainrule.explain.lines import backward_lines, forward_lines
 from chainrule.explain.names import Names
-from chainrule.explain.steps import Array, Named, Recipe, Sample, Step
+from chainrule.explain.steps import Array, NamedArrays, Recipe, SampleGraph, UpdateGraph
 from chainrule.explain.typeset import key
 from chainrule.explain.update import Update
 from chainrule.graph.tensor import Tensor
@@ -20,7 +20,7 @@ from chainrule.nn.losses import CrossEntropyLoss, NLLLoss
 from chainrule.train import checks
 
 DOUBLE = np.dtype(np.float64)
-Value = Callable[[Tensor], Array]
+NodeValue = Callable[[Tensor], Array]
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class Iteration:
     """
 
     loss: float
-    before: Named
-    after: Named
-    gradient: Named
-    buffers: Named
+    before: NamedArrays
+    after: NamedArrays
+    gradient: NamedArrays
+    buffers: NamedArrays
     state: Any
-    samples: list[Value]
-    inner: Value
+    samples: list[NodeValue]
+    inner: NodeValue
 
 
 class Worked:
@@ -63,15 +63,15 @@ class Worked:
         optimizer = recipe.optimizer
         self._state: Any = {} if optimizer is None else tree.map(lambda t: t.value, optimizer.init(self._parameters))
         try:
-            self.step = Step(recipe, self._parameters, self._buffers, self._state, X, Y)
+            self.step = UpdateGraph(recipe, self._parameters, self._buffers, self._state, X, Y)
         except TraceError as error:
             raise TraceError(
                 "the model has no graph that all samples share", where=error.where, got=error.what,
-                hint="choose with cr.where, or derive the parts apart",
+                hint="choose with cr.where, or derive the parts separately",
             ) from None  # fmt: skip
         if isinstance(recipe.loss, (CrossEntropyLoss, NLLLoss)):
             checks.labels_fit(Y, self.step.output.shape[-1])
-        self.sample = Sample(recipe, self._parameters, self._buffers, X, Y, picked)
+        self.sample = SampleGraph(recipe, self._parameters, self._buffers, X, Y, picked)
         self.names = Names(self.sample)
         self.forward, self.backward = forward_lines(self.sample, self.names), backward_lines(self.sample, self.names)
         self.update = Update(self.step, self.names)
@@ -129,7 +129,7 @@ class Worked:
         found = [m for m in mine if m is not None]
         return [*own, self.X[i : i + 1], self.Y[i : i + 1], *found] if len(found) == len(mine) else None
 
-    def _agree(self, samples: Sequence[Value], given: Named) -> bool:
+    def _agree(self, samples: Sequence[NodeValue], given: NamedArrays) -> bool:
         if not self.sample.picked:
             outputs = [value(self.sample.output) for value in samples]
             if not _close(np.concatenate(outputs) if outputs[0].ndim else np.array(outputs), given["output"]):

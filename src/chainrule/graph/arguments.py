@@ -1,4 +1,4 @@
-"""What users give besides tensors: whole numbers, sizes, switches, several of something; refused in words."""
+"""Checks of arguments that are not tensors: integers, sizes, flags, sequences."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST = 2**63 - 1
 
 
 def as_whole(value: Any) -> int | None:
-    """`value` as a Python integer, or None where it is no whole number."""
+    """`value` as a Python integer, or None where it is not an integer."""
     if type(value) is int:
         return value
     try:
@@ -33,20 +33,20 @@ def whole(value: Any, where: str, low: int = -MOST, high: int = MOST) -> int:
     """`value` as a Python integer in low…high.
 
     Raises:
-        ArgumentError: it is none.
+        ArgumentError: it is not one.
     """
     number = as_whole(value)
     if number is None or not low <= number <= high:
-        expected = f"a whole number in {low}…{high}" if (low, high) != (-MOST, MOST) else "a whole number"
+        expected = f"an integer in {low}…{high}" if (low, high) != (-MOST, MOST) else "an integer"
         raise ArgumentError("not an allowed value", where=where, expected=expected, got=repr(value))
     return number
 
 
-def flag(value: Any, where: str) -> bool:
+def check_flag(value: Any, where: str) -> bool:
     """`value` as a boolean; 0 and 1 count as one.
 
     Raises:
-        ArgumentError: it is something else, whose truth says nothing.
+        ArgumentError: it is something else, whose truth value says nothing.
     """
     if value is True or value is False:
         return value
@@ -56,10 +56,10 @@ def flag(value: Any, where: str) -> bool:
 
 
 def sizes(shape: Any, where: str, low: int = 0) -> tuple[int, ...]:
-    """A shape as a tuple: one whole number, or several, of at least `low` each.
+    """A shape as a tuple: one integer, or several, of at least `low` each.
 
     Raises:
-        ShapeError: it is no shape, or one of more elements than an array can have.
+        ShapeError: it is not a shape, or has more elements than an array can have.
     """
     found = [as_whole(n) for n in (shape if _in_order(shape) else (shape,))]
     known = [n for n in found if n is not None and n >= low]
@@ -78,7 +78,7 @@ def several(values: Any, where: str, what: str) -> list[Any]:
         ArgumentError: it is none of these.
     """
     if not _in_order(values):
-        raise ArgumentError("several are wanted", where=where, expected=f"a list of {what}", got=repr(values))
+        raise ArgumentError("not a sequence", where=where, expected=f"a list of {what}", got=repr(values))
     return list(values)
 
 

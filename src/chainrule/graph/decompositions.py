@@ -1,4 +1,4 @@
-"""Every fused operation said again with elementary ones.
+"""Every fused operation expressed in elementary ones.
 
 A fused operation has its own kernel and its own derivative rule, for speed and for numbers that do not overflow. Its
 decomposition is the definition both are checked against: the rule must equal what reversal makes of the composition.

@@ -1,6 +1,6 @@
 """Elementwise functions of tensors: NumPy's names, NumPy's broadcasting and dtype rules.
 
-Each turns what it is given into tensors, says the casts and broadcasts as nodes, and makes one node.
+Each converts its arguments to tensors, inserts casts and broadcasts as nodes, and makes one node.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def as_tensor(x: Any) -> Tensor:
     """`x` itself if it is a tensor, else a constant of its values; a list that holds tensors is stacked.
 
     An array is copied, so that whoever changes it afterwards does not change a graph; where a graph is traced it is a
-    leaf that is read anew in every run.
+    leaf that is read again at every run.
     """
     if isinstance(x, Tensor):
         return x
@@ -35,7 +35,7 @@ def as_tensor(x: Any) -> Tensor:
         return seams.ability("stack")(x)
     if hasattr(x, "tree_children"):
         raise ArgumentError(
-            "a module stands where a tensor is wanted", got=type(x).__name__, hint="call it first: module(x)"
+            "a module was passed where a tensor is expected", got=type(x).__name__, hint="call it first: module(x)"
         )
     array = as_array(x)
     if isinstance(x, (bool, int, float, np.generic, list, tuple)) or not _may_change(array):
@@ -80,7 +80,7 @@ def common(*xs: Any) -> list[Tensor]:
         ]
     except OverflowError as error:
         raise ArgumentError(
-            "a number that the other operand's dtype cannot hold", got=str(error), hint="cast the tensor first"
+            "a number out of range for the other operand's dtype", got=str(error), hint="cast the tensor first"
         ) from None
 
 
@@ -134,7 +134,7 @@ def _binary(name: str, real: bool = False) -> Callable[[Any, Any], Tensor]:
             weak = _is_weak(x) and _is_weak(y)
             x, y = common(x, y)
         if real and x.dtype.kind != "f":
-            # A quotient of whole numbers is float64 in NumPy, however short they are.
+            # A quotient of integers is float64 in NumPy, however short they are.
             x, y = cast(x, np.float64), cast(y, np.float64)
         if not of_booleans:
             _fitting(name, x)
@@ -175,24 +175,24 @@ def logsigmoid(x: Any) -> Tensor:
 def power(x: Any, y: Any) -> Tensor:
     """xʸ elementwise, with NumPy's broadcasting and dtype rules.
 
-    Whole numbers give whole numbers, which wrap where they are too large for the dtype; their exponents are 0 or more.
+    Integers give integers, which wrap where they are too large for the dtype; their exponents are 0 or more.
     The slope by x at y = 0 is 0. The slope by y at x = 0 is 0 for y ≥ 0 and −∞ for y < 0, as in PyTorch; for x < 0
     it is NaN.
 
     Raises:
-        OutOfRangeError: a whole number is raised to a negative whole number; x.astype(float) can be.
+        OutOfRangeError: an integer is raised to a negative integer; x.astype(float) can be.
     """
     weak = _is_weak(x) and _is_weak(y)
     x, y = common(x, y)
     if x.dtype == BOOL:
         x, y = cast(x, np.int8), cast(y, np.int8)
-    result = _power(x, within(y, 0, None, "exponent of a whole number") if x.dtype.kind == "i" else y)
+    result = _power(x, within(y, 0, None, "exponent of an integer") if x.dtype.kind == "i" else y)
     result.weak = weak and result.dtype.kind == "f"
     return result
 
 
 def within(x: Tensor, low: int, high: int | None, what: str, besides: int | None = None) -> Tensor:
-    """`x`, whole numbers, which a run refuses where one is below `low` or not below `high`, unless it is `besides`.
+    """`x`, integers, checked in every run to be at least `low` and below `high`, or equal to `besides`.
 
     `what` says what they are, for messages.
     """
@@ -211,17 +211,17 @@ def _bitwise(name: str, of_booleans: Callable[[Any, Any], Tensor]) -> Callable[[
         return of_booleans(x, y) if x.dtype == BOOL else of_whole_numbers(x, y)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"Elementwise `{name}` of whole numbers, bit by bit, or of booleans; NumPy's name and rules."
+    function.__doc__ = f"Elementwise `{name}` of integers, bit by bit, or of booleans; NumPy's name and rules."
     return function
 
 
 def _whole(name: str, x: Tensor) -> None:
     if x.dtype.kind not in "biu":
-        raise ShapeError("only whole numbers and booleans have bits", where=name, got=x.dtype)
+        raise ShapeError("bitwise operations need integers or booleans", where=name, got=x.dtype)
 
 
 def bitwise_not(x: Any) -> Tensor:
-    """Elementwise: each bit of a whole number reversed (−x − 1 where it is signed), or `not` of a boolean."""
+    """Elementwise: each bit of an integer reversed (−x − 1 where it is signed), or `not` of a boolean."""
     x = as_tensor(x)
     _whole("bitwise_not", x)
     return logical_not(x) if x.dtype == BOOL else apply("bitwise_not", x)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from chainrule.graph.ops import BOOL, ELEMENTWISE, Rounding, Signature, Typed, define, same
+from chainrule.graph.ops import BOOL, ELEMENTWISE, OperandType, Rounding, Typed, define, same
 
 EXACT, APPROXIMATE = Rounding.EXACT, Rounding.APPROXIMATE
 
 
-def _to_bool(x: Typed, *_: Typed) -> Signature:
+def _to_bool(x: Typed, *_: Typed) -> OperandType:
     return x.shape, BOOL
 
 
-def _first(x: Typed, y: Typed) -> Signature:
+def _first(x: Typed, y: Typed) -> OperandType:
     return x.shape, x.dtype
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import ShapeError, check_number
-from chainrule.graph.arguments import flag
+from chainrule.graph.arguments import check_flag
 from chainrule.graph.elementwise import (
     absolute,
     add,
@@ -120,11 +120,11 @@ __all__ = [
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The sum over all axes or those named."""
     x = as_tensor(x)
-    return apply("sum", x, axes=all_axes(axis, x.ndim), keepdims=flag(keepdims, "keepdims"))
+    return apply("sum", x, axes=all_axes(axis, x.ndim), keepdims=check_flag(keepdims, "keepdims"))
 
 
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The mean over all axes or those named; of nothing it is NaN. Float16 is summed in float32."""
+    """The mean over all axes or those named; of an empty array it is NaN. Float16 is summed in float32."""
     x = as_tensor(x)
     return cast(_mean(_summable(x), axis, keepdims, 0), _real_dtype(x))
 
@@ -173,7 +173,7 @@ def _extreme(name: str, x: Any, axis: Axis, keepdims: bool) -> Tensor:
     # The rule asks which elements equal the largest: all of its users must see the same numbers, to the last bit.
     axes = all_axes(axis, x.ndim)
     x = apply("materialize", x) if x.dtype.kind == "f" and axes else x
-    return apply(name, x, axes=axes, keepdims=flag(keepdims, "keepdims"))
+    return apply(name, x, axes=axes, keepdims=check_flag(keepdims, "keepdims"))
 
 
 def argmax(x: Any, axis: int | None = None) -> Tensor:
@@ -204,7 +204,9 @@ def matmul(x: Any, y: Any) -> Tensor:
     """The matrix product, batched over leading axes, with NumPy's rules for vectors."""
     x, y = common(as_tensor(x), as_tensor(y))
     if not x.ndim or not y.ndim:
-        raise ShapeError("a matrix product needs axes", where="matmul", got=f"{x.shape} and {y.shape}", hint="use *")
+        raise ShapeError(
+            "matmul needs operands with axes", where="matmul", got=f"{x.shape} and {y.shape}", hint="use *"
+        )
     left, right = x.ndim == 1, y.ndim == 1
     x, y = (expand_dims(x, 0) if left else x), (expand_dims(y, 1) if right else y)
     try:

@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule.errors import ShapeError, check_choice, check_number
 from chainrule.graph import fused_ops  # noqa: F401  # their rows are entered by importing them
-from chainrule.graph.arguments import flag, whole
+from chainrule.graph.arguments import check_flag, whole
 from chainrule.graph.elementwise import as_tensor, cast, clip, common, equal, multiply, sigmoid, stretched, within
 from chainrule.graph.mode import mode
 from chainrule.graph.ops import float_dtype
@@ -71,7 +71,7 @@ def std(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Ten
     Where all elements are equal, a single one among them, it is 0, and so are its gradient and its second derivative.
     Where n ≤ ddof it is ∞, or NaN where all elements are equal.
     """
-    x, keepdims, ddof = as_tensor(x), flag(keepdims, "keepdims"), check_number("ddof", ddof)
+    x, keepdims, ddof = as_tensor(x), check_flag(keepdims, "keepdims"), check_number("ddof", ddof)
     x = cast(x, x.dtype if x.dtype.kind == "f" else np.float64)
     axes = all_axes(axis, x.ndim)
     count = math.prod(x.shape[a] for a in axes)
@@ -140,13 +140,13 @@ def log_softmax(x: Any, axis: int = -1) -> Tensor:
 
 
 def cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0, ignore_index: int = -100) -> Tensor:
-    """−ln softmax(logits)[label] for each row: logits (…, K), labels (…) whole numbers in 0…K−1.
+    """−ln softmax(logits)[label] for each row: logits (…, K), labels (…) integers in 0…K−1.
 
     A row whose label is `ignore_index` has the loss 0 and the gradient 0, as in PyTorch.
 
     Raises:
         OutOfRangeError: a label that is neither in 0…K−1 nor to be ignored; it names the row.
-        ShapeError: labels that do not fit the logits, or are not whole numbers.
+        ShapeError: labels that do not fit the logits, or are not integers.
 
     Example:
         >>> cross_entropy([[0.0, 0.0], [0.0, 0.0]], [1, -100]).numpy().round(4).tolist()
@@ -210,8 +210,8 @@ def one_hot(labels: Any, classes: int, dtype: Any = np.float32) -> Tensor:
 
     Raises:
         OutOfRangeError: a label outside 0…classes−1; it names the row.
-        ShapeError: labels that are not whole numbers.
-        ArgumentError: `classes` is none.
+        ShapeError: labels that are not integers.
+        ArgumentError: `classes` is not a number of classes.
 
     Example:
         >>> one_hot([0, 2], 3).tolist()
@@ -219,7 +219,7 @@ def one_hot(labels: Any, classes: int, dtype: Any = np.float32) -> Tensor:
     """
     labels, classes = as_tensor(labels), whole(classes, "classes", low=1, high=2**31)
     if labels.dtype.kind not in "iu":
-        raise ShapeError("labels are not whole numbers", where="one_hot", expected="int labels", got=labels.dtype)
+        raise ShapeError("labels are not integers", where="one_hot", expected="int labels", got=labels.dtype)
     return cast(hits(class_labels(labels, classes), classes), dtype)
 
 

@@ -1,7 +1,7 @@
 """The fused operations' rows of the table: what a module does, in one node with a rule of its own.
 
-Each could be said with elementary operations, and is, in `decompositions.py`; it has its own kernel and rule for speed,
-and for numbers that do not overflow.
+Each could be expressed in elementary operations, and is, in `decompositions.py`; it has its own kernel and rule for
+speed, and for numbers that do not overflow.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from chainrule.errors import ShapeError
-from chainrule.graph.ops import ELEMENTWISE, OTHER, OVER_AXES, Rounding, Shape, Signature, Typed, define, same
+from chainrule.graph.ops import ELEMENTWISE, OTHER, OVER_AXES, OperandType, Rounding, Shape, Typed, define, same
 
 # ---- activations
 
@@ -29,7 +29,7 @@ define("leaky_relu", "y = x where x ≥ 0, else s·x", same, ELEMENTWISE, fused=
 # ---- products
 
 
-def _linear(x: Typed, weight: Typed, bias: Typed | None = None, precision: str | None = None) -> Signature:
+def _linear(x: Typed, weight: Typed, bias: Typed | None = None, precision: str | None = None) -> OperandType:
     if len(weight.shape) != 2 or not x.shape or x.shape[-1] != weight.shape[1]:
         wide = weight.shape[1] if len(weight.shape) == 2 else "?"
         raise ShapeError(
@@ -58,18 +58,20 @@ define("linear", "Y = X·Wᵀ + b", _linear, OTHER, fused=True)
 # ---- soft maxima and losses
 
 
-def _cross_entropy(logits: Typed, labels: Typed, label_smoothing: float, ignore_index: int | None = None) -> Signature:
+def _cross_entropy(
+    logits: Typed, labels: Typed, label_smoothing: float, ignore_index: int | None = None
+) -> OperandType:
     if not logits.shape or labels.shape != logits.shape[:-1]:
         raise ShapeError(
             "the labels do not fit the logits",
             where="cross_entropy",
             expected=f"labels {logits.shape[:-1]} for logits {logits.shape}",
             got=labels.shape,
-            hint="labels are class indices, one a row" if len(labels.shape) else "give one label a row",
+            hint="labels are class indices, one per row" if len(labels.shape) else "give one label per row",
         )
     if labels.dtype.kind not in "iu":
         raise ShapeError(
-            "labels are not whole numbers", where="cross_entropy", expected="int class indices", got=labels.dtype
+            "labels are not integers", where="cross_entropy", expected="int class indices", got=labels.dtype
         )
     return labels.shape, logits.dtype
 
@@ -104,18 +106,20 @@ for _name, _formula in {
 # ---- normalisation: μ and σ² are mean and variance (divided by n) over `axes`
 
 
-def _standardize(x: Typed, axes: tuple[int, ...], eps: float) -> Signature:
+def _standardize(x: Typed, axes: tuple[int, ...], eps: float) -> OperandType:
     if any(x.shape[axis] == 0 for axis in axes):
-        raise ShapeError("the mean of nothing", where="standardize", expected="at least one element", got=x.shape)
+        raise ShapeError(
+            "the mean of an empty array", where="standardize", expected="at least one element", got=x.shape
+        )
     return x.shape, x.dtype
 
 
-def _std(x: Typed, axes: tuple[int, ...], eps: float) -> Signature:
+def _std(x: Typed, axes: tuple[int, ...], eps: float) -> OperandType:
     shape, dtype = _standardize(x, axes, eps)
     return tuple(1 if i in axes else n for i, n in enumerate(shape)), dtype
 
 
-def _scaled(name: str, x: Typed, scale: Typed, shift: Typed, shape: Shape) -> Signature:
+def _scaled(name: str, x: Typed, scale: Typed, shift: Typed, shape: Shape) -> OperandType:
     for operand in (scale, shift):
         if operand.shape != shape:
             raise ShapeError(
@@ -127,14 +131,14 @@ def _scaled(name: str, x: Typed, scale: Typed, shift: Typed, shape: Shape) -> Si
     return x.shape, x.dtype
 
 
-def _batch_norm(x: Typed, scale: Typed, shift: Typed, axes: tuple[int, ...], eps: float) -> Signature:
+def _batch_norm(x: Typed, scale: Typed, shift: Typed, axes: tuple[int, ...], eps: float) -> OperandType:
     _standardize(x, axes, eps)
     return _scaled("batch_norm", x, scale, shift, tuple(n for i, n in enumerate(x.shape) if i not in axes))
 
 
-def _layer_norm(x: Typed, scale: Typed, shift: Typed, eps: float) -> Signature:
+def _layer_norm(x: Typed, scale: Typed, shift: Typed, eps: float) -> OperandType:
     if not x.shape:
-        raise ShapeError("one number has no features", where="layer_norm", expected="(…, features)", got=x.shape)
+        raise ShapeError("a scalar has no features", where="layer_norm", expected="(…, features)", got=x.shape)
     _standardize(x, (len(x.shape) - 1,), eps)
     return _scaled("layer_norm", x, scale, shift, x.shape[-1:])
 

@@ -50,7 +50,7 @@ def annotate(node: Tensor, like: Tensor) -> Tensor:
 
 
 def replay(nodes: Sequence[Tensor], known: dict[int, Tensor], make: Callable[..., Tensor] = apply) -> dict[int, Tensor]:
-    """Make the nodes anew over other operands: `known` maps ids to their stand-ins, and is filled up and returned."""
+    """Copy the nodes onto other operands: `known` maps ids to their stand-ins, and is filled up and returned."""
     made: set[int] = set()
     with setting(tracing=True):
         for node in nodes:
@@ -85,7 +85,7 @@ class Graph:
         inputs: the placeholders, in the order of the flattened arguments.
         outputs: the results, in the order of the flattened result.
         nodes: every node the outputs depend on, and the inputs, in an order in which they can be run.
-        captured: variables (parameters, buffers, arrays) that were not arguments; read anew at every run.
+        captured: variables (parameters, buffers, arrays) that were not arguments; read again at every run.
         guards: arrays from outside that must not have changed since the graph was made.
         programs: what backends have made of it.
 
@@ -127,7 +127,7 @@ class Graph:
         return Graph(inputs, [known[y.id] for y in self.outputs], self.takes, self.gives, self.guards)
 
     def frozen(self) -> Graph:
-        """This graph with what it captured as constants, of the values that it has now."""
+        """This graph with what it captured as constants with their current values."""
         known = {x.id: constant(np.array(x.read())) for x in self.captured}
         return self.replaced(replay(self.nodes, known | {x.id: x for x in self.inputs})) if known else self
 
@@ -146,15 +146,15 @@ class Graph:
                 _verify_node(node, seen)
             seen.add(node.id)
         if len(seen) != len(self.nodes):
-            raise GraphError("a node stands twice")
+            raise GraphError("a node appears twice")
         return self
 
     def simplify(self) -> Graph:
-        """The same function with fewer nodes: constants folded, equal nodes merged, neutral ones left out."""
+        """The same function with fewer nodes: constants folded, equal nodes merged, neutral ones removed."""
         return seams.ability("simplify")(self)
 
     def reverse(self, wrt: Any = None) -> Graph:
-        """The gradient graph: it takes what this graph takes and gives ∂C/∂x for each input asked for, as a tuple.
+        """The gradient graph: it takes what this graph takes and returns ∂C/∂x for each requested input, as a tuple.
 
         Where this graph does not have one output of one element, the gradient graph takes the gradient of each
         output as further inputs. Every adjoint node names its forward node in `adjoint_of`.
@@ -215,7 +215,7 @@ class Graph:
             values.append(value)
         if not all(guard.holds for guard in self.guards):
             raise GraphError(
-                "a mask that decided which elements the graph takes has changed since it was traced",
+                "a mask that selects elements has changed since the graph was traced",
                 where="graph",
                 hint="trace it again, or use cr.compile, which does",
             )
@@ -226,7 +226,7 @@ class Graph:
 
 
 def is_static(leaf: Any) -> bool:
-    """Whether an argument is part of the structure (a bool, an int, a text, a function) rather than data."""
+    """Whether an argument is part of the structure (a bool, an int, a string, a function) rather than data."""
     return isinstance(leaf, (bool, int, str, bytes)) or (callable(leaf) and not hasattr(leaf, "__array__"))
 
 

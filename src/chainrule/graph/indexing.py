@@ -37,7 +37,7 @@ def rows(x: Tensor) -> Iterator[Tensor]:
 
 
 def taken(x: Tensor, rows: Tensor) -> Tensor:
-    """The rows of these places, all of which are known to be there: for a training's own order of its rows."""
+    """The rows of these places, all of which are known to exist: for the order of rows in a training."""
     return apply("getitem", x, rows, index=freeze((Slot(0), *(slice(None),) * (x.ndim - 1))))
 
 
@@ -112,12 +112,12 @@ def _is_mask(entry: Any) -> bool:
 
 
 def _index_arrays(entry: Any, sizes: Shape) -> list[Tensor]:
-    # NumPy reads an empty list as whole numbers where it is an index, and as floats elsewhere.
+    # NumPy reads an empty list as integers where it is an index, and as floats elsewhere.
     array = as_tensor(np.empty(0, np.int64) if isinstance(entry, list) and not entry else entry)
     if array.dtype == BOOL and array.ndim:
         if array.value is None:
             raise TraceError(
-                "a boolean index has a size that only its values tell",
+                "the size of a boolean index depends on its values",
                 where=array.label(),
                 hint="use cr.where(mask, x, 0), which keeps the shape",
             )
@@ -127,13 +127,11 @@ def _index_arrays(entry: Any, sizes: Shape) -> list[Tensor]:
             mode.guards.append(Guard(entry, array.value.copy()))
         elif array.has_history and array.is_variable:
             raise TraceError(
-                "a boolean index is another one in each run", where=array.label(), hint="use cr.where(mask, x, 0)"
+                "a boolean index may change from run to run", where=array.label(), hint="use cr.where(mask, x, 0)"
             )
         return [constant(places) for places in np.nonzero(array.value)]
     if array.dtype.kind not in "iu":
-        raise ShapeError(
-            "not an index", where="indexing", expected="whole numbers, slices or booleans", got=array.dtype
-        )
+        raise ShapeError("not an index", where="indexing", expected="integers, slices or booleans", got=array.dtype)
     return [array]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule.errors import ArgumentError
 from chainrule.graph import functions as F
-from chainrule.graph.arguments import flag
+from chainrule.graph.arguments import check_flag
 from chainrule.graph.ops import float_dtype
 from chainrule.graph.shaping import Axis, all_axes
 from chainrule.graph.tensor import Tensor
@@ -22,7 +22,7 @@ def norm(x: Any, ord: float | None = None, axis: Axis = None, keepdims: bool = F
     Never overflows where the result does not. At x = 0, where the length has a kink, its gradient is 0.
 
     Args:
-        x: any shape; whole numbers count as float64.
+        x: any shape; integers count as float64.
         ord: 1, 2 or infinity for a vector; None is √Σ x² of however many axes.
         axis: the axis or axes whose elements make up a vector; by default all of them.
         keepdims: whether the axes stay, with size 1.
@@ -35,12 +35,12 @@ def norm(x: Any, ord: float | None = None, axis: Axis = None, keepdims: bool = F
         [5.0, 0.0]
     """
     x = F.as_tensor(x)
-    axes, keepdims = all_axes(axis, x.ndim), flag(keepdims, "keepdims")
+    axes, keepdims = all_axes(axis, x.ndim), check_flag(keepdims, "keepdims")
     if not isinstance(ord, (int, float, np.number, NoneType)):
         raise ArgumentError("no such norm", where="norm, ord", expected="None, 1, 2 or inf", got=repr(ord))
     if ord is not None and len(axes) > 1:
         raise ArgumentError(
-            "norms of matrices are not there", where="norm, ord", expected="None, or one axis", got=f"{ord} of {axes}"
+            "matrix norms are not implemented", where="norm, ord", expected="None, or one axis", got=f"{ord} of {axes}"
         )
     if x.dtype == np.float16:
         return F.cast(norm(F.cast(x, np.float32), ord, axis, keepdims), np.float16)

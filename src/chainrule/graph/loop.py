@@ -48,7 +48,7 @@ def loop(
         init: the first carry; every later one has its structure, shapes and dtypes.
         xs: a tree of tensors of one leading length T, cut into steps along axis 0; or None.
         length: T, the most steps there can be; needed where there are no xs.
-        start, stop: whole numbers, or tensors of one, which may differ from run to run: the steps t with
+        start, stop: integers, or tensors of one, which may differ from run to run: the steps t with
             start ≤ t < min(stop, T) are run. Without `stop` all from `start` on.
         guarded: what the first okₜ that is false means. True: that step does not count, the carry before it is the last
             one. False: that step is the last one. Its result is recorded either way.
@@ -84,7 +84,7 @@ def loop(
 def _bound(name: str, value: Any) -> Tensor:
     bound = as_tensor(value)
     if bound.shape or bound.dtype.kind not in "iu":
-        raise ArgumentError("not a step's number", where=f"loop, {name}", expected="one integer", got=bound.label())
+        raise ArgumentError("not a step index", where=f"loop, {name}", expected="one integer", got=bound.label())
     return as_tensor(np.int32(value)) if isinstance(value, int) else _cast(bound, np.int32)
 
 

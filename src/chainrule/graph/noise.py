@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.graph.surroundings import held
+from chainrule.graph.surroundings import held_values
 
 
 class Noise:
@@ -20,7 +20,7 @@ class Noise:
     """
 
     def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        found = [thing for owner in (f, *args, *keywords.values()) for thing in held(owner)]
+        found = [thing for owner in (f, *args, *keywords.values()) for thing in held_values(owner)]
         self._generators = [thing for thing in found if isinstance(thing, np.random.Generator)]
         self._before = self._states()
 

@@ -136,7 +136,7 @@ def _values(name: str, x: Any) -> Any:
         if x.has_history:
             own = f"cr.{name}" if name in F.__all__ else "a function of chainrule's"
             raise TraceError(
-                f"NumPy's {name} with these arguments knows no gradient, and this tensor needs one",
+                f"NumPy's {name} with these arguments is not differentiable, and this tensor needs a gradient",
                 where=x.label(),
                 hint=f"use {own}, or x.detach() for the values alone",
             )

@@ -22,7 +22,7 @@ import numpy as np
 from chainrule.errors import ShapeError
 
 Shape = tuple[int, ...]
-Signature = tuple[Shape, np.dtype[Any]]
+OperandType = tuple[Shape, np.dtype[Any]]
 
 
 class Typed(Protocol):
@@ -66,7 +66,7 @@ class Op:
 
     name: str
     formula: str
-    infer: Callable[..., Signature]
+    infer: Callable[..., OperandType]
     kind: Kind
     rounding: Rounding
     fused: bool
@@ -83,7 +83,7 @@ OPS: dict[str, Op] = {}
 def define(
     name: str,
     formula: str,
-    infer: Callable[..., Signature],
+    infer: Callable[..., OperandType],
     kind: Kind,
     rounding: Rounding = Rounding.ROUNDED,
     *,
@@ -115,7 +115,7 @@ BOOL = np.dtype(bool)
 INDEX = np.dtype(np.int64)
 
 
-def same(x: Typed, **_: Any) -> Signature:
+def same(x: Typed, **_: Any) -> OperandType:
     """The shape and dtype of the operand."""
     return x.shape, x.dtype
 
@@ -133,7 +133,7 @@ define(
 # ---- shape
 
 
-def _broadcast_to(x: Typed, shape: Shape) -> Signature:
+def _broadcast_to(x: Typed, shape: Shape) -> OperandType:
     if not x.shape:
         return shape, x.dtype
     new = len(shape) - len(x.shape)
@@ -145,7 +145,7 @@ def _broadcast_to(x: Typed, shape: Shape) -> Signature:
     return shape, x.dtype
 
 
-def _reshape(x: Typed, shape: Shape) -> Signature:
+def _reshape(x: Typed, shape: Shape) -> OperandType:
     if math.prod(x.shape) != math.prod(shape):
         raise ShapeError(
             "the number of elements changes",
@@ -156,7 +156,7 @@ def _reshape(x: Typed, shape: Shape) -> Signature:
     return shape, x.dtype
 
 
-def _concatenate(*xs: Typed, axis: int) -> Signature:
+def _concatenate(*xs: Typed, axis: int) -> OperandType:
     first = xs[0].shape
     for x in xs:
         if len(x.shape) != len(first) or any(
@@ -213,7 +213,7 @@ def row_of(index: Index) -> int | None:
     return index[0] if index and type(index[0]) is int and index.count(WHOLE) == len(index) - 1 else None
 
 
-def _getitem(x: Typed, *arrays: Typed, index: Index) -> Signature:
+def _getitem(x: Typed, *arrays: Typed, index: Index) -> OperandType:
     row = row_of(index)
     if row is not None and len(index) == len(x.shape):
         if not -x.shape[0] <= row < x.shape[0]:
@@ -261,14 +261,14 @@ def _without(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
     return tuple([n for i, n in enumerate(shape) if i not in axes]) if len(axes) < len(shape) else ()
 
 
-def _sum(x: Typed, axes: tuple[int, ...], keepdims: bool) -> Signature:
+def _sum(x: Typed, axes: tuple[int, ...], keepdims: bool) -> OperandType:
     return _without(x.shape, axes, keepdims), x.dtype if x.dtype.kind == "f" else sum_dtype(x.dtype)
 
 
-def _extreme(x: Typed, axes: tuple[int, ...], keepdims: bool) -> Signature:
+def _extreme(x: Typed, axes: tuple[int, ...], keepdims: bool) -> OperandType:
     if any(x.shape[axis] == 0 for axis in axes):
         raise ShapeError(
-            "nothing has no largest or smallest element",
+            "an empty array has no largest or smallest element",
             where="max or min",
             expected="at least one element",
             got=x.shape,
@@ -276,7 +276,7 @@ def _extreme(x: Typed, axes: tuple[int, ...], keepdims: bool) -> Signature:
     return _without(x.shape, axes, keepdims), x.dtype
 
 
-def _place(x: Typed, axis: int) -> Signature:
+def _place(x: Typed, axis: int) -> OperandType:
     return _extreme(x, (axis,), False)[0], INDEX
 
 
@@ -298,7 +298,7 @@ lose. The sums are float32's; without such a setting a product is exact to the d
 """
 
 
-def _matmul(x: Typed, y: Typed, precision: str | None = None) -> Signature:
+def _matmul(x: Typed, y: Typed, precision: str | None = None) -> OperandType:
     if len(x.shape) < 2 or len(y.shape) < 2 or x.shape[-1] != y.shape[-2] or x.shape[:-2] != y.shape[:-2]:
         raise ShapeError(
             "the inner sizes do not fit",
@@ -319,7 +319,7 @@ TUPLE = np.dtype(object)
 """The dtype of a node that holds several arrays."""
 
 
-def parts(attrs: dict[str, Any]) -> tuple[Signature, ...]:
+def parts(attrs: dict[str, Any]) -> tuple[OperandType, ...]:
     """What a `call` or a `scan` of these settings gives.
 
     A call the body's results. A scan the last carries; each step's results, stacked; the first `kept` carries as they
@@ -336,19 +336,19 @@ def parts(attrs: dict[str, Any]) -> tuple[Signature, ...]:
 
 def _scan(
     *operands: Typed, body: Any, carries: int, kept: int, sequences: int, length: int, reverse: bool
-) -> Signature:
+) -> OperandType:
     return _repeated("scan", operands, body, range(carries, carries + sequences), length)
 
 
-def _loop(*operands: Typed, body: Any, carries: int, sequences: int, length: int, guarded: bool) -> Signature:
+def _loop(*operands: Typed, body: Any, carries: int, sequences: int, length: int, guarded: bool) -> OperandType:
     *others, start, stop = operands
     for bound in (start, stop):
         if bound.shape or bound.dtype != np.int32:
-            raise ShapeError("a bound is one int32", where="loop", got=f"{bound.dtype}{list(bound.shape)}")
+            raise ShapeError("a bound must be an int32 scalar", where="loop", got=f"{bound.dtype}{list(bound.shape)}")
     return _repeated("loop", others, body, range(carries, carries + sequences), length)
 
 
-def _repeated(op: str, operands: Sequence[Typed], body: Any, cut: range, length: int) -> Signature:
+def _repeated(op: str, operands: Sequence[Typed], body: Any, cut: range, length: int) -> OperandType:
     for position, (x, inner) in enumerate(zip(operands, body.inputs, strict=True)):
         lead = (length,) if position in cut else ()
         if (x.shape, x.dtype) != ((*lead, *inner.shape), inner.dtype):
@@ -356,7 +356,7 @@ def _repeated(op: str, operands: Sequence[Typed], body: Any, cut: range, length:
     return (), TUPLE
 
 
-def _call(*operands: Typed, body: Any, backend: str) -> Signature:
+def _call(*operands: Typed, body: Any, backend: str) -> OperandType:
     for x, inner in zip(operands, body.inputs, strict=True):
         if (x.shape, x.dtype) != (inner.shape, inner.dtype):
             raise ShapeError("an operand does not fit the body", where="call", expected=inner.label(), got=x.shape)
@@ -372,7 +372,7 @@ define("get_item", "y = one of several results", lambda x, part: parts(x.attrs)[
 # ---- random numbers and leaves
 
 
-def _random(key: Typed, shape: Shape, dtype: str, stream: int) -> Signature:
+def _random(key: Typed, shape: Shape, dtype: str, stream: int) -> OperandType:
     # Axes of the key before its two words are those of a batch, whose members each draw from a key of their own.
     return (*key.shape[:-1], *shape), np.dtype(dtype)
 
@@ -388,7 +388,7 @@ define(
 )
 
 
-def _leaf(*_: Typed, **__: Any) -> Signature:
+def _leaf(*_: Typed, **__: Any) -> OperandType:
     raise AssertionError("leaves are made by Tensor, not by apply")
 
 

@@ -23,7 +23,7 @@ def _signature(shape: Shape, dtype: Any) -> str:
     return f"{dtype}[{', '.join(map(str, shape))}]"
 
 
-def text(graph: Graph) -> str:
+def graph_text(graph: Graph) -> str:
     """The whole graph, columns aligned."""
     number = {node.id: f"%{i}" for i, node in enumerate(graph.nodes)}
     takes = ", ".join(f"{x.name}: {signature(x)}" for x in graph.inputs)
@@ -36,7 +36,9 @@ def text(graph: Graph) -> str:
         cells = [*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), *row[4:]]
         lines.append("  " + "  ".join(cells).rstrip())
         if "body" in node.attrs:
-            lines += ["    " + line for line in text(node.attrs["body"]).replace("graph(", "body(", 1).splitlines()]
+            lines += [
+                "    " + line for line in graph_text(node.attrs["body"]).replace("graph(", "body(", 1).splitlines()
+            ]
     return "\n".join(
         [f"graph({takes}) -> {gives}", *lines, "  return " + " ".join(number[y.id] for y in graph.outputs)]
     )
@@ -61,4 +63,4 @@ def _value(node: Tensor) -> str:
     return "= " + np.array2string(node.value, threshold=6, precision=4).replace("\n", " ") if node.size <= 6 else "= …"
 
 
-seams.provide("text", text)
+seams.provide("text", graph_text)

@@ -1,10 +1,10 @@
-"""Where random numbers come from: one seed for what is drawn once, keys for what is drawn anew in every run.
+"""Where random numbers come from: one seed for what is drawn once, keys for what is drawn again in every run.
 
 Initial weights and orders of rows are drawn by NumPy's Philox generator before anything is compiled. Numbers that a
 graph draws come from a counter-based generator (Threefry-2x32, Salmon et al. 2011): a key of two 32-bit words and the
 number of the use give the same bits on every backend. A training step has the key (seed, step); a graph that is traced
-on its own has a key that is drawn anew for each run. Each thread or asynchronous task that calls `seed` has a generator
-of its own from then on.
+on its own has a key that is drawn again for each run. Each thread or asynchronous task that calls `seed` has a
+generator of its own from then on.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def seed(n: int) -> None:
         n: at least 0.
 
     Raises:
-        ArgumentError: not such a number.
+        ArgumentError: `n` is not an integer of at least 0.
 
     Example:
         >>> import chainrule as cr
@@ -76,7 +76,7 @@ def seed(n: int) -> None:
 
 @contextlib.contextmanager
 def seeded(n: int) -> Iterator[None]:
-    """Within this block everything random is as after `seed(n)`; afterwards it goes on as if nothing had been drawn."""
+    """Within this block everything random is as after `seed(n)`; afterwards drawing continues where it was."""
     before = _own.get()
     _own.set(_Source(np.random.Generator(np.random.Philox(n))))
     try:
@@ -107,7 +107,7 @@ def has_key() -> bool:
 
 
 class FreshKey(Tensor):
-    """A key that is another one each time it is read, so that a graph which was traced with it draws anew in each run.
+    """A key that differs each time it is read, so that a graph traced with it draws new numbers in each run.
 
     Example:
         >>> key = FreshKey()
@@ -141,14 +141,16 @@ def _key_and_stream(key: Any) -> tuple[Tensor, int]:
         return constant([0, check_number("key", key, low=0, high=2**32 - 1, integer=True)], np.uint32), 0
     given = as_tensor(key)
     if given.shape[-1:] != (2,) or given.dtype.kind not in "iu":
-        raise ShapeError("not a key", where="key", expected="a whole number, or two of 32 bits", got=given.label())
+        raise ShapeError("not a key", where="key", expected="an integer, or two of 32 bits", got=given.label())
     return cast(given, np.uint32), 0
 
 
 def _draw(op: str, shape: Shape, key: Any, dtype: Any) -> Tensor:
     found = real_dtype(dtype)
     if found not in (np.float32, np.float64):
-        raise ShapeError("not a dtype of random numbers", where="dtype", expected="float32 or float64", got=found)
+        raise ShapeError(
+            "not a dtype that random numbers can have", where="dtype", expected="float32 or float64", got=found
+        )
     key, stream = _key_and_stream(key)
     return apply(op, key, shape=sizes(shape, "shape"), dtype=found.name, stream=stream)
 
@@ -162,13 +164,13 @@ def _scaled(drawn: Tensor, width: float, start: float) -> Tensor:
 
 
 def uniform(shape: Shape, key: Any = None, low: float = 0.0, high: float = 1.0, dtype: Any = np.float32) -> Tensor:
-    """Numbers spread evenly over [low, high), multiples of 2⁻²⁴ of the width.
+    """Numbers uniform on [low, high), multiples of 2⁻²⁴ of its width.
 
-    Inside a traced or compiled function they are drawn anew in every run, and in a training in every step.
+    Inside a traced or compiled function they are drawn again in every run, and in a training in every step.
 
     Args:
         shape: of the result.
-        key: a whole number, or two of 32 bits as an array: the same key gives the same numbers. By default the numbers
+        key: an integer, or two of 32 bits as an array: the same key gives the same numbers. By default the numbers
             follow from `chainrule.seed`, in a training from its seed and the step.
         low, high: the range.
         dtype: float32 or float64; the numbers are the same.
@@ -235,7 +237,7 @@ def permutation(n: int, key: Any = None) -> Tensor:
     return apply("random_permutation", key, n=whole(n, "n", low=0, high=2**62), stream=stream)
 
 
-def apart(size: int) -> Tensor:
+def example_keys(size: int) -> Tensor:
     """Keys for `size` examples of a batch (uint32[size, 2]), each to draw numbers of its own."""
     if has_key() or mode.tracing:
         return cast(uniform((size, 2), dtype=np.float64) * 2.0**24, np.uint32)

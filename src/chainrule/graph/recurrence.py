@@ -64,7 +64,7 @@ def recurrence(
         given = f(tree.unflatten(shape, list(here)), tree.unflatten(cut, list(now)))
     if not isinstance(given, tuple) or len(given) != len(gives):
         expected = f"({', '.join(gives)})"
-        raise ArgumentError("the body gives something else", where=op, expected=expected, got=type(given).__name__)
+        raise ArgumentError("the body returns something else", where=op, expected=expected, got=type(given).__name__)
     after = _carries(given[0], shape, here, op)
     results, stacked = tree.flatten(given[1])
     outputs = [*after, *(as_tensor(leaf) for leaf in results), *map(last, given[2:])]
@@ -78,12 +78,12 @@ def _length(sequences: Sequence[Tensor], names: Sequence[str], length: int | Non
     known = {"length": length} if length is not None else {}
     for name, x in zip(names, sequences, strict=True):
         if not x.shape:
-            raise ShapeError("a sequence needs an axis of steps", where=f"{op}, xs {name}".strip(), got=x.shape)
+            raise ShapeError("a sequence needs a leading axis of steps", where=f"{op}, xs {name}".strip(), got=x.shape)
         known[f"xs {name}".strip()] = x.shape[0]
     if not known:
-        raise ArgumentError("how many steps?", where=op, hint="give xs or length")
+        raise ArgumentError("the number of steps is unknown", where=op, hint="give xs or length")
     if len(set(known.values())) > 1:
-        raise ShapeError("sequences of different lengths", where=op, expected="one number of steps", got=known)
+        raise ShapeError("sequences of different lengths", where=op, expected="equal lengths", got=known)
     return check_number("length", next(iter(known.values())), low=0, integer=True)
 
 
@@ -108,7 +108,9 @@ def _carries(given: Any, shape: tree.Structure, here: Sequence[Tensor], op: str)
 def _closed(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Graph, list[Tensor]]:
     """The graph from the inputs to the outputs, and the outer nodes it uses, which become its last inputs."""
     nodes = ancestors(outputs)
-    reached = descendants(nodes, inputs)
+    # A check belongs to the step whose record tells of it, even where it is the same in every step.
+    checks = {x.id for node in nodes if node.op == "in_range" for x in node.inputs}
+    reached = descendants(nodes, inputs) | checks
     used = [*(x for node in nodes if node.id in reached for x in node.inputs), *outputs]
     outer = {x.id: x for x in used if x.id not in reached and (x.is_variable or x.op != "constant")}
     known = {x.id: x for x in [*inputs, *(x for x in used if x.id not in reached)]}

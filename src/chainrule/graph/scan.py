@@ -24,8 +24,8 @@ def scan(
     """Run (cₜ₊₁, yₜ) = f(cₜ, xₜ) over a sequence; give the last carry and all yₜ, stacked.
 
     Args:
-        f: takes a carry and one step's input, gives the next carry and one step's result; trees of tensors, either may
-            be None. It is traced once, on placeholders: it cannot choose by values.
+        f: takes a carry and one step's input, returns the next carry and one step's result; trees of tensors, either
+            may be None. It is traced once, on placeholders: it cannot choose by values.
         init: c₀; every later carry has its structure, shapes and dtypes.
         xs: a tree of tensors of one leading length T, cut into steps along axis 0; or None.
         length: T, needed where there are no xs.

@@ -1,7 +1,7 @@
-"""Where the floors above plug into the graph.
+"""Where higher packages plug into the graph.
 
-A `Tensor` computes at once and a `Graph` can be reversed, simplified and run, yet the house lets `graph` know nothing
-of the packages that do so. Each such ability is a named seam here, filled once by the package that has it when
+A `Tensor` computes at once and a `Graph` can be reversed, simplified and run, but `graph` may not import
+the packages that do so. Each such ability is a named seam here, filled once by the package that has it when
 `chainrule` is imported.
 """
 
@@ -14,7 +14,7 @@ _abilities: dict[str, Callable[..., Any]] = {}
 
 
 def provide(name: str, ability: Callable[..., Any]) -> None:
-    """Fill a seam; called once by each package that has an ability to give."""
+    """Fill a seam; called once by each package that provides an ability."""
     assert name not in _abilities, f"two packages provide {name}"
     _abilities[name] = ability
 

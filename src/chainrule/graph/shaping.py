@@ -1,4 +1,4 @@
-"""Functions that move elements: reshape, transpose, concatenate and their kin."""
+"""Functions that move elements: reshape, transpose, concatenate and the like."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def one_axis(axis: int, ndim: int) -> int:
     """The axis counted from the front."""
     number = as_whole(axis)
     if number is None:
-        raise ArgumentError("one axis is wanted", where="axis", expected="a whole number", got=repr(axis))
+        raise ArgumentError("not a single axis", where="axis", expected="an integer", got=repr(axis))
     if not -ndim <= number < ndim:
         raise ShapeError("no such axis", where=f"axis={number}", expected=f"an axis of {ndim}")
     return number % ndim
@@ -33,7 +33,7 @@ def all_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     named = axis if isinstance(axis, Sequence) else (axis,)
     axes = sorted(one_axis(a, ndim) for a in named)
     if len(set(axes)) < len(axes):
-        raise ArgumentError("an axis is named twice", where="axis", expected="each axis once", got=axis)
+        raise ArgumentError("a repeated axis", where="axis", expected="each axis once", got=axis)
     return tuple(axes)
 
 
@@ -55,7 +55,7 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
         order = tuple(one_axis(a, x.ndim) for a in several(axes, "transpose, axes", "axes"))
     if sorted(order) != list(range(x.ndim)):
         raise ShapeError(
-            "not an order of the axes", where="transpose", expected=f"a permutation of 0…{x.ndim - 1}", got=axes
+            "not a permutation of the axes", where="transpose", expected=f"a permutation of 0…{x.ndim - 1}", got=axes
         )
     return x if order == tuple(range(x.ndim)) else apply("transpose", x, axes=order)
 
@@ -81,7 +81,7 @@ def squeeze(x: Any, axis: Axis = None) -> Tensor:
     x = as_tensor(x)
     axes = tuple(i for i, n in enumerate(x.shape) if n == 1) if axis is None else all_axes(axis, x.ndim)
     if builtins.any(x.shape[i] != 1 for i in axes):
-        raise ShapeError("only axes of size 1 can be left out", where="squeeze", got=f"axis {axis} of {x.shape}")
+        raise ShapeError("only axes of size 1 can be squeezed", where="squeeze", got=f"axis {axis} of {x.shape}")
     return reshape(x, [n for i, n in enumerate(x.shape) if i not in axes])
 
 
@@ -95,13 +95,13 @@ def concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
     """The tensors one after another along an existing axis."""
     xs = several(xs, "concatenate", "tensors")
     if not xs:
-        raise ShapeError("nothing to join", where="concatenate", expected="at least one tensor", got="none")
+        raise ShapeError("nothing to concatenate", where="concatenate", expected="at least one tensor", got="none")
     tensors = common(*(as_tensor(x) for x in xs))
     return apply("concatenate", *tensors, axis=one_axis(axis, tensors[0].ndim))
 
 
 def stack(xs: Sequence[Any], axis: int = 0) -> Tensor:
-    """The tensors beside each other along a new axis."""
+    """The tensors side by side along a new axis."""
     tensors = [as_tensor(x) for x in several(xs, "stack", "tensors")]
     if len({x.shape for x in tensors}) > 1:
         raise ShapeError("the shapes differ", where="stack", expected=tensors[0].shape, got=[x.shape for x in tensors])

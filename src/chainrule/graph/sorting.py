@@ -58,7 +58,7 @@ def topk(x: Any, k: int, axis: int = -1) -> tuple[Tensor, Tensor]:
         axis: where to look; it has the size k in both results.
 
     Raises:
-        ArgumentError: k is not a whole number in this range.
+        ArgumentError: k is not an integer in this range.
         ShapeError: `x` has no such axis.
 
     Example:
@@ -82,7 +82,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Tensor:
 
     Args:
         x: any tensor with at least one axis.
-        indices: whole numbers, with as many axes as `x`; apart from `axis` their shapes broadcast. Negative ones count
+        indices: integers, with as many axes as `x`; apart from `axis` their shapes broadcast. Negative ones count
             from the end.
         axis: the axis that is indexed; with None `x` is flattened and `indices` has one axis.
 
@@ -101,7 +101,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Tensor:
             "the indices do not fit", where="take_along_axis", expected=f"{x.ndim} axes", got=indices.shape
         )
     if indices.dtype.kind not in "iu":
-        raise ShapeError("not an index", where="take_along_axis", expected="whole numbers", got=indices.dtype)
+        raise ShapeError("not an index", where="take_along_axis", expected="integers", got=indices.dtype)
     return getitem(x, tuple(_places(x, indices, axis)))
 
 

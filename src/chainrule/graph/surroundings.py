@@ -14,12 +14,12 @@ DEEP = 4
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, np.dtype)
 
 
-def held(thing: Any, deep: int = DEEP, seen: set[int] | None = None) -> Iterator[Any]:
+def held_values(thing: Any, deep: int = DEEP, seen: set[int] | None = None) -> Iterator[Any]:
     """The values that a function, a method or a module holds, those of functions and modules inside included.
 
     Example:
         >>> scale = 2.0
-        >>> list(held((lambda scale: lambda x: x * scale)(3.0)))
+        >>> list(held_values((lambda scale: lambda x: x * scale)(3.0)))
         [3.0]
     """
     seen = set() if seen is None else seen
@@ -29,7 +29,7 @@ def held(thing: Any, deep: int = DEEP, seen: set[int] | None = None) -> Iterator
     for value in _directly(thing):
         yield value
         if isinstance(value, (types.FunctionType, types.MethodType, functools.partial)) or _is_module(value):
-            yield from held(value, deep - 1, seen)
+            yield from held_values(value, deep - 1, seen)
 
 
 def _directly(thing: Any) -> list[Any]:
@@ -80,25 +80,25 @@ class Surroundings:
 
     def __init__(self, *things: Any) -> None:
         found = {id(thing): thing for thing in things}
-        found |= {id(thing): thing for start in things for thing in held(start)}
+        found |= {id(thing): thing for start in things for thing in held_values(start)}
         self._places = [place for thing in found.values() for place in _places(thing)]
 
     @property
     def hold(self) -> bool:
-        """Whether all is as it was."""
+        """Whether nothing has changed."""
         return all(_same(_read(*place), value) for place, value in self._places)
 
     def drop_changed(self) -> None:
-        """Look no more at what has changed since: a function that keeps a count or a log changes it itself."""
+        """Stop watching what has changed since: a function that keeps a count or a log changes it itself."""
         self._places = [(place, value) for place, value in self._places if _same(_read(*place), value)]
 
 
-Place = tuple[Any, Any]
+CaptureSlot = tuple[Any, Any]
 """A dict and a key, or the cell of a closure and None."""
 
 
-def _places(thing: Any) -> list[tuple[Place, Any]]:
-    places: list[Place] = []
+def _places(thing: Any) -> list[tuple[CaptureSlot, Any]]:
+    places: list[CaptureSlot] = []
     if isinstance(thing, types.FunctionType):
         places += [(cell, None) for cell in thing.__closure__ or () if _filled(cell)]
         places += [(thing.__globals__, name) for name in thing.__code__.co_names if name in thing.__globals__]

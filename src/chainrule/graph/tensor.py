@@ -27,12 +27,12 @@ _NO_SETTINGS: dict[str, Any] = {}
 
 
 class Tensor:
-    """A multi-dimensional array that remembers how it was made. Made by `cr.tensor`.
+    """A multi-dimensional array that remembers how it was computed. Made by `cr.tensor`.
 
     Attributes:
         shape: the sizes of the axes.
         dtype: NumPy's dtype of the elements.
-        value: the NumPy array, or None for a placeholder. Not to be written to; `assign` gives a leaf another one.
+        value: the NumPy array, or None for a placeholder. Read-only; `assign` gives a leaf another one.
         changed: when a leaf was last given another value, as a number between the `id`s of nodes made before and after.
         op: the operation's name, `inputs` its operands, `attrs` its settings.
         module: the path of the module it was made in, e.g. "fc1".
@@ -118,7 +118,7 @@ class Tensor:
 
     @property
     def is_variable(self) -> bool:
-        """Whether this is a leaf whose value may be another one in the next run of a graph: a parameter, a buffer."""
+        """Whether this is a leaf whose value may change between runs of a graph: a parameter, a buffer."""
         return self.op == "constant" and (self.requires_grad or self.changes)
 
     def read(self) -> np.ndarray[Any, Any]:
@@ -126,7 +126,7 @@ class Tensor:
         return self._known("a run of the graph")
 
     def assign(self, value: np.ndarray[Any, Any]) -> None:
-        """Give a leaf another value, of its shape and dtype; what was made from the old one has no gradient any more.
+        """Give a leaf another value, of its shape and dtype; what was computed from the old one loses its gradient.
 
         Args:
             value: taken as it is, not copied.
@@ -137,7 +137,7 @@ class Tensor:
         self.changed = next(_counter)
 
     def check_unchanged(self, operands: Sequence[Tensor] | None = None) -> None:
-        """Refuse to take a derivative of a value whose operands (or those named) have another value by now.
+        """Refuse to take a derivative of a value whose operands (or those named) have changed since.
 
         Raises:
             DerivativeError: names the operand.
@@ -164,7 +164,7 @@ class Tensor:
         return _restored, (type(self), self.value, self.requires_grad, self.name, self.grad, own)
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """The values as a NumPy array of one's own."""
+        """The values as a new NumPy array."""
         return np.array(self._known("numpy()"))
 
     def item(self) -> Any:
@@ -179,7 +179,7 @@ class Tensor:
 
     @property
     def has_history(self) -> bool:
-        """Whether its value alone would not do, since a gradient or another run depends on what it was made of."""
+        """Whether its value alone is not enough, since a gradient or another run depends on how it was computed."""
         return self._varies or (self.requires_grad and mode.recording)
 
     @property
@@ -190,7 +190,7 @@ class Tensor:
     def _known(self, wanted: str) -> np.ndarray[Any, Any]:
         if self._varies:
             raise TraceError(
-                f"{wanted} asks for a value while the function is traced, which may be another one in each run",
+                f"{wanted} needs a value while the function is traced, and it may differ from run to run",
                 where=self.label(),
                 hint="choose with cr.where, or run the function define-by-run (call it without cr.compile or cr.trace)",
             )
@@ -245,7 +245,7 @@ class Tensor:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if self.has_history and self.value is not None:
             raise TraceError(
-                "an array has no gradient, and this tensor needs one",
+                "a NumPy array carries no gradient, and this tensor needs one",
                 where=f"NumPy, with {self.label()}",
                 hint="use chainrule's function of that name, or x.detach() or x.numpy() for the values alone",
             )
@@ -259,7 +259,7 @@ class Tensor:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TraceError(
-            "a tensor is not written in place, since its gradient needs the old values",
+            "tensors cannot be modified in place, because gradients need the old values",
             where=self.label(),
             hint="make a new one: x = cr.put(x, index, value), or cr.where(condition, value, x)",
         )
@@ -270,13 +270,13 @@ class Tensor:
             return new
         if mode.tracing:
             raise TraceError(
-                "a leaf is changed in place while a function is traced, which would happen once and not in every run",
+                "a leaf is modified in place while a function is traced, which would happen only once",
                 where=self.label(),
                 hint="write x = x + y, or keep a module's state in a Buffer and give it to nn.update",
             )
         if self.requires_grad and mode.recording:
             raise DerivativeError(
-                "a leaf that asks for a gradient is changed in place",
+                "a leaf that requires a gradient is modified in place",
                 where=self.label(),
                 hint="do so inside `with cr.no_grad():`, or write x = x + y for a new tensor",
             )
@@ -296,7 +296,7 @@ class Tensor:
         """Add ∂self/∂t to `t.grad` for every tensor t made with `requires_grad=True` that self depends on.
 
         Args:
-            gradient: the incoming gradient ∂C/∂self, of self's shape; may be left out where self has one element.
+            gradient: the incoming gradient ∂C/∂self, of self's shape; may be omitted if self has one element.
 
         Raises:
             DerivativeError: where an operation on the way has no derivative.

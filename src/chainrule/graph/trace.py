@@ -1,4 +1,4 @@
-"""A Python function → Graph: run it once on placeholders and see what it made."""
+"""A Python function → Graph: run it once on placeholders and collect the nodes it makes."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from chainrule.graph.tensor import Tensor, placeholder
 def trace(f: Callable[..., Any], *examples: Any, lines: bool = False) -> Graph:
     """The graph of `f` for arguments of the shapes and dtypes of the examples.
 
-    Numbers and arrays become placeholders. Booleans, whole numbers, texts and functions stay what they are: they
-    are part of the structure, so that a loop may run as often as an argument says. A module counts as the dict of
+    Numbers and arrays become placeholders. Booleans, integers, strings and functions stay what they are: they are part
+    of the structure, so that the number of passes of a Python loop may be an argument. A module counts as the dict of
     its parameters by path.
 
     Args:
         f: takes and returns tensors, or nested tuples, lists and dicts of them.
         examples: arguments of the right shape and dtype; their values are not used.
-        lines: whether each node shall know the line of your code that made it.
+        lines: whether each node records the line of your code that made it.
 
     Raises:
-        TraceError: `f` asks for a value (as in `if x > 0`) or returns something that is not a tensor.
+        TraceError: `f` needs a value (as in `if x > 0`) or returns something that is not a tensor.
 
     Example:
         >>> import chainrule as cr
@@ -47,15 +47,15 @@ def traced(f: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any
     """The graph of `f` for arguments like these; its inputs are those of the arguments, then those of the keywords.
 
     Raises:
-        TraceError: as `trace`; or `f` draws from `np.random` or `random`, whose numbers every run would have alike.
+        TraceError: as `trace`; or `f` draws from `np.random` or `random`, whose numbers would be the same in every run.
     """
     noise = Noise(f, args, keywords)
     graph = _traced(f, args, keywords, lines)
     if noise.drawn() and _constants(graph) != _constants(_traced(f, args, keywords, lines)):
         raise TraceError(
-            "random numbers from outside chainrule are drawn while the function is traced, once for all its runs",
+            "random numbers from outside chainrule are drawn while the function is traced, once for all runs",
             where=_name(f),
-            hint="use cr.random.normal(shape) or its like, or give the numbers as an argument",
+            hint="use cr.random.normal(shape) or similar, or pass the numbers as an argument",
         )
     return graph
 
@@ -70,7 +70,9 @@ def _traced(f: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, An
         result = f(*own, **named)
     leaves, gives = tree.flatten(result)
     if not leaves:
-        raise TraceError("the function returns nothing", where=_name(f), expected="a tensor, or a nest of them")
+        raise TraceError(
+            "the function returns nothing", where=_name(f), expected="a tensor, or nested containers of tensors"
+        )
     takes = tree.Structure(tuple, (), (tree.LEAF,) * len(inputs))
     return Graph(inputs, [_output(leaf, f) for leaf in leaves], takes, gives, guards)
 
@@ -109,10 +111,10 @@ def _array(leaf: Any, name: str) -> np.ndarray[Any, Any]:
         if hasattr(leaf, "dtype"):
             raise ShapeError(error.what, where=name, expected=error.expected, got=error.got, hint=error.hint) from None
         raise ArgumentError(
-            "an argument of a traced function is neither an array nor a number, a text or a function",
+            "an argument of a traced function is neither an array, a number, a string nor a function",
             where=name,
             got=type(leaf).__name__,
-            hint="let the function take it from around it (a closure, functools.partial)",
+            hint="bind it with a closure or functools.partial",
         ) from None
 
 

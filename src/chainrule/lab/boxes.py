@@ -1,4 +1,4 @@
-"""Boxes and arrows, for pictures of graphs: boxes of one size, so that no text meets another and no arrow a box."""
+"""Boxes and arrows, for pictures of graphs: boxes of one size, so that no texts overlap and no arrow crosses a box."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Place = tuple[float, float]
+Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Boxes:
-    """Boxes of one size on axes whose frame is taken away.
+    """Boxes of one size on axes without a frame.
 
     Attributes:
         axes: where they are drawn.
@@ -27,8 +27,8 @@ class Boxes:
     height: float
     step: float
 
-    def box(self, place: Place, lines: Sequence[str], colour: str) -> None:
-        """A box around its place, its first line in bold."""
+    def box(self, place: Point, lines: Sequence[str], colour: str) -> None:
+        """A box centred on its position, its first line in bold."""
         from matplotlib.patches import FancyBboxPatch
 
         x, y = place
@@ -41,7 +41,7 @@ class Boxes:
             height = y + self.step * (i - (len(lines) - 1) / 2)
             self.axes.text(x, height, line, ha="center", va="center", **settings)
 
-    def arrow(self, start: Place, end: Place, colour: str, dash: Any = "-", bend: str = "arc3") -> None:
+    def arrow(self, start: Point, end: Point, colour: str, dash: Any = "-", bend: str = "arc3") -> None:
         """From the edge of one box to the facing edge of another: sideways, or up and down in one column.
 
         `bend` is matplotlib's connection style; one that is no straight line leaves and arrives below the boxes.

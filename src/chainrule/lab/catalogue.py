@@ -37,7 +37,7 @@ def load(name: str) -> Lab:
     """The lab of that name.
 
     Raises:
-        ArgumentError: there is none; the names are listed, nearest first.
+        ArgumentError: there is no such lab; the names are listed, nearest first.
 
     Example:
         >>> load("fan-out").row

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Number = int | float
-Value = Number | str | list[Any]
+Scalar = int | float
+MeasuredValue = Scalar | str | list[Any]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What an experiment found.
+    """The findings of an experiment.
 
     Attributes:
         figures: the numbers it measured, by a name that says the quantity (and its unit, where it has one).
@@ -23,7 +23,7 @@ class Measured:
         data: what the picture is drawn from.
     """
 
-    figures: Mapping[str, Value]
+    figures: Mapping[str, MeasuredValue]
     checks: Mapping[str, bool]
     data: Any = field(default=None, repr=False)
 
@@ -41,7 +41,7 @@ class Lab:
         row: where the claim comes from: the row of the lecture's list, e.g. "C8".
         claim: the claim, in one or two sentences.
         look: two or three plain sentences: what to look at in the picture, and why it is so.
-        measure: runs the experiment, the same way every time, and says what it found.
+        measure: runs the experiment, the same way every time, and returns its findings.
         draw: draws `Measured.data` on an empty figure.
     """
 

@@ -1,4 +1,4 @@
-"""A graph and its gradient graph side by side: the adjoint of a node stands level with it, on the other side."""
+"""A graph and its gradient graph side by side: the adjoint of a node is level with it, on the other side."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def arrows(graph: Graph, gradient: Graph) -> tuple[set[Pair], set[Pair]]:
     return there, there & back
 
 
-def draw(figure: Figure, graph: Graph, gradient: Graph) -> None:
+def draw_mirrored(figure: Figure, graph: Graph, gradient: Graph) -> None:
     """Leaves and operations on the left, read downwards; their adjoints on the right, read upwards."""
     places = _places(graph)
     used = sources(graph, gradient)

@@ -19,8 +19,8 @@ from chainrule.optim import Clip, Optimizer
 Array = np.ndarray[Any, Any]
 
 
-class Sample(NamedTuple):
-    """Rows to train on and rows to judge by."""
+class TrainTestRows(NamedTuple):
+    """Rows to train on and rows to test on."""
 
     X: Array
     y: Array
@@ -29,15 +29,15 @@ class Sample(NamedTuple):
 
 
 @functools.cache
-def sample(train: int = 1200) -> Sample:
+def sample(train: int = 1200) -> TrainTestRows:
     """The digits, centred pixel by pixel and brought to unit variance all together; `train` rows to train on."""
     X, y = digits()
     # One scale for all: some pixels hardly ever change, and one of their own would blow them up.
     X = (X - X[:train].mean(0)) / X[:train].std()
-    return Sample(X[:train], y[:train], X[train:], y[train:])
+    return TrainTestRows(X[:train], y[:train], X[train:], y[train:])
 
 
-def stack(
+def multilayer(
     widths: Sequence[int],
     activation: Callable[[], nn.Module],
     init: str = "kaiming_uniform",
@@ -68,7 +68,7 @@ def gradient_sizes(model: nn.Sequential, X: Array, y: Array) -> list[float]:
 
 @dataclass(frozen=True)
 class Trained:
-    """How a training went: the loss of each whole epoch (nats), the share of test rows that it gets right."""
+    """How a training went: the loss of each whole epoch (nats) and the test accuracy."""
 
     losses: list[float]
     accuracy: float
@@ -76,12 +76,12 @@ class Trained:
 
     @property
     def loss(self) -> float:
-        """The last epoch's loss, infinite where the training broke off."""
+        """The last epoch's loss, infinite if the training broke off."""
         return self.losses[-1] if self.finite else math.inf
 
 
 def trained(
-    model: nn.Module, optimizer: Optimizer, rows: Sample, epochs: int, batch_size: int, clip: Clip | None = None
+    model: nn.Module, optimizer: Optimizer, rows: TrainTestRows, epochs: int, batch_size: int, clip: Clip | None = None
 ) -> Trained:
     """Train a classifier, to the end or until its loss is no longer finite."""
     trainer = cr.Trainer(model, nn.CrossEntropyLoss(), optimizer, clip=clip, backend="numpy")

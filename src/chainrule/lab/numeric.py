@@ -1,4 +1,4 @@
-"""Gradients from outside the engine: finite differences, and how far two arrays are apart."""
+"""Gradients independent of the engine: finite differences, and how far apart two arrays are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Array = np.ndarray[Any, Any]
 
 
 def slope(cost: Callable[..., cr.Tensor], xs: Sequence[Array], direction: Sequence[Array], h: float = 1e-3) -> float:
-    """How fast C changes where all xs move in a direction, in float64, without any derivative rule.
+    """How fast C changes where all xs move in a direction, in float64, without a derivative rule.
 
     The five-point formula (C(−2h) − 8C(−h) + 8C(h) − C(2h))/12h, with h the length of the way: its error is of order
     h⁴, so that some 11 digits are right where C is smooth within 2h.
@@ -39,11 +39,11 @@ def differences(cost: Callable[..., cr.Tensor], *xs: Array) -> list[Array]:
     return found
 
 
-def apart(found: Any, expected: Any) -> float:
+def relative_error(found: Any, expected: Any) -> float:
     """The largest distance between two arrays' elements, as a share of the largest expected element.
 
     Example:
-        >>> apart([1.0, 2.0], [1.0, 2.5])
+        >>> relative_error([1.0, 2.0], [1.0, 2.5])
         0.2
     """
     found, expected = np.asarray(found, dtype=np.float64), np.asarray(expected, dtype=np.float64)
@@ -54,4 +54,4 @@ def apart(found: Any, expected: Any) -> float:
 
 def worst(found: Sequence[Any], expected: Sequence[Any]) -> float:
     """The largest of the distances of several arrays from what was expected."""
-    return max(apart(a, b) for a, b in zip(found, expected, strict=True))
+    return max(relative_error(a, b) for a, b in zip(found, expected, strict=True))

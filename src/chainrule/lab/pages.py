@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from chainrule.errors import RunError
 from chainrule.explain import style
 from chainrule.explain.page import is_page, render
-from chainrule.explain.page import write as write_page
+from chainrule.explain.page import write_page as write_page
 from chainrule.lab.catalogue import SECTIONS
 from chainrule.lab.experiment import Lab, Measured
 
@@ -22,11 +22,11 @@ INDEX = "index"
 """The page that lists the others."""
 
 
-def folder(out: str | Path, names: Iterable[str]) -> Path:
-    """The folder for the pages of these names, made if need be.
+def prepare_folder(out: str | Path, names: Iterable[str]) -> Path:
+    """The folder for the pages of these names, created if necessary.
 
     Raises:
-        RunError: it cannot be made or written to, or holds a file that is no page of ours where one is to go.
+        RunError: it cannot be made or written to, or holds a file that is not one of our pages where one should go.
     """
     path = Path(out)
     try:
@@ -46,7 +46,7 @@ def _place(folder: Path, name: str) -> Path:
     return folder / f"{name}.html"
 
 
-def write(page: str, folder: Path, name: str) -> Path:
+def write_lab_page(page: str, folder: Path, name: str) -> Path:
     """Write a page as NAME.html, whole or not at all.
 
     Raises:
@@ -65,7 +65,7 @@ def _refused(path: Path, reason: str | None) -> RunError:
 
 def picture(lab: Lab, measured: Measured) -> Figure:
     """The lab's picture of what was measured."""
-    figure = style.blank()
+    figure = style.new_figure()
     lab.draw(figure, measured.data)
     return figure
 
@@ -80,7 +80,7 @@ def lab_page(name: str, lab: Lab, measured: Measured, figure: Figure) -> str:
         measured=measured,
         verdict=verdict(measured),
         figure=figure,
-        shown=style.described(figure),
+        shown=style.describe_figure(figure),
         figures=[(title, cell(value)) for title, value in measured.figures.items()],
         sections=sections(lab),
     )

@@ -24,7 +24,7 @@ from chainrule.lab.experiment import Lab, Measured
 
 @dataclass(frozen=True)
 class Result:
-    """What a run of a lab gave.
+    """The result of running a lab.
 
     Attributes:
         name: the lab's name.
@@ -42,7 +42,7 @@ class Result:
 
     @property
     def holds(self) -> bool:
-        """Whether the claim holds, by what was measured."""
+        """Whether the claim holds by the measurements."""
         return self.measured.holds
 
     def json(self) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def run(name: str, out: str | Path | None = None) -> Result:
 
     Raises:
         ArgumentError: there is no such lab.
-        RunError: the page cannot be written, or would take the place of a file that is none.
+        RunError: the page cannot be written, or would replace a file that is not one.
 
     Example:
         >>> result = run("fan-out")
@@ -64,7 +64,7 @@ def run(name: str, out: str | Path | None = None) -> Result:
         (True, ['claim', 'figures', 'holds', 'name'])
     """
     lab = load(name)
-    folder = None if out is None else pages.folder(out, [name])
+    folder = None if out is None else pages.prepare_folder(out, [name])
     # A lab seeds what it draws; this makes what it forgot to seed the same, whatever ran before it.
     seed(0)
     began = time.perf_counter()
@@ -76,7 +76,9 @@ def run(name: str, out: str | Path | None = None) -> Result:
     if folder is None:
         return Result(name, lab, measured, seconds)
     figure = pages.picture(lab, measured)
-    return Result(name, lab, measured, seconds, pages.write(pages.lab_page(name, lab, measured, figure), folder, name))
+    return Result(
+        name, lab, measured, seconds, pages.write_lab_page(pages.lab_page(name, lab, measured, figure), folder, name)
+    )
 
 
 @contextlib.contextmanager

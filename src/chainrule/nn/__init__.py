@@ -1,6 +1,7 @@
 """Networks: modules, losses, initial weights."""
 
 from chainrule.nn import init
+from chainrule.nn.activation_checkpoint import Checkpoint
 from chainrule.nn.activations import (
     ELU,
     GELU,
@@ -15,7 +16,8 @@ from chainrule.nn.activations import (
     Softplus,
     Tanh,
 )
-from chainrule.nn.checkpoint import Checkpoint
+from chainrule.nn.embeddings import Embedding, PiecewiseLinear
+from chainrule.nn.ensembles import EnsembleInput, EnsembleLoss, EnsembleOutput, LinearEnsemble
 from chainrule.nn.layers import Add, Dropout, Duplicate, Flatten, Identity, Lambda, Linear, Max, Sequential
 from chainrule.nn.losses import (
     BCELoss,
@@ -33,7 +35,8 @@ from chainrule.nn.normalization import BatchNorm, LayerNorm
 
 __all__ = [
     "ELU", "GELU", "SELU", "Add", "BCELoss", "BCEWithLogitsLoss", "BatchNorm", "Buffer", "Checkpoint",
-    "CrossEntropyLoss", "Dropout", "Duplicate", "Flatten", "HuberLoss", "Identity", "L1Loss", "Lambda", "LayerNorm",
-    "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "Loss", "MSELoss", "Max", "Module", "NLLLoss", "NamedLosses",
-    "Parameter", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Softplus", "Tanh", "init", "update",
+    "CrossEntropyLoss", "Dropout", "Duplicate", "Embedding", "EnsembleInput", "EnsembleLoss", "EnsembleOutput",
+    "Flatten", "HuberLoss", "Identity", "L1Loss", "Lambda", "LayerNorm", "LeakyReLU", "Linear", "LinearEnsemble",
+    "LogSigmoid", "LogSoftmax", "Loss", "MSELoss", "Max", "Module", "NLLLoss", "NamedLosses", "Parameter",
+    "PiecewiseLinear", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Softplus", "Tanh", "init", "update",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Initial weights: each function gives an array of a shape (out, in); fan_in is `in`, fan_out is `out`.
+"""Initial weights: each function returns an array of a shape (out, in); fan_in is `in`, fan_out is `out`.
 
 Sources: He et al. (2015), "Delving deep into rectifiers" (Kaiming); Glorot & Bengio (2010), "Understanding the
 difficulty of training deep feedforward neural networks" (Xavier); LeCun et al. (1998), "Efficient BackProp"; Saxe et
@@ -83,7 +83,7 @@ def xavier_normal(shape: Shape, gain: float = 1.0, dtype: Any = np.float32) -> A
 
 
 def lecun_normal(shape: Shape, gain: float = 1.0, dtype: Any = np.float32) -> Array:
-    """W ~ N(0, gain²/fan_in): keeps the variance of a linear layer's output; for SELU. Keras's cuts the tails off."""
+    """W ~ N(0, gain²/fan_in): keeps the variance of a linear layer's output; for SELU. Keras truncates the tails."""
     return normal(shape, gain / math.sqrt(_fans(shape)[0]), dtype)
 
 
@@ -122,6 +122,6 @@ def initializer(name: str) -> Callable[..., Array]:
     """The initializer of this name.
 
     Raises:
-        ArgumentError: there is none; the message lists them, nearest first.
+        ArgumentError: there is no such initializer; the message lists them, nearest first.
     """
     return INITIALIZERS[check_choice("init", name, INITIALIZERS)]

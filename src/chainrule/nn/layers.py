@@ -1,4 +1,4 @@
-"""Layers: each a module around an operation of its own, or a few."""
+"""Layers: each a module around one operation or a few."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Linear(Module):
     Args:
         in_features: the width of X (…, in_features).
         out_features: the width of Y (…, out_features).
-        bias: whether there is a b; it starts at 0.
+        bias: whether there is a bias b; it starts at 0.
         init: the name of a function of `nn.init` for W. PyTorch's own default is smaller by √6 and has random biases.
 
     Attributes:

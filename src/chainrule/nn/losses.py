@@ -1,4 +1,4 @@
-"""Losses: modules of (output, target) that give one number, or one per row where `reduction="none"`."""
+"""Losses: modules of (output, target) that return a scalar, or a value per row with `reduction="none"`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chainrule.nn.module import Module
 
 
 class Loss(Module):
-    """What the losses have in common.
+    """Base class of the losses.
 
     Args:
         reduction: "mean" over rows (or elements), "sum", or "none".
@@ -26,7 +26,7 @@ class Loss(Module):
         return {"mean": F.mean, "sum": F.sum, "none": F.identity}[self.reduction](values)
 
     def extra(self) -> str:
-        """The reduction, where it is not the mean."""
+        """The reduction, if it is not the mean."""
         return "" if self.reduction == "mean" else f"reduction={self.reduction!r}"
 
 
@@ -52,7 +52,7 @@ def _same_shape(name: str, output: Any, target: Any) -> tuple[Tensor, Tensor]:
 
 
 class LabelLoss(Loss):
-    """What losses of class labels have in common: rows with one label that stands for "none" are left out.
+    """Base class of the losses of class labels: rows with one label that means "none" are left out.
 
     Args:
         reduction: "mean" over the rows that are not ignored, "sum", or "none".
@@ -70,7 +70,7 @@ class LabelLoss(Loss):
         return F.sum(values) / F.cast(F.sum(F.not_equal(labels, self.ignore_index)), values.dtype)
 
     def extra(self) -> str:
-        """The settings that are not the usual ones."""
+        """The settings that differ from the defaults."""
         ignored = "" if self.ignore_index == -100 else f"ignore_index={self.ignore_index}"
         return ", ".join(filter(None, (super().extra(), ignored)))
 
@@ -114,7 +114,7 @@ class NLLLoss(LabelLoss):
 
     Raises:
         OutOfRangeError: a label that is neither in 0…K−1 nor to be ignored; it names the row.
-        ShapeError: labels that do not fit, or are not whole numbers.
+        ShapeError: labels that do not fit, or are not integers.
 
     Example:
         >>> NLLLoss("none")([[-0.5, -1.0], [-2.0, -0.1]], [1, -100]).tolist()
@@ -127,7 +127,7 @@ class NLLLoss(LabelLoss):
         if labels.shape != x.shape[:-1]:
             raise ShapeError("the labels do not fit", where="NLLLoss", expected=x.shape[:-1], got=labels.shape)
         if labels.dtype.kind not in "iu":
-            raise ShapeError("labels are not whole numbers", where="NLLLoss", got=labels.dtype)
+            raise ShapeError("labels are not integers", where="NLLLoss", got=labels.dtype)
         hit = hits(class_labels(labels, x.shape[-1], self.ignore_index), x.shape[-1])
         if may_ignore(labels, self.ignore_index):
             hit = F.logical_and(hit, F.expand_dims(F.not_equal(labels, self.ignore_index), -1))
@@ -190,7 +190,7 @@ class HuberLoss(Loss):
         self.delta = check_number("delta", delta, low=0, low_open=True)
 
     def extra(self) -> str:
-        """The reduction and δ, where they are not the usual ones."""
+        """The reduction and δ, if they differ from the defaults."""
         return ", ".join(filter(None, (super().extra(), "" if self.delta == 1 else f"delta={self.delta}")))
 
     def forward(self, output: Any, target: Any) -> Tensor:

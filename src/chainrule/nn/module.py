@@ -1,4 +1,4 @@
-"""Module: a part of a network that holds its parameters, with PyTorch's habits.
+"""Module: a part of a network that holds its parameters, with PyTorch's conventions.
 
 A module's parameters, buffers and parts are found by looking at its attributes; lists, tuples and dicts of modules
 count too. Nothing is registered.
@@ -16,7 +16,7 @@ from chainrule.errors import ArgumentError, ShapeError, nearest
 from chainrule.graph.elementwise import cast
 from chainrule.graph.mode import Call, current, mode, no_grad, setting
 from chainrule.graph.tensor import Tensor
-from chainrule.nn.summary import Summary, summarize
+from chainrule.nn.model_summary import Summary, summarize
 
 _STANDS_FOR = "_stands_for"
 """The attribute in which a stand-in keeps the module it stands for: where that has a parameter, it has its tensor."""
@@ -26,7 +26,7 @@ class Parameter(Tensor):
     """A tensor that training changes, unless its `requires_grad` is set to False: then it is frozen.
 
     A frozen parameter keeps its value whatever optimizer, decay or penalty a `Trainer` has. It still belongs to the
-    module's state: it is saved, loaded and read anew in every run of a graph.
+    module's state: it is saved, loaded and read again at every run of a graph.
 
     Example:
         >>> Parameter([1.0, 2.0]).requires_grad
@@ -71,7 +71,7 @@ def update(buffer: Tensor, change: Callable[[Tensor], Tensor]) -> None:
 
 
 class Module:
-    """A part of a network. Subclasses make parameters and parts in `__init__` and say `forward`.
+    """A part of a network. Subclasses create parameters and parts in `__init__` and define `forward`.
 
     Attributes:
         training: whether dropout drops and statistics are of the batch; set by `train()` and `eval()`.
@@ -101,7 +101,7 @@ class Module:
 
     def forward(self, *args: Any) -> Any:
         """What the module computes."""
-        raise NotImplementedError(f"{type(self).__name__} does not say its forward")
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
     def __call__(self, *args: Any) -> Any:
         """What `forward` gives; the nodes made meanwhile know this module's path."""
@@ -183,13 +183,13 @@ class Module:
         return _stand_in(self, {id(own[path]): tensor for path, tensor in children.items()}, {})
 
     def tree_state(self) -> tuple[Any, ...]:
-        """What else than parameters decides what the module computes: itself, and which parts are in training mode."""
+        """What else decides what the module computes: itself, and which parts are in training mode."""
         return self, tuple(module.training for _, module in self.named_modules())
 
     # ---- state
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Parameters and buffers by path, as arrays of one's own."""
+        """Parameters and buffers by path, as copies."""
         return {path: tensor.numpy() for path, tensor in [*self.named_parameters(), *self.named_buffers()]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -197,7 +197,7 @@ class Module:
 
         Raises:
             ArgumentError: a path is missing or unknown.
-            ShapeError: an array has another shape.
+            ShapeError: an array has a different shape.
         """
         own: dict[str, Tensor] = dict(self.named_parameters()) | dict(self.named_buffers())
         for path in state:
@@ -209,7 +209,7 @@ class Module:
         for path, value in state.items():
             if np.shape(value) != own[path].shape:
                 raise ShapeError(
-                    "a parameter has another shape", where=path, expected=own[path].shape, got=np.shape(value)
+                    "a parameter has a different shape", where=path, expected=own[path].shape, got=np.shape(value)
                 )
         for path, value in state.items():
             values = value.numpy() if isinstance(value, Tensor) else value
@@ -226,7 +226,7 @@ class Module:
         return self.train(False)
 
     def summary(self, input_shape: tuple[int, ...], dtype: Any = np.float32) -> Summary:
-        """A table with a row a module: path, kind, output shape, parameters; `.total` counts all parameters.
+        """A table with one row per module: path, kind, output shape, parameters; `.total` counts all parameters.
 
         The model runs in inference mode, so that a batch of one row will do; what is not trained is not counted.
 
@@ -242,7 +242,7 @@ class Module:
         return f"{type(self).__name__}({self.extra()}{inside + chr(10) if inside else ''})"
 
     def extra(self) -> str:
-        """What `repr` says between the brackets."""
+        """What `repr` shows between the brackets."""
         return ""
 
 

@@ -1,4 +1,4 @@
-"""A loss for a model of several outputs: one of each output, added up."""
+"""A loss for a model with several outputs: one loss per output, added up."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from chainrule.nn.losses import Loss
 from chainrule.nn.module import Module
 
 
-class Term(NamedTuple):
-    """One term of the sum: a loss, its weight, and what it is of."""
+class LossTerm(NamedTuple):
+    """One term of the sum: a loss, its weight, and the output it is of."""
 
     weight: float
     loss: Module
@@ -27,10 +27,10 @@ class NamedLosses(Module):
 
     Args:
         losses: {output: loss}; a loss is one of this package, or a function (output, target) → one number.
-        weights: {output: w}, at least 0; 1 where nothing is said.
+        weights: {output: w}, at least 0; 1 by default.
 
     Raises:
-        ArgumentError: no losses, a weight of no loss, or losses of which some are means and some are sums.
+        ArgumentError: no losses, a weight for an unknown loss, or losses of which some are means and some are sums.
 
     Example:
         >>> import chainrule as cr
@@ -46,13 +46,15 @@ class NamedLosses(Module):
         weights: Mapping[str, float] | None = None,
     ) -> None:
         if not losses or not all(isinstance(name, str) for name in losses):
-            raise ArgumentError("losses by name are wanted", where="loss", expected="{output: loss}", got=dict(losses))
+            raise ArgumentError(
+                "not a dict of losses by name", where="loss", expected="{output: loss}", got=dict(losses)
+            )
         self.losses = {name: _checked(name, loss) for name, loss in losses.items()}
         self.weights = {name: _weight(name, value, self.losses) for name, value in (weights or {}).items()}
         kinds = {name: getattr(loss, "reduction", "mean") for name, loss in self.losses.items()}
         if len(set(kinds.values())) > 1:
             raise ArgumentError(
-                "means and sums cannot be put together over the batches of an epoch", where="loss",
+                "means and sums cannot be combined over the batches of an epoch", where="loss",
                 expected="one reduction for all", got=kinds, hint='use reduction="mean", and weights for the scale',
             )  # fmt: skip
 
@@ -61,7 +63,7 @@ class NamedLosses(Module):
         """That of all the losses."""
         return str(getattr(next(iter(self.losses.values())), "reduction", "mean"))
 
-    def terms(self, outputs: Any, targets: Any) -> Iterator[Term]:
+    def terms(self, outputs: Any, targets: Any) -> Iterator[LossTerm]:
         """The terms of the sum.
 
         Raises:
@@ -74,7 +76,7 @@ class NamedLosses(Module):
                     f"the {what} are not those of the losses", expected=f"a dict of {[*self.losses]}", got=got
                 )
         for name, loss in self.losses.items():
-            yield Term(self.weights.get(name, 1.0), loss, outputs[name], targets[name])
+            yield LossTerm(self.weights.get(name, 1.0), loss, outputs[name], targets[name])
 
     def forward(self, outputs: Any, targets: Any) -> Tensor:
         """The sum."""
@@ -94,12 +96,13 @@ def _checked(name: str, loss: Any) -> Module:
     if callable(loss) and not isinstance(loss, (Module, type)):
         return Lambda(loss)
     if isinstance(loss, type):
-        raise ArgumentError("a class, where one of it is wanted", where=where, hint=f"write {loss.__name__}(…)")
+        raise ArgumentError("a class was passed instead of an instance", where=where, hint=f"write {loss.__name__}(…)")
     if not isinstance(loss, Module):
         raise ArgumentError("not a loss", where=where, expected="a loss, or a function", got=type(loss).__name__)
     if isinstance(loss, Loss) and loss.reduction == "none":
         raise ArgumentError(
-            "one number is wanted, and this loss gives one a row", where=where, got=f"{type(loss).__name__}('none')",
+            "a scalar loss is needed, and this one returns a value per row",
+                where=where, got=f"{type(loss).__name__}('none')",
             hint='use reduction="mean" or "sum"',
         )  # fmt: skip
     return loss
@@ -107,5 +110,7 @@ def _checked(name: str, loss: Any) -> Module:
 
 def _weight(name: str, value: Any, losses: Mapping[str, Module]) -> float:
     if name not in losses:
-        raise ArgumentError("a weight of no loss", where="loss_weights", expected=f"one of {[*losses]}", got=repr(name))
+        raise ArgumentError(
+            "a weight for an unknown loss", where="loss_weights", expected=f"one of {[*losses]}", got=repr(name)
+        )
     return float(check_number(f"loss_weights[{name!r}]", value, low=0))

@@ -15,7 +15,7 @@ from chainrule.nn.module import Buffer, Module, Parameter, update
 
 
 class SmallBatchError(ShapeError):
-    """A batch that is too small to take statistics of."""
+    """A batch that is too small to compute statistics from."""
 
 
 class _Normalization(Module):
@@ -43,7 +43,7 @@ class _Normalization(Module):
         wide = x.shape[axis] if -x.ndim <= axis < x.ndim else None
         if wide != self.features:
             raise ShapeError(
-                "the input's features are not those of the layer",
+                "the input's features do not match the layer",
                 where=self._place(),
                 expected=expected,
                 got=x.shape,
@@ -60,7 +60,7 @@ class BatchNorm(_Normalization):
     is an affine map. For images or sequences (N, C, …) a feature is a channel, its statistics are over all places.
 
     The running statistics move whenever the module runs in training mode on values: called directly, inside `cr.grad`
-    and its kin, in `cr.compile`, in a `Trainer`. A `cr.trace`d graph is a function without memory: it uses the batch's
+    and the like, in `cr.compile`, in a `Trainer`. A `cr.trace`d graph is a function without memory: it uses the batch's
     statistics and leaves the running ones alone.
 
     Args:
@@ -105,7 +105,7 @@ class BatchNorm(_Normalization):
         count = math.prod(x.shape[axis] for axis in axes)
         if count < 2:
             raise SmallBatchError(
-                "one row has no variance to divide by: the output would be β, and nothing could be learnt",
+                "a single row has no variance to normalise by: the output would be β, and nothing could be learnt",
                 where=self._place(),
                 expected="at least 2 rows in training",
                 got=f"a batch of {x.shape[0]}",

@@ -11,9 +11,9 @@ from chainrule import tree
 from chainrule.errors import check_number
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor, constant
-from chainrule.optim.base import (
+from chainrule.optim.optimizer import (
     Optimizer,
-    State,
+    OptimizerState,
     Updated,
     check_betas,
     each,
@@ -56,11 +56,11 @@ class Adam(Optimizer):
         self.betas = check_betas(betas)
         self.eps = check_number("eps", eps, low=0)
 
-    def init(self, parameters: Any) -> State:
+    def init(self, parameters: Any) -> OptimizerState:
         """Moments of 0 and a count of steps."""
         return {"step": no_steps(), "mean": full_like(parameters), "square": full_like(parameters)}
 
-    def update(self, gradients: Any, state: State, parameters: Any, lr: Any = None) -> Updated:
+    def update(self, gradients: Any, state: OptimizerState, parameters: Any, lr: Any = None) -> Updated:
         """One step."""
         rate = step_rate(lr, self.lr, gradients)
         step = F.as_tensor(state["step"]) + np.int32(1)
@@ -76,7 +76,7 @@ class Adam(Optimizer):
         parameters, mean, square = each(rule, parameters, gradients, state["mean"], state["square"])
         return Updated(parameters, {"step": step, "mean": mean, "square": square})
 
-    def rates(self, state: State, parameters: Any, lr: Any = None) -> Any:
+    def rates(self, state: OptimizerState, parameters: Any, lr: Any = None) -> Any:
         """η/(√ŝ + ε)."""
         return _rates(step_rate(lr, self.lr, parameters), self.betas[1], self.eps, state)
 
@@ -84,7 +84,7 @@ class Adam(Optimizer):
         return w
 
 
-def _rates(rate: Tensor, beta: float, eps: float, state: State) -> Any:
+def _rates(rate: Tensor, beta: float, eps: float, state: OptimizerState) -> Any:
     scale = 1.0 / F.sqrt(one_less_power(beta, F.cast(state["step"], rate.dtype)))
     return tree.map(lambda s: rate / (F.sqrt(s) * scale + eps), state["square"])
 
@@ -154,11 +154,11 @@ class Adamax(Optimizer):
         self.betas = check_betas(betas)
         self.eps = check_number("eps", eps, low=0, low_open=True)
 
-    def init(self, parameters: Any) -> State:
+    def init(self, parameters: Any) -> OptimizerState:
         """Means and largest gradients of 0, and a count of steps."""
         return {"step": no_steps(), "mean": full_like(parameters), "largest": full_like(parameters)}
 
-    def update(self, gradients: Any, state: State, parameters: Any, lr: Any = None) -> Updated:
+    def update(self, gradients: Any, state: OptimizerState, parameters: Any, lr: Any = None) -> Updated:
         """One step."""
         rate = step_rate(lr, self.lr, gradients)
         step = F.as_tensor(state["step"]) + np.int32(1)
@@ -173,7 +173,7 @@ class Adamax(Optimizer):
         parameters, mean, largest = each(rule, parameters, gradients, state["mean"], state["largest"])
         return Updated(parameters, {"step": step, "mean": mean, "largest": largest})
 
-    def rates(self, state: State, parameters: Any, lr: Any = None) -> Any:
+    def rates(self, state: OptimizerState, parameters: Any, lr: Any = None) -> Any:
         """η/u."""
         rate = step_rate(lr, self.lr, parameters)
         return tree.map(lambda u: rate / F.as_tensor(u), state["largest"])
@@ -218,12 +218,12 @@ class Nadam(Optimizer):
         self.eps = check_number("eps", eps, low=0)
         self.momentum_decay = check_number("momentum_decay", momentum_decay, low=0)
 
-    def init(self, parameters: Any) -> State:
+    def init(self, parameters: Any) -> OptimizerState:
         """Moments of 0, a count of steps, and Π = 1 in the precision of the parameters."""
         one = constant(np.ones((), precision(parameters)))
         return {"step": no_steps(), "product": one, "mean": full_like(parameters), "square": full_like(parameters)}
 
-    def update(self, gradients: Any, state: State, parameters: Any, lr: Any = None) -> Updated:
+    def update(self, gradients: Any, state: OptimizerState, parameters: Any, lr: Any = None) -> Updated:
         """One step."""
         rate = step_rate(lr, self.lr, gradients)
         step = F.as_tensor(state["step"]) + np.int32(1)
@@ -242,7 +242,7 @@ class Nadam(Optimizer):
         parameters, mean, square = each(rule, parameters, gradients, state["mean"], state["square"])
         return Updated(parameters, {"step": step, "product": product, "mean": mean, "square": square})
 
-    def rates(self, state: State, parameters: Any, lr: Any = None) -> Any:
+    def rates(self, state: OptimizerState, parameters: Any, lr: Any = None) -> Any:
         """η/(√ŝ + ε)."""
         return _rates(step_rate(lr, self.lr, parameters), self.betas[1], self.eps, state)
 

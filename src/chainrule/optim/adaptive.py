@@ -1,4 +1,4 @@
-"""Optimizers that give every weight a rate of its own, by the size of its gradients so far."""
+"""Optimizers that give every weight its own rate, by the size of its gradients so far."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from chainrule import tree
 from chainrule.errors import check_number
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor
-from chainrule.optim.base import Optimizer, State, Updated, each, full_like, step_rate
+from chainrule.optim.optimizer import Optimizer, OptimizerState, Updated, each, full_like, step_rate
 
 __all__ = ["AdaGrad", "Adadelta", "RMSProp"]
 
@@ -44,11 +44,11 @@ class AdaGrad(Optimizer):
         self.eps = check_number("eps", eps, low=0)
         self.initial_accumulator_value = check_number("initial_accumulator_value", initial_accumulator_value, low=0)
 
-    def init(self, parameters: Any) -> State:
+    def init(self, parameters: Any) -> OptimizerState:
         """The sums of squares to begin with."""
         return {"square": full_like(parameters, self.initial_accumulator_value)}
 
-    def update(self, gradients: Any, state: State, parameters: Any, lr: Any = None) -> Updated:
+    def update(self, gradients: Any, state: OptimizerState, parameters: Any, lr: Any = None) -> Updated:
         """One step."""
         rate = step_rate(lr, self.lr, gradients)
 
@@ -59,7 +59,7 @@ class AdaGrad(Optimizer):
         parameters, square = each(rule, parameters, gradients, state["square"])
         return Updated(parameters, {"square": square})
 
-    def rates(self, state: State, parameters: Any, lr: Any = None) -> Any:
+    def rates(self, state: OptimizerState, parameters: Any, lr: Any = None) -> Any:
         """η/(√r + δ)."""
         rate = step_rate(lr, self.lr, parameters)
         return tree.map(lambda r: rate / (F.sqrt(r) + self.eps), state["square"])
@@ -69,7 +69,7 @@ class RMSProp(Optimizer):
     """RMSProp (Tieleman & Hinton 2012): r ← ρr + (1−ρ)g², w ← w − η g/(√r + δ).
 
     With momentum v ← βv + g/(√r + δ), w ← w − ηv, the rate outside the velocity as in PyTorch (Keras, and `SGD` here,
-    have it inside: the same paths while η is constant). Centred (Graves 2013), the mean m ← ρm + (1−ρ)g is taken off:
+    have it inside: the same paths while η is constant). Centred (Graves 2013), the mean m ← ρm + (1−ρ)g is subtracted:
     √(r − m²) in place of √r; a gradient that hardly changes then makes for very large steps, unless δ bounds them. As
     in PyTorch δ is outside the root (Keras has it inside); PyTorch calls ρ `alpha` and has it at 0.99.
 
@@ -102,12 +102,12 @@ class RMSProp(Optimizer):
         self.momentum = check_number("momentum", momentum, low=0, high=1, high_open=True)
         self.centered = bool(centered)
 
-    def init(self, parameters: Any) -> State:
+    def init(self, parameters: Any) -> OptimizerState:
         """Mean squares of 0; means and velocities of 0 where they are used."""
         used = {"square": True, "mean": self.centered, "velocity": self.momentum}
         return {name: full_like(parameters) for name, wanted in used.items() if wanted}
 
-    def update(self, gradients: Any, state: State, parameters: Any, lr: Any = None) -> Updated:
+    def update(self, gradients: Any, state: OptimizerState, parameters: Any, lr: Any = None) -> Updated:
         """One step."""
         rate = step_rate(lr, self.lr, gradients)
 
@@ -126,7 +126,7 @@ class RMSProp(Optimizer):
         parameters, *slots = each(rule, parameters, gradients, *state.values())
         return Updated(parameters, dict(zip(state, slots, strict=True)))
 
-    def rates(self, state: State, parameters: Any, lr: Any = None) -> Any:
+    def rates(self, state: OptimizerState, parameters: Any, lr: Any = None) -> Any:
         """η/(√r + δ), and over 1−β with momentum."""
         rate = step_rate(lr, self.lr, parameters) * (1.0 / (1.0 - self.momentum))
         around = tree.map(_variance, state["square"], state["mean"]) if self.centered else state["square"]
@@ -167,11 +167,11 @@ class Adadelta(Optimizer):
         self.rho = check_number("rho", rho, low=0, high=1, high_open=True)
         self.eps = check_number("eps", eps, low=0, low_open=True)
 
-    def init(self, parameters: Any) -> State:
+    def init(self, parameters: Any) -> OptimizerState:
         """Mean squares of 0, of the gradients and of the steps."""
         return {"square": full_like(parameters), "steps": full_like(parameters)}
 
-    def update(self, gradients: Any, state: State, parameters: Any, lr: Any = None) -> Updated:
+    def update(self, gradients: Any, state: OptimizerState, parameters: Any, lr: Any = None) -> Updated:
         """One step."""
         rate = step_rate(lr, self.lr, gradients)
 
@@ -183,7 +183,7 @@ class Adadelta(Optimizer):
         parameters, square, steps = each(rule, parameters, gradients, state["square"], state["steps"])
         return Updated(parameters, {"square": square, "steps": steps})
 
-    def rates(self, state: State, parameters: Any, lr: Any = None) -> Any:
+    def rates(self, state: OptimizerState, parameters: Any, lr: Any = None) -> Any:
         """η·√(u + ε)/√(r + ε)."""
         rate = step_rate(lr, self.lr, parameters)
         return tree.map(

@@ -1,4 +1,4 @@
-"""L-BFGS: steps by the curvature that the last few gradients tell, for small problems with all rows in each step."""
+"""L-BFGS: steps by the curvature estimated from the last few gradients, for small full-batch problems."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chainrule import tree
 from chainrule.errors import ArgumentError, check_number
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor, constant
-from chainrule.optim.base import Optimizer, State, Updated, alike, precision, step_rate
+from chainrule.optim.optimizer import Optimizer, OptimizerState, Updated, alike, precision, step_rate
 
 __all__ = ["LBFGS"]
 
@@ -51,7 +51,7 @@ class LBFGS(Optimizer):
 
     Args:
         lr: η > 0, the first trial, or the step where nothing is searched.
-        history_size: m, at least 1 (PyTorch: 100); the state holds 2m numbers a weight.
+        history_size: m, at least 1 (PyTorch: 100); the state holds 2m numbers per weight.
         line_search: "backtracking", or None.
 
     Raises:
@@ -79,7 +79,7 @@ class LBFGS(Optimizer):
             )
         self.line_search = line_search
 
-    def init(self, parameters: Any) -> State:
+    def init(self, parameters: Any) -> OptimizerState:
         """No pairs; the leaves count as one vector."""
         size = sum(F.as_tensor(leaf).size for leaf in tree.flatten(parameters)[0])
         dtype, rows = precision(parameters), self.history_size
@@ -93,7 +93,7 @@ class LBFGS(Optimizer):
     def update(
         self,
         gradients: Any,
-        state: State,
+        state: OptimizerState,
         parameters: Any,
         lr: Any = None,
         objective: Callable[[Any], Tensor] | None = None,
@@ -102,7 +102,7 @@ class LBFGS(Optimizer):
 
         Args:
             gradients: ∂C/∂w in the structure of the parameters.
-            state: what `init` or the last `update` gave.
+            state: what `init` or the last `update` returned.
             parameters: w.
             lr: the learning rate of this step; the optimizer's own by default.
             objective: w → C, of which the gradients are; without it nothing is searched.
@@ -129,7 +129,7 @@ class LBFGS(Optimizer):
         )
 
 
-def _remembered(state: State, g: Tensor) -> _Memory:
+def _remembered(state: OptimizerState, g: Tensor) -> _Memory:
     """The pairs with that of the last step, the oldest gone, if it tells of positive curvature."""
     pairs, s, y, rho = (F.as_tensor(state[name]) for name in ("pairs", "s", "y", "rho"))
     change, bend = F.as_tensor(state["change"]), g - state["gradient"]

@@ -1,8 +1,8 @@
 """Penalties on the weights, and clipping of the gradients.
 
 A penalty is added to the objective. Its gradient joins that of the loss, or, where it has a kink that weights are to
-rest in, it moves the weights itself after the optimizer's step. Parameters are seen by path, and biases left alone
-unless told otherwise.
+rest in, it moves the weights itself after the optimizer's step. Parameters are seen by path, and biases are exempt
+unless requested.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from chainrule.graph.tensor import Tensor, constant
 
 __all__ = ["L1", "L2", "Clip", "ClipNorm", "ClipValue", "Penalty"]
 
-Named = dict[str, Tensor]
+NamedTensors = dict[str, Tensor]
 
 
 class Penalty:
-    """What the penalties have in common.
+    """Base class of the penalties.
 
     Args:
         alpha: the strength, at least 0.
@@ -28,9 +28,11 @@ class Penalty:
 
     Attributes:
         proximal: whether it acts by `after` and not by `gradient`.
+        recorded: how many times the loss of a training, as it is written down and watched, includes it.
     """
 
     proximal = False
+    recorded = 0.0
 
     def __init__(self, alpha: float, biases: bool = False) -> None:
         self.alpha = check_number(f"{type(self).__name__} alpha", alpha, low=0)
@@ -40,7 +42,7 @@ class Penalty:
         """Whether the parameter of this path is penalised."""
         return self.biases or path.rsplit(".", 1)[-1] != "bias"
 
-    def value(self, parameters: Named) -> Tensor:
+    def value(self, parameters: NamedTensors) -> Tensor:
         """What is added to the objective."""
         sums = [F.sum(self._size(w)) for path, w in parameters.items() if self.applies(path)]
         return functools.reduce(F.add, sums, constant(0, _dtype(parameters))) * self.alpha
@@ -48,11 +50,11 @@ class Penalty:
     def _size(self, w: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def gradient(self, gradients: Named, parameters: Named) -> Named:
+    def gradient(self, gradients: NamedTensors, parameters: NamedTensors) -> NamedTensors:
         """The gradients with the penalty's own added."""
         return gradients
 
-    def after(self, parameters: Named, rates: Named) -> Named:
+    def after(self, parameters: NamedTensors, rates: NamedTensors) -> NamedTensors:
         """The weights after the optimizer's step, as the penalty leaves them; `rates` as `Optimizer.rates` has them."""
         return parameters
 
@@ -71,7 +73,7 @@ class L2(Penalty):
         ([4.0], [1.0])
     """
 
-    def gradient(self, gradients: Named, parameters: Named) -> Named:
+    def gradient(self, gradients: NamedTensors, parameters: NamedTensors) -> NamedTensors:
         """The gradients with 2αw added."""
         return {k: g + parameters[k] * (2.0 * self.alpha) if self.applies(k) else g for k, g in gradients.items()}
 
@@ -95,7 +97,7 @@ class L1(Penalty):
 
     proximal = True
 
-    def after(self, parameters: Named, rates: Named) -> Named:
+    def after(self, parameters: NamedTensors, rates: NamedTensors) -> NamedTensors:
         """The weights moved towards 0 by ηα, and not past it."""
         return {k: self._shrunk(w, rates[k]) if self.applies(k) else w for k, w in parameters.items()}
 
@@ -108,9 +110,9 @@ class L1(Penalty):
 
 
 class Clip:
-    """What the clippings have in common."""
+    """Base class of the clippings."""
 
-    def __call__(self, gradients: Named) -> Named:
+    def __call__(self, gradients: NamedTensors) -> NamedTensors:
         """The gradients, clipped."""
         raise NotImplementedError
 
@@ -128,7 +130,7 @@ class ClipNorm(Clip):
     def __init__(self, c: float) -> None:
         self.c = check_number("ClipNorm c", c, low=0, low_open=True)
 
-    def __call__(self, gradients: Named) -> Named:
+    def __call__(self, gradients: NamedTensors) -> NamedTensors:
         """The gradients, scaled down where their norm is above c."""
         total = sum((F.sum(F.square(g)) for g in gradients.values()), start=F.as_tensor(0.0).astype(_dtype(gradients)))
         scale = self.c / F.maximum(F.sqrt(total), self.c)
@@ -145,10 +147,10 @@ class ClipValue(Clip):
     def __init__(self, c: float) -> None:
         self.c = check_number("ClipValue c", c, low=0, low_open=True)
 
-    def __call__(self, gradients: Named) -> Named:
+    def __call__(self, gradients: NamedTensors) -> NamedTensors:
         """The gradients, each element held."""
         return {name: F.clip(g, -self.c, self.c) for name, g in gradients.items()}
 
 
-def _dtype(gradients: Named) -> Any:
+def _dtype(gradients: NamedTensors) -> Any:
     return next(iter(gradients.values())).dtype

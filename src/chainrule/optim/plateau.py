@@ -1,4 +1,4 @@
-"""The schedule that is no function of the step: it lowers the rate where the loss stays level."""
+"""The schedule that is not a function of the step: it lowers the rate when the loss stays level."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from chainrule.errors import check_number
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor
-from chainrule.optim.schedules import Constant, Schedule
+from chainrule.optim.lr_schedules import Constant, Schedule
 
 __all__ = ["ReduceOnPlateau"]
 
@@ -32,7 +32,7 @@ class Plateau(NamedTuple):
 
 
 class ReduceOnPlateau(Schedule):
-    """The rate is multiplied by `factor` where the loss has not become better for more than `patience` epochs.
+    """The rate is multiplied by `factor` when the loss has not improved for more than `patience` epochs.
 
     Better is less than best − threshold·|best|. The loss is the validation's where there is one, else the training's.
     As PyTorch's `ReduceLROnPlateau` with mode="min", except that the lower bound is one on the factor (PyTorch's on the
@@ -40,7 +40,7 @@ class ReduceOnPlateau(Schedule):
 
     Args:
         factor: in (0, 1).
-        patience: epochs without a better loss that are borne, at least 0.
+        patience: epochs without a better loss that are tolerated, at least 0.
         threshold: the share by which a loss must be better, in [0, 1).
         cooldown: epochs after a reduction that do not count, at least 0.
         min_factor: what the product of the reductions stays above, in [0, 1].

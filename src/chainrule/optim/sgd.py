@@ -1,4 +1,4 @@
-"""Gradient descent, with momentum where it is wanted."""
+"""Gradient descent, optionally with momentum."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chainrule import tree
 from chainrule.errors import ArgumentError, check_number
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor, constant
-from chainrule.optim.base import Optimizer, State, Updated, each, full_like, precision, step_rate
+from chainrule.optim.optimizer import Optimizer, OptimizerState, Updated, each, full_like, precision, step_rate
 
 __all__ = ["SGD"]
 
@@ -48,17 +48,17 @@ class SGD(Optimizer):
         if nesterov and momentum == 0:
             raise ArgumentError("Nesterov needs momentum", where="nesterov", expected="momentum above 0", got=momentum)
 
-    def init(self, parameters: Any) -> State:
+    def init(self, parameters: Any) -> OptimizerState:
         """Velocities of 0, or nothing."""
         return {"velocity": full_like(parameters)} if self.momentum else {}
 
-    def tracked(self, state: State) -> State:
+    def tracked(self, state: OptimizerState) -> OptimizerState:
         """With momentum also the sum that the rates make in the velocity, R ← βR + η."""
         if not self.momentum or "rate" in state:
             return state
         return state | {"rate": constant(np.zeros((), precision(state["velocity"])))}
 
-    def update(self, gradients: Any, state: State, parameters: Any, lr: Any = None) -> Updated:
+    def update(self, gradients: Any, state: OptimizerState, parameters: Any, lr: Any = None) -> Updated:
         """One step."""
         rate = step_rate(lr, self.lr, gradients)
         if not self.momentum:
@@ -74,7 +74,7 @@ class SGD(Optimizer):
         kept = {"rate": F.as_tensor(state["rate"]) * self.momentum + rate} if "rate" in state else {}
         return Updated(parameters, {"velocity": velocity, **kept})
 
-    def rates(self, state: State, parameters: Any, lr: Any = None) -> Any:
+    def rates(self, state: OptimizerState, parameters: Any, lr: Any = None) -> Any:
         """η for every weight; with momentum R, which for a constant η becomes η/(1−β) (Nesterov: βR + η)."""
         rate = step_rate(lr, self.lr, parameters)
         if self.momentum:

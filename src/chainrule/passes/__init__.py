@@ -1,6 +1,6 @@
 """Graph → graph: simplification, packing, lower precision."""
 
-from chainrule.passes.precision import lowered
+from chainrule.passes.lower_precision import lower_precision
 from chainrule.passes.simplify import simplify
 
-__all__ = ["lowered", "simplify"]
+__all__ = ["lower_precision", "simplify"]

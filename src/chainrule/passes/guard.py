@@ -1,4 +1,4 @@
-"""Guard a loop's body: where it says that the step does not count, the carry stays what it was."""
+"""Guard a loop's body: where the step does not count, the carry keeps its old value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chainrule.graph.graph import Graph, ancestors, replay
 from chainrule.graph.tensor import Tensor
 
 
-def finite(step: Graph, of: Sequence[Tensor]) -> Graph:
+def with_finite_flag(step: Graph, of: Sequence[Tensor]) -> Graph:
     """A step as a loop's body, which also gives ok: whether these of its nodes are finite throughout."""
     numbers = F.concatenate([F.reshape(x, (-1,)) for x in of])
     ok = F.equal(F.sum(F.logical_not(F.isfinite(numbers))), 0)
@@ -20,8 +20,8 @@ def finite(step: Graph, of: Sequence[Tensor]) -> Graph:
 def guarded(body: Graph, carries: int) -> Graph:
     """A body (carry…, …) → (carry…, …, ok) whose new carry is the old one unless ok is true.
 
-    The guard stands where each new value is made, so that what is computed from one (the weights from the moments)
-    uses the guarded one. Put behind the step instead, it would make the compiler keep both and copy every one.
+    The guard is placed where each new value is made, so that what is computed from one (the weights from the moments)
+    uses the guarded one. Placed after the step, it would make the compiler keep both and copy every one.
 
     Args:
         body: of a loop.

@@ -11,17 +11,17 @@ import numpy as np
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph, replay
 from chainrule.graph.tensor import Tensor
-from chainrule.passes.simplify import uniform
+from chainrule.passes.simplify import uniform_value
 
 Array = np.ndarray[Any, Any]
 
 
 def structural_hash(graph: Graph) -> Any:
-    """What a graph is apart from the values of its constants: equal structures differ in nothing else. Hashable."""
+    """A graph apart from the values of its constants, hashable: equal structures differ in nothing else."""
     number = {node.id: i for i, node in enumerate(graph.nodes)}
     return (
         tuple(
-            (n.op, n.shape, n.dtype, tuple(number[x.id] for x in n.inputs), _settings(n), uniform(n) is None)
+            (n.op, n.shape, n.dtype, tuple(number[x.id] for x in n.inputs), _settings(n), uniform_value(n) is None)
             for n in graph.nodes
         ),
         tuple(number[x.id] for x in (*graph.inputs, *graph.outputs)),
@@ -48,11 +48,11 @@ def constants(graph: Graph) -> list[Array]:
 
 def _value(node: Tensor) -> Array:
     assert node.value is not None, "a constant without its value"
-    return node.value if uniform(node) is None else np.asarray(node.value.flat[0])
+    return node.value if uniform_value(node) is None else np.asarray(node.value.flat[0])
 
 
 def fingerprint(graphs: Sequence[Graph]) -> Any:
-    """What tells graphs apart: their structures, and a digest of their constants. Equal ones compute the same."""
+    """What distinguishes graphs: their structures, and a digest of their constants. Equal ones compute the same."""
     digest = hashlib.blake2b()
     for value in (value for graph in graphs for value in constants(graph)):
         digest.update(f"{value.dtype}{value.shape}".encode())
@@ -67,7 +67,7 @@ def hoisted(graph: Graph, numbers: Mapping[int, Tensor], given: Sequence[Tensor]
         graph: any graph.
         numbers: by a constant's place among the constants, the input that stands for it.
         given: all further inputs, those of `numbers` among them.
-        passed_on: whether the further inputs are given back, before the graph's own outputs.
+        passed_on: whether the further inputs are returned, before the graph's own outputs.
     """
     known = {x.id: x for x in (*graph.inputs, *graph.captured)}
     nodes = [node for node in graph.nodes if node.op == "constant"]

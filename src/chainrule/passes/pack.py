@@ -15,13 +15,13 @@ from chainrule.graph.tensor import Tensor
 
 
 @dataclass(frozen=True)
-class Layout:
+class PackedLayout:
     """Which named tensor lies where in a vector."""
 
     shapes: tuple[tuple[str, Shape], ...]
 
     @classmethod
-    def of(cls, named: Mapping[str, Any]) -> Layout:
+    def of(cls, named: Mapping[str, Any]) -> PackedLayout:
         """The layout of these tensors, one after another."""
         return cls(tuple((name, tuple(np.shape(value))) for name, value in named.items()))
 
@@ -34,7 +34,7 @@ class Layout:
         return {name: F.reshape(vector[part], shape) for name, shape, part in self._parts()}
 
     def arrays(self, vector: Any) -> dict[str, Any]:
-        """The same of an array: copies, by name."""
+        """The same for an array: copies, by name."""
         vector = np.asarray(vector)
         return {name: vector[part].reshape(shape).copy() for name, shape, part in self._parts()}
 

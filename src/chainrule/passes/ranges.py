@@ -1,4 +1,4 @@
-"""Make the record of a step say whether every index and label in it lay in its range."""
+"""Make the record of a step say whether every index and label in it was in range."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chainrule.graph.tensor import Tensor, apply
 def voided(graph: Graph) -> Graph:
     """A graph (…) → (…, record) whose record is NaN where an index, a label or an exponent lies outside its range.
 
-    Compiled code cannot raise: so the guard stops the step, and running it again on the interpreter tells what it was.
+    Compiled code cannot raise: so the guard stops the step, and rerunning it on the interpreter tells what was wrong.
     """
     checks = [node for node in graph.nodes if _has_checks(node)]
     if not checks:

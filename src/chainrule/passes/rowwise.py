@@ -1,7 +1,7 @@
 """Whether each row of a graph's results depends on the same row of an input alone, so that rows may be added or split.
 
 The rows' axis is followed from the input to the results. What an operation does to it follows from its kind, or from a
-rule of its own. Some are not looked into: the answer "rowwise" is always true, and "mixing" may be too careful.
+rule of its own. Some are not analysed: the answer "rowwise" is always true, "mixing" may be too cautious.
 """
 
 from __future__ import annotations

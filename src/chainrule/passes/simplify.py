@@ -1,6 +1,6 @@
 """Simplify a graph: fold constants, merge equal nodes, remove no-ops.
 
-Dead nodes go by themselves, since a graph holds only what its outputs depend on.
+Dead nodes vanish by themselves, since a graph holds only what its outputs depend on.
 """
 
 from __future__ import annotations
@@ -32,13 +32,18 @@ def simplify(graph: Graph) -> Graph:
 
 def _key(x: Tensor) -> Any:
     """What makes two operands the same: the node, or for a small constant its value."""
-    if x.op == "constant" and not x.is_variable and x.value is not None and (x.size <= 1 or uniform(x) is not None):
+    if (
+        x.op == "constant"
+        and not x.is_variable
+        and x.value is not None
+        and (x.size <= 1 or uniform_value(x) is not None)
+    ):
         return x.shape, x.dtype, x.value.flat[0].tobytes() if x.size else b""
     return x.id
 
 
-def uniform(x: Tensor) -> float | None:
-    """The one number that a constant holds in every place, where that can be told from its strides."""
+def uniform_value(x: Tensor) -> float | None:
+    """The one number that a constant holds in every place, if its strides show it."""
     if x.op != "constant" or x.is_variable or x.value is None or not x.size:
         return None
     return float(x.value.flat[0]) if x.size == 1 or not any(x.value.strides) else None
@@ -67,9 +72,9 @@ def _neutral(op: str, inputs: tuple[Tensor, ...], attrs: dict[str, Any]) -> Tens
 
 def _neutral_arithmetic(op: str, x: Tensor, y: Tensor) -> Tensor | None:
     neutral = 0.0 if op in ("add", "subtract") else 1.0
-    if uniform(y) == neutral:
+    if uniform_value(y) == neutral:
         return x
-    if op in ("multiply", "add", "adjoint_product") and uniform(x) == neutral:
+    if op in ("multiply", "add", "adjoint_product") and uniform_value(x) == neutral:
         return y
     return None
 

@@ -13,13 +13,13 @@ from chainrule.graph.graph import Graph, replay
 from chainrule.graph.mode import setting
 from chainrule.graph.ops import OPS
 from chainrule.graph.tensor import Tensor, apply, placeholder
-from chainrule.passes.simplify import uniform
+from chainrule.passes.simplify import uniform_value
 
 NARROW = 16
 """Outputs of a layer below which the rows of Wᵀ would be too short to be worth it."""
 
 
-def to_turn(graph: Graph, states: int) -> frozenset[int]:
+def to_transpose(graph: Graph, states: int) -> frozenset[int]:
     """The places of the state's matrices to hold transposed: weights, and what goes with them in the update."""
     chosen = {x.id for x in graph.inputs[:states]} & {
         node.inputs[1].id
@@ -28,7 +28,7 @@ def to_turn(graph: Graph, states: int) -> frozenset[int]:
     }
     for node in graph.nodes:
         if node.op == "loop":
-            chosen |= {node.inputs[i].id for i in to_turn(node.attrs["body"], node.attrs["carries"])}
+            chosen |= {node.inputs[i].id for i in to_transpose(node.attrs["body"], node.attrs["carries"])}
     chosen &= {x.id for x in graph.inputs[:states]}
     pairs = list(zip(graph.inputs[:states], graph.outputs[:states], strict=True))
     while True:
@@ -39,7 +39,7 @@ def to_turn(graph: Graph, states: int) -> frozenset[int]:
         chosen |= more
 
 
-def turned(graph: Graph, places: frozenset[int], states: int) -> Graph:
+def with_transposed(graph: Graph, places: frozenset[int], states: int) -> Graph:
     """The graph with the inputs at these places, and the outputs at those that are state, transposed.
 
     Args:
@@ -50,7 +50,7 @@ def turned(graph: Graph, places: frozenset[int], states: int) -> Graph:
     Example:
         >>> import chainrule as cr, numpy as np
         >>> graph = cr.trace(lambda w, x: cr.linear(x, w), *np.ones((2, 3, 3), np.float32))
-        >>> print(turned(graph, frozenset([0]), 0))
+        >>> print(with_transposed(graph, frozenset([0]), 0))
         graph(w: float32[3, 3], x: float32[3, 3]) -> float32[3, 3]
           %0  x       float32[3, 3]
           %1  w       float32[3, 3]
@@ -65,7 +65,7 @@ def transposed_state(graph: Graph, holds: Callable[[Graph], bool]) -> Graph:
 
     Args:
         graph: any graph.
-        holds: whether a loop with this body is to do so.
+        holds: whether a loop with this body should do so.
     """
     return _rewritten(graph, frozenset(), 0, holds)
 
@@ -124,8 +124,8 @@ def _loop(
     operands = list(enumerate(node.inputs[: len(body.inputs)]))
     places = {i for i, x in operands if x.id in across and i not in cut}
     if holds(body):
-        places |= to_turn(body, count)
-        inner = turned(body, frozenset(places), count)
+        places |= to_transpose(body, count)
+        inner = with_transposed(body, frozenset(places), count)
     else:
         inner = _rewritten(body, frozenset(places), count, holds)
     given = [_turned(x, known, across) if i in places else known[x.id] for i, x in operands]
@@ -135,7 +135,7 @@ def _loop(
 
 def _across(node: Tensor, known: dict[int, Tensor], across: dict[int, Tensor]) -> Tensor:
     """A matrix transposed: computed so where that costs nothing, else by transposing what there is."""
-    if node.op == "constant" and uniform(node) is not None:
+    if node.op == "constant" and uniform_value(node) is not None:
         assert node.value is not None, "a constant without its value"
         return Tensor("constant", (), {}, node.shape[::-1], node.dtype, node.value.T)
     if OPS[node.op].elementwise:

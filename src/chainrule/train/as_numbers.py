@@ -23,7 +23,7 @@ def numbers(values: Any, name: str) -> Array:
     """
     if isinstance(values, Mapping):
         way = "fit, predict and evaluate of a Trainer take them by name, with arrays as values"
-        raise ArgumentError("one array is wanted here", where=name, got=f"a dict of {[*values]}", hint=way)
+        raise ArgumentError("not a single array", where=name, got=f"a dict of {[*values]}", hint=way)
     refuse_masked(values, name)
     if not isinstance(values, (list, tuple)) and isinstance(values, Iterable) and not is_array(values):
         raise _batches(name, f"a {type(values).__name__}")
@@ -67,7 +67,7 @@ def is_array(values: Any) -> bool:
 
 def _batches(name: str, got: str) -> ArgumentError:
     hint = "batches are for fit alone, in place of X and y; here put them together (np.concatenate)"
-    return ArgumentError("all rows are wanted here, in one array", where=name, got=got, hint=hint)
+    return ArgumentError("not all rows in one array", where=name, got=got, hint=hint)
 
 
 def _converted(array: Array, name: str, columns: list[Any]) -> Array:

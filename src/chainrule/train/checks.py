@@ -11,7 +11,8 @@ from chainrule.errors import ArgumentError, DataError, ShapeError, check_choice,
 from chainrule.nn.losses import CrossEntropyLoss, Loss, NLLLoss
 from chainrule.nn.module import Module
 from chainrule.nn.normalization import SmallBatchError
-from chainrule.optim.base import Optimizer
+from chainrule.optim.lr_schedules import Schedule
+from chainrule.optim.optimizer import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
 from chainrule.train.as_numbers import numbers
 from chainrule.train.callbacks import EarlyStopping
@@ -29,7 +30,7 @@ def features(X: Any, dtype: np.dtype[Any], name: str = "X", first: int | None = 
     array = numbers(X, name)
     if array.ndim < 2:
         raise ShapeError(
-            "one row a sample is wanted",
+            "not one row per sample",
             where=name,
             expected="(rows, columns)",
             got=array.shape,
@@ -71,14 +72,14 @@ def targets(
         return _cast(array, target_dtype(array, loss, dtype), name)
     if array.dtype.kind == "f" and not np.array_equal(array, np.floor(array)):
         raise DataError(
-            f"{type(loss).__name__} takes whole-number class labels",
+            f"{type(loss).__name__} takes integer class labels",
             where=name,
             got=f"numbers such as {array.flat[int(np.argmax(array != np.floor(array)))]:g}",
             hint="use MSELoss for a regression",
         )
     if array.ndim == 2 and array.shape[1] == 1:
         raise ShapeError(
-            "one label a row is wanted",
+            "not one label per row",
             where=name,
             expected=f"({len(array)},)",
             got=array.shape,
@@ -123,16 +124,26 @@ def labels_fit(y: np.ndarray[Any, Any], classes: int, name: str = "y") -> None:
 
 
 def arguments(
-    epochs: Any, batch_size: Any, shuffle: Any, early_stopping: Any, monitor: str = "val_loss"
+    epochs: Any,
+    batch_size: Any,
+    shuffle: Any,
+    early_stopping: Any,
+    monitor: str | None = None,
+    schedule: Schedule | None = None,
 ) -> EarlyStopping | None:
     """Refuse arguments of `fit` that are outside their range; gives what early stopping is asked for, if any."""
     check_number("epochs", epochs, low=1, integer=True)
     if batch_size is not None:
         check_number("batch_size", batch_size, low=1, integer=True)
     check_choice("shuffle", shuffle, ("epoch", "once", "never"))
-    if early_stopping is None or isinstance(early_stopping, EarlyStopping):
-        return early_stopping
-    return EarlyStopping(early_stopping, monitor)
+    if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
+        return EarlyStopping(early_stopping, monitor or "val_loss")
+    if monitor is not None and not (schedule is not None and schedule.observes):
+        raise ArgumentError(
+            "nothing uses it", where="monitor", got=repr(monitor),
+            hint="give early_stopping=5, or a schedule such as ReduceOnPlateau; an EarlyStopping has its own monitor",
+        )  # fmt: skip
+    return early_stopping
 
 
 def part(name: str, value: Any, kind: type) -> None:
@@ -140,15 +151,15 @@ def part(name: str, value: Any, kind: type) -> None:
     if isinstance(value, kind):
         return
     if isinstance(value, type):
-        raise ArgumentError("a class, where one of it is wanted", where=name, hint=f"write {value.__name__}(…)")
-    raise ArgumentError("not what is wanted here", where=name, expected=kind.__name__, got=type(value).__name__)
+        raise ArgumentError("a class instead of an instance", where=name, hint=f"write {value.__name__}(…)")
+    raise ArgumentError("wrong type", where=name, expected=kind.__name__, got=type(value).__name__)
 
 
 def one_number(loss: Module) -> None:
     """Refuse a loss that gives a number a row."""
     if isinstance(loss, Loss) and loss.reduction == "none":
         raise ArgumentError(
-            "a training needs one number, and this loss gives one a row",
+            "a training needs a scalar loss, and this one gives a number per row",
             where="loss",
             got=f"{type(loss).__name__}('none')",
             hint='use reduction="mean" or "sum"',
@@ -180,7 +191,7 @@ def penalties(penalty: Any) -> tuple[Penalty, ...]:
     for member in several:
         if not isinstance(member, Penalty):
             got = type(member).__name__
-            raise ArgumentError("not what is wanted here", where="penalty", expected="Penalty, or several", got=got)
+            raise ArgumentError("wrong type", where="penalty", expected="Penalty, or several", got=got)
     return several
 
 
@@ -198,7 +209,7 @@ def fit_together(optimizer: Optimizer, penalty: Sequence[Penalty], clip: Clip | 
             )
     if clip is not None:
         raise ArgumentError(
-            f"{name} needs the gradients as they are: it reads the curvature from their differences",
+            f"{name} needs unmodified gradients: it estimates the curvature from their differences",
             where="clip",
             got=clip,
             hint="leave it out: the line search keeps the steps short enough",

@@ -61,8 +61,9 @@ def cost_of(loss: Callable[[Any, Any], Any], output: Any, target: Any, weight: T
 def _weighted(loss: Any, output: Any, target: Tensor, weight: Tensor) -> Tensor:
     if not isinstance(loss, Loss):
         raise ArgumentError(
-            "a loss of your own gives one number for all rows, of which none can be weighted", where="sample_weight",
-            got=type(loss).__name__, hint="weigh the rows within the loss, or use one of chainrule.nn",
+            "a loss of your own gives one number for all rows, so single rows cannot be weighted",
+            where="sample_weight", got=type(loss).__name__,
+            hint="weight the rows within the loss, or use a loss of chainrule.nn",
         )  # fmt: skip
     each = copy.copy(loss)
     each.reduction = "none"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.backends.loop import Check, Made
+from chainrule.backends.loop_program import CheckReport, CompileReport
 
 MOST = 2**20
 """Losses of steps that are kept: 8 MB."""
@@ -92,6 +92,10 @@ class History:
         """The loss that a schedule observes, an epoch each: that of the validation, or else of the training."""
         return self.val_loss or self.loss
 
+    def values(self) -> dict[str, list[float]]:
+        """The loss, the validation loss and the metrics by name, a value an epoch."""
+        return {"loss": self.loss, "val_loss": self.val_loss, **self.metrics}
+
     def rows(self) -> list[dict[str, Any]]:
         """One dict per epoch: what a line of `history.jsonl` holds."""
         rows = []
@@ -107,13 +111,13 @@ class History:
         if text is not None and text not in self.notes:
             self.notes.append(text)
 
-    def compiled(self, made: Made) -> None:
+    def compiled(self, made: CompileReport) -> None:
         """Write down that a program was made."""
         self.compile_seconds += made.seconds
         self.from_cache = made.cached
         self.note(made.note)
 
-    def checked(self, check: Check) -> None:
+    def checked(self, check: CheckReport) -> None:
         """Write down that a program was compared with the interpreter."""
         self.verify_seconds += check.seconds
         self.note(check.note)

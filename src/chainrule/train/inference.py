@@ -15,20 +15,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chainrule import backends, tree
-from chainrule.backends.estimate import choose
+from chainrule.backends.cost import choose_backend
 from chainrule.graph.graph import Graph
 from chainrule.graph.random import generator, keyed
 from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.graph.trace import trace
 from chainrule.passes import hoist_constants as hoist
 from chainrule.passes.rowwise import rowwise, same_but_for_rows
+from chainrule.train.fit_loop import joined
 from chainrule.train.forward import cost_of, output_of, spec, untouched
-from chainrule.train.loop import joined
 from chainrule.train.metrics import Function
-from chainrule.train.precision import Place
+from chainrule.train.placement import Place
 from chainrule.train.program import Record, summary
 from chainrule.train.serialize import described
-from chainrule.train.step import Step
+from chainrule.train.step import TrainingStep
 from chainrule.train.structures import labels
 
 Array = np.ndarray[Any, Any]
@@ -81,7 +81,7 @@ class Inference:
 
     _kept: OrderedDict[Any, _Kept] = field(default_factory=OrderedDict)
 
-    def outputs(self, step: Step, place: Place, X: Sequence[Array]) -> Any:
+    def outputs(self, step: TrainingStep, place: Place, X: Sequence[Array]) -> Any:
         """What the model gives for every row of the arrays of X, in the structure in which it gives it."""
         blocks = list(self._blocks(step, place, X))
         structure, by_row = blocks[0].kept.graph.gives.plain(), blocks[0].kept.by_row
@@ -91,13 +91,13 @@ class Inference:
         leaves = [np.concatenate(parts) if split else parts[0] for parts, split in zip(columns, by_row, strict=True)]
         return tree.unflatten(structure, leaves)
 
-    def output(self, step: Step, place: Place, X: Sequence[Array]) -> Any:
+    def output(self, step: TrainingStep, place: Place, X: Sequence[Array]) -> Any:
         """What the model gives for the first row of X, as far as shapes and dtypes go."""
         graph = self._forward(step, place, "numpy", types(X, 1)).graph
         return tree.unflatten(graph.gives.plain(), list(graph.outputs))
 
     def scores(
-        self, step: Step, place: Place, X: Sequence[Array], y: Sequence[Array], summed: bool
+        self, step: TrainingStep, place: Place, X: Sequence[Array], y: Sequence[Array], summed: bool
     ) -> dict[str, float]:
         """The loss and the metrics over all rows."""
         records, sizes, size = [], [], 0
@@ -113,7 +113,7 @@ class Inference:
         return {name: float(value.item()) for name, value in found.items()}
 
     def _blocks(
-        self, step: Step, place: Place, X: Sequence[Array], key: tuple[int, int] | None = None
+        self, step: TrainingStep, place: Place, X: Sequence[Array], key: tuple[int, int] | None = None
     ) -> Iterator[_Block]:
         """The outputs for a block of rows after another; all rows at once where the model mixes them.
 
@@ -126,7 +126,7 @@ class Inference:
         every = len(X[0])
         size = min(every, BLOCK)
         backend = place.settled or self._chosen(step, place, X, size)
-        tensors = [np.asarray(x.value, x.dtype) for _, x in step.named]
+        tensors = [np.asarray(x.value, x.dtype) for _, x in step.named_tensors]
         first = 0
         while first < every:
             rows = [x[first : first + size] for x in X]
@@ -143,12 +143,12 @@ class Inference:
             yield _Block(kept, _cut(kept, leaves, count), first, first + count)
             first += count
 
-    def _chosen(self, step: Step, place: Place, X: Sequence[Array], rows: int) -> str:
+    def _chosen(self, step: TrainingStep, place: Place, X: Sequence[Array], rows: int) -> str:
         """The backend by the size alone, so that the choice repeats."""
         graph = self._forward(step, place, "numpy", types(X, rows)).graph
         return place.once(graph, -(-len(X[0]) // rows))
 
-    def _forward(self, step: Step, place: Place, backend: str, like: Types) -> _Kept:
+    def _forward(self, step: TrainingStep, place: Place, backend: str, like: Types) -> _Kept:
         rows = like[0][0][0]
 
         def traced(count: int) -> Graph:
@@ -162,7 +162,7 @@ class Inference:
         key = "forward", backend, place.device, like, *step.settings
         return self._program(step, key, backend, described(step.model), lambda: traced(rows), split)
 
-    def _scoring(self, step: Step, place: Place, outputs: Any, target: Sequence[Array], blocks: int) -> _Kept:
+    def _scoring(self, step: TrainingStep, place: Place, outputs: Any, target: Sequence[Array], blocks: int) -> _Kept:
         leaves, structure = tree.flatten(outputs)
         given = tuple((np.shape(x), np.asarray(x).dtype) for x in (*leaves, *target))
         key = "scoring", structure, given, blocks, *step.settings
@@ -172,7 +172,7 @@ class Inference:
 
     def _program(
         self,
-        step: Step,
+        step: TrainingStep,
         key: Any,
         backend: str,
         parts: Any,
@@ -188,7 +188,7 @@ class Inference:
         if kept is None or kept.fingerprint != fingerprint:
             graph = graph or traced()
             finished = step.finished(graph)
-            name = backend or choose([finished], [blocks])
+            name = backend or choose_backend([finished], [blocks])
             kept = _Kept(
                 finished,
                 split and split(graph),
@@ -209,8 +209,8 @@ def types(X: Sequence[Array], rows: int) -> Types:
     return tuple(((rows, *x.shape[1:]), x.dtype) for x in X)
 
 
-def forward(step: Step, like: Types) -> Graph:
-    """(tensors…, key, X…) → outputs, in inference mode, for X of these types; the tensors are those of `Step.named`."""
+def forward(step: TrainingStep, like: Types) -> Graph:
+    """(`TrainingStep.named_tensors`…, key, X…) → outputs, in inference mode, for X of these types."""
 
     def run(tensors: dict[str, Tensor], key: Tensor, *X: Tensor) -> Any:
         with keyed(key):
@@ -218,15 +218,15 @@ def forward(step: Step, like: Types) -> Graph:
 
     # What messages about the traced function call it.
     run.__name__ = type(step.model).__name__
-    tensors = {name: spec(x, name) for name, x in step.named}
+    tensors = {name: spec(x, name) for name, x in step.named_tensors}
     with untouched(training=False):
         names = labels(step.structures.X, "X")
         inputs = [placeholder(shape, dtype, name) for (shape, dtype), name in zip(like, names, strict=True)]
         return trace(run, tensors, placeholder((2,), np.uint32, "key"), *inputs)
 
 
-def scoring_graph(step: Step, outputs: Any, y: Sequence[Array]) -> Graph:
-    """(outputs…, y…) → record…: see `Step.record`."""
+def scoring_graph(step: TrainingStep, outputs: Any, y: Sequence[Array]) -> Graph:
+    """(outputs…, y…) → record…: see `TrainingStep.record`."""
 
     def run(outputs: Any, *leaves: Tensor) -> Record:
         target = tree.unflatten(step.structures.y, list(leaves))

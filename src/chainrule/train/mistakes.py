@@ -17,7 +17,7 @@ from chainrule.nn.module import Module
 from chainrule.nn.named_losses import NamedLosses
 from chainrule.train.forward import cost_of, output_of, spec, untouched
 from chainrule.train.label_order import LabelOrder
-from chainrule.train.step import Step
+from chainrule.train.step import TrainingStep
 from chainrule.train.structures import labels
 
 SAME = ("reshape", "identity", "cast", "transpose", "materialize", "stop_gradient", "getitem", "depends_on", "flip")
@@ -28,7 +28,7 @@ BEYOND = ("log_softmax", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "s
 """Operations whose results are no probabilities, whatever they are given."""
 
 
-def named(step: Step, arrays: Sequence[Any], batch: int) -> list[str]:
+def find(step: TrainingStep, arrays: Sequence[Any], batch: int) -> list[str]:
     """The mistakes in how a model, its outputs and its loss go together, a line each with the way out.
 
     Args:
@@ -39,7 +39,7 @@ def named(step: Step, arrays: Sequence[Any], batch: int) -> list[str]:
     rows = [placeholder((batch, *x.shape[1:]), x.dtype) for x in arrays]
     X, target, _ = step.structures.apart(rows)
     with untouched(training=True):
-        output, _ = output_of(step.model, {name: spec(x, name) for name, x in step.named}, {}, X)
+        output, _ = output_of(step.model, {name: spec(x, name) for name, x in step.named_tensors}, {}, X)
         value = cost_of(step.loss, output, target)
     nodes = ancestors([value])
     found = [*_dropped(step), *_of_losses(nodes)]
@@ -143,7 +143,7 @@ def _of_log_likelihood(output: Any) -> Iterator[str]:
         )
 
 
-def _dropped(step: Step) -> Iterator[str]:
+def _dropped(step: TrainingStep) -> Iterator[str]:
     for path, module in step.model.named_modules():
         if isinstance(module, Dropout) and module.p == 1:
             yield f"layer {path or 'Dropout'} drops everything (p=1): nothing before it is trained; use p below 1"

@@ -1,8 +1,8 @@
 """What watches a training inside its program: early stopping with the best state, and schedules that observe the loss.
 
-After each whole epoch one value is looked at (the validation loss, say). Where it is better than any before, the
-parameters and buffers are kept; where it has not been for `patience` epochs, the training ends; and a schedule like
-`ReduceOnPlateau` derives from it the factor on the learning rate. All of this is state of the program, so that it
+After each whole epoch a value is looked at (the validation loss, or any metric). Where it is better than any before,
+the parameters and buffers are kept; where it has not been for `patience` epochs, the training ends; and a schedule like
+`ReduceOnPlateau` derives from one the factor on the learning rate. All of this is state of the program, so that it
 goes on from call to call, into a checkpoint and out of it.
 """
 
@@ -11,35 +11,49 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor
+from chainrule.optim.lr_schedules import Schedule
 from chainrule.optim.plateau import Plateau
-from chainrule.optim.schedules import Schedule
 
 FOREVER = np.int32(2**31 - 1)
 """A patience that never ends."""
 
 
+class Monitored(NamedTuple):
+    """A value that is looked at: its name among an epoch's, and 1 where less of it is better, −1 where more is."""
+
+    name: str = "val_loss"
+    sign: int = 1
+
+    @property
+    def of_training(self) -> bool:
+        """Whether it is of the rows that are trained on."""
+        return not self.name.startswith("val_")
+
+
 @dataclass(frozen=True)
 class Monitor:
-    """What is watched, and what follows.
+    """What is monitored, and what follows.
 
     Attributes:
-        value: its name among an epoch's values.
-        sign: 1 where less is better, −1 where more is.
+        judged: what makes an epoch better than another; None where every whole epoch counts as better than the one
+            before.
         keeps: the leaves of the state that are kept of the best epoch.
-        schedule: one that observes the loss, or None.
+        observed: the value that a schedule observes, or None.
+        schedule: that one.
         factor: where in the state its factor stands.
-        latest: whether every whole epoch counts as better than the one before, whatever its value.
+        latest: whether the last whole epoch's leaves are kept, not the best one's; the value to beat is then the best
+            so far, by however little it became it.
     """
 
-    value: str = "val_loss"
-    sign: int = 1
+    judged: Monitored | None = None
     keeps: tuple[int, ...] = ()
+    observed: Monitored | None = None
     schedule: Schedule | None = None
     factor: int | None = None
     latest: bool = False
@@ -48,7 +62,12 @@ class Monitor:
     def key(self) -> Any:
         """What a program that contains it depends on."""
         schedule = self.schedule and (type(self.schedule), repr(self.schedule))
-        return self.value, self.sign, self.keeps, schedule, self.factor, self.latest
+        return self.judged, self.keeps, self.observed, schedule, self.factor, self.latest
+
+    @property
+    def of_training(self) -> list[str]:
+        """The names of the values of the rows that are trained on which have to be known of whole epochs."""
+        return [value.name for value in (self.judged, self.observed) if value is not None and value.of_training]
 
     def begin(self, state: Sequence[Any], patience: int | None, min_delta: float, seen: Plateau) -> dict[str, Any]:
         """The state of the monitor before the first epoch.
@@ -65,34 +84,37 @@ class Monitor:
             "patience": np.asarray(FOREVER if patience is None else patience, np.int32),
             "min_delta": np.asarray(min_delta, np.float64),
             "kept": [state[i] for i in self.keeps],
-            "epoch_loss": np.asarray(0.0),
             "plateau": list(_typed(seen)) if self.schedule is not None else [],
         }
 
     def after(
         self, watch: dict[str, Any], values: dict[str, Tensor], state: list[Tensor], whole: Tensor
     ) -> tuple[dict[str, Any], list[Tensor], Tensor]:
-        """The monitor's state, the training's, and whether to go on; as before the epoch where that is not whole.
-
-        A schedule observes the validation loss, or without validation the loss, whatever value is watched.
-        """
-        score = F.cast(values[self.value], np.float64) * float(self.sign)
-        better = whole
-        if not self.latest:
-            better = F.logical_and(whole, score < watch["best"] - watch["min_delta"])
+        """The monitor's state, the training's, and whether to go on; as before the epoch where that is not whole."""
+        best, better, keep = watch["best"], whole, whole
+        if self.judged is not None:
+            score = _signed(values, self.judged)
+            better = F.logical_and(whole, score < best - watch["min_delta"])
+            keep = whole if self.latest else better
+            best = F.where(F.logical_and(whole, score < best) if self.latest else better, score, best)
         waited = F.where(whole, watch["waited"] + np.int32(1), watch["waited"])
         new: dict[str, Any] = {
-            "best": F.where(better, score, watch["best"]),
+            "best": best,
             "waited": F.where(better, np.int32(0), waited),
-            "kept": [F.where(better, state[i], old) for i, old in zip(self.keeps, watch["kept"], strict=True)],
+            "kept": [F.where(keep, state[i], old) for i, old in zip(self.keeps, watch["kept"], strict=True)],
         }
-        if self.schedule is not None and self.factor is not None:
+        if self.schedule is not None and self.observed is not None and self.factor is not None:
             before = Plateau(*watch["plateau"])
-            seen = _typed(self.schedule.observe(before, values.get("val_loss", values["loss"])))
+            seen = _typed(self.schedule.observe(before, _signed(values, self.observed)))
             new["plateau"] = [F.where(whole, now, then) for now, then in zip(seen, before, strict=True)]
             state = list(state)
             state[self.factor] = F.cast(new["plateau"][0], state[self.factor].dtype)
         return watch | new, state, new["waited"] < watch["patience"]
+
+
+def _signed(values: dict[str, Tensor], of: Monitored) -> Tensor:
+    """A value of which less is better."""
+    return F.cast(values[of.name], np.float64) * float(of.sign)
 
 
 def _typed(seen: Plateau) -> Plateau:

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.backends.numpy import first_not_finite
+from chainrule.backends.interpreter import first_not_finite
 from chainrule.errors import ChainruleError, NotFiniteError, OutOfRangeError
 from chainrule.graph.graph import Graph
 from chainrule.graph.tensor import Tensor
-from chainrule.train.loop import Loop, NotFinite
-from chainrule.train.step import Step
+from chainrule.train.fit_loop import Loop, NotFinite
+from chainrule.train.step import TrainingStep
 
 
-def not_finite_error(stop: NotFinite, loop: Loop, step: Step, steps_per_epoch: int) -> ChainruleError:
+def not_finite_error(stop: NotFinite, loop: Loop, step: TrainingStep, steps_per_epoch: int) -> ChainruleError:
     """The error to raise: the bad step is run again, operation by operation, from the state before it.
 
     A step with an index or a label outside its range counts as not finite, since compiled code cannot raise.
@@ -33,7 +33,7 @@ def not_finite_error(stop: NotFinite, loop: Loop, step: Step, steps_per_epoch: i
         where=f"step {stop.epoch * steps_per_epoch + stop.step + 1}",
         got=_described(node, step, state[0]),
         hint="lower the learning rate, clip the gradients (ClipNorm(1.0)) or check the scale of inputs and targets; "
-        + ("make the model anew" if lost else "the model keeps its parameters from before"),
+        + ("build the model again" if lost else "the model keeps its parameters from before"),
     )
 
 
@@ -44,7 +44,7 @@ def _first(loop: Loop, state: Any, rows: Any) -> Tensor | None:
     return first_not_finite(graph, [*state, *(np.asarray(loop.data[i]) for i in train.data), rows])
 
 
-def _described(node: Tensor | None, step: Step, first_leaf: Any) -> str:
+def _described(node: Tensor | None, step: TrainingStep, first_leaf: Any) -> str:
     if node is None:
         return "no operation that repeats it on the reference backend (the numbers are near overflow)"
     if node.op == "input":

@@ -9,18 +9,18 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chainrule import backends, tree
-from chainrule.backends.loop import LoopProgram
+from chainrule.backends.loop_program import LoopProgram
 from chainrule.graph.graph import Graph
 from chainrule.nn.losses import is_sum
 from chainrule.passes import hoist_constants as hoist
 from chainrule.train import inference, mistakes
 from chainrule.train.history import History
-from chainrule.train.monitor import Monitor
+from chainrule.train.monitor import Monitor, Monitored
 from chainrule.train.program import Batches, Training
-from chainrule.train.step import Step
+from chainrule.train.step import TrainingStep
 
 if TYPE_CHECKING:
-    from chainrule.train.loaders.base import DataLoader
+    from chainrule.train.loaders.data_loader import DataLoader
 
 KEPT = ("parameters", "frozen", "buffers")
 """The parts of a state that are kept of the best epoch: the model."""
@@ -35,12 +35,14 @@ class Plan:
         fingerprint: what the graphs were as traced, where a part is the user's own and only tracing can tell.
         notes: what the user should know of them.
         mistakes: what is wrong with them, by the theory.
+        step: what a step is made of.
         gives: what the program gives besides the new state, once it is made.
     """
 
     key: Any
     backend: str
     training: Training
+    step: TrainingStep
     fingerprint: Any = None
     notes: Sequence[str] = ()
     mistakes: Sequence[str] = ()
@@ -76,17 +78,18 @@ class Plans:
     def get(
         self,
         backend: str,
-        step: Step,
+        step: TrainingStep,
         device: str,
         loader: DataLoader,
         batch: int,
         room: int,
-        wanted: Wanted,
+        goals: Goals,
         history: History,
     ) -> Plan:
         """What to run; the last plan again where nothing that it depends on has changed.
 
-        Where all parts are ours, what they are tells whether that is so. Anything of the user's own is traced anew.
+        Where all parts are ours, what they are tells whether that is so, and with the same tensors the last step serves
+        too, with what it knows of its optimizer. Anything of the user's own is traced anew.
 
         Args:
             backend: where.
@@ -95,10 +98,10 @@ class Plans:
             loader: the rows; only shapes and dtypes matter.
             batch: rows per step.
             room: epochs per call.
-            wanted: what the training is watched by.
+            goals: what the training is monitored by.
             history: where the time is written down.
         """
-        arrays, monitor = loader.arrays, monitored(step, wanted)
+        arrays, monitor = loader.arrays, monitored(step, goals)
         shapes = tuple((a.shape, a.dtype) for a in arrays)
         key = (
             device,
@@ -115,6 +118,7 @@ class Plans:
         if kept is not None and kept.key != key:
             kept = None
         if kept is not None and step.described is not None:
+            kept.step = kept.step if step.is_of(kept.step) else step
             return kept
         began = time.perf_counter()
         phases = drawn(step, loader, batch)
@@ -124,40 +128,41 @@ class Plans:
             train, evaluate = (phase and step.batches(phase) for phase in phases)
             assert train is not None, "a training without its pass"
             training = Training(train, evaluate, room, loader.rows, tuple(step.metrics), is_sum(step.loss), monitor)
-            wrong = mistakes.named(step, arrays[: loader.width], min(batch, len(arrays[0])))
-            kept = Plan(key, backend, training, fingerprint, step.notes, wrong)
+            wrong = mistakes.find(step, arrays[: loader.width], min(batch, len(arrays[0])))
+            kept = Plan(key, backend, training, step, fingerprint, step.notes, wrong)
             self._kept[backend] = kept
+        kept.step = step
         history.trace_seconds += time.perf_counter() - began
         return kept
 
 
-class Wanted(NamedTuple):
-    """What a training is to be watched by.
+class Goals(NamedTuple):
+    """What a training is to be monitored by.
 
     Attributes:
-        value: the name of the value that early stopping and schedules go by.
-        sign: 1 where less of it is better, −1 where more is.
-        keeps: whether the best epoch's parameters are kept.
+        judged: the value that early stopping goes by, or None.
+        observed: the value that a schedule goes by which observes one, or None.
+        latest: whether the model keeps its last parameters, not those of the best epoch.
     """
 
-    value: str
-    sign: int
-    keeps: bool
+    judged: Monitored | None
+    observed: Monitored | None
+    latest: bool = False
 
 
-def monitored(step: Step, wanted: Wanted) -> Monitor | None:
-    """The monitor of a training; None where nothing is to be watched."""
-    observes = step.schedule is not None and step.schedule.observes
-    if not (wanted.keeps or observes):
+def monitored(step: TrainingStep, goals: Goals) -> Monitor | None:
+    """The monitor of a training; None where nothing is to be monitored."""
+    if goals.judged is None and goals.observed is None:
         return None
-    state = step.state()
-    names = tree.names(state)
-    kept = [i for i, name in enumerate(names) if name.split(".")[0] in KEPT] if wanted.keeps else []
-    factor = names.index("factor") if observes else None
-    return Monitor(wanted.value, wanted.sign, tuple(kept), step.schedule if observes else None, factor)
+    names = tree.names(step.state())
+    keeps = goals.judged is not None and not goals.latest
+    kept = tuple(i for i, name in enumerate(names) if keeps and name.split(".")[0] in KEPT)
+    if goals.observed is None:
+        return Monitor(goals.judged, kept, latest=goals.latest)
+    return Monitor(goals.judged, kept, goals.observed, step.schedule, names.index("factor"), goals.latest)
 
 
-class Prepared(NamedTuple):
+class PreparedTraining(NamedTuple):
     """What runs a training.
 
     Attributes:
@@ -170,12 +175,12 @@ class Prepared(NamedTuple):
 
     name: str
     backend: ModuleType
-    step: Step
+    step: TrainingStep
     plan: Plan
     program: LoopProgram
 
 
-def drawn(step: Step, loader: DataLoader, batch: int) -> tuple[Batches, Batches | None]:
+def drawn(step: TrainingStep, loader: DataLoader, batch: int) -> tuple[Batches, Batches | None]:
     """The passes as traced: training on the first arrays in batches, evaluating the others, if any, in blocks."""
     state, arrays, width = step.state(), loader.arrays, loader.width
     train = step.drawn("training", state, arrays[:width], batch, tuple(range(width)))

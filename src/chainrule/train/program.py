@@ -1,8 +1,7 @@
-"""A training as a graph: a step in a loop over batches, that in a loop over epochs; for a sweep, in one over trials.
+"""A training as a graph: a step in a loop over batches, that in a loop over epochs.
 
 `Batches` is what one pass over rows is made of. `Training` is epochs of a pass that trains, each followed by passes
-that evaluate; `Trials` is whole trainings, one after another, each with its own rows, early stopping and result. Both
-become one graph that either backend runs, prints and draws.
+that evaluate. It becomes one graph that either backend runs, prints and draws.
 """
 
 from __future__ import annotations
@@ -15,16 +14,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chainrule import tree
-from chainrule.backends.estimate import seconds
-from chainrule.backends.loop import Looping, Reading
+from chainrule.backends.cost import seconds
+from chainrule.backends.loop_program import Comparison, LoopSpec
 from chainrule.graph import functions as F
 from chainrule.graph.graph import Graph, inlined
 from chainrule.graph.loop import loop
 from chainrule.graph.tensor import Tensor, constant, placeholder
 from chainrule.graph.trace import trace
 from chainrule.optim.plateau import Plateau
-from chainrule.passes.guard import finite
-from chainrule.train.metrics import Metric, named
+from chainrule.passes.guard import with_finite_flag
+from chainrule.train.epoch_record import EpochRecord
+from chainrule.train.metrics import Metric, metric_name
 from chainrule.train.monitor import Monitor
 
 LOOKS = 3
@@ -119,21 +119,21 @@ class Batches:
             every = constant(np.bool_(True))
 
             def read(_: Any, now: Tensor) -> Any:
-                return None, self.named(inlined(graph, [*state, *data, now])), every
+                return None, self.record_of(inlined(graph, [*state, *data, now])), every
 
             _, records, ok = loop(read, None, rows, None, start, stop)
             return Pass(list(state), [records], ok)
-        record = self.named(graph.outputs[self.states :])
-        body = finite(graph, [record["loss"], record["finite_probe"]])
+        record = self.record_of(graph.outputs[self.states :])
+        body = with_finite_flag(graph, [record["loss"], record["finite_probe"]])
 
         def train(carry: list[Tensor], now: Tensor) -> Any:
             *found, ok = inlined(body, [*carry, *data, now])
-            return found[: self.states], self.named(found[self.states :]), ok
+            return found[: self.states], self.record_of(found[self.states :]), ok
 
         last, records, ok = loop(train, list(state), rows, None, start, stop)
         return Pass(last, [records], ok)
 
-    def named(self, leaves: Sequence[Any]) -> Record:
+    def record_of(self, leaves: Sequence[Any]) -> Record:
         """A record out of its leaves."""
         return tree.unflatten(self.record, list(leaves))
 
@@ -204,7 +204,7 @@ class Training:
         """
         orders = placeholder((self.epochs, self.train.rows), INDEX, "orders")
         bounds = [placeholder((), INDEX, name) for name in Span._fields]
-        state, arrays = _inputs(self.train, data)
+        state, arrays = inputs(self.train, data)
         watch = self.watch(state)
         return trace(self._run, (state, watch), arrays, orders, *bounds).frozen().simplify().verify()
 
@@ -212,10 +212,30 @@ class Training:
         """Placeholders for the state of the monitor; None where there is none."""
         if self.monitor is None:
             return None
-        like = self.monitor.begin(state, None, 0.0, Plateau())
+        like = self.begin_watch(state, None, 0.0, Plateau())
         return tree.map(
             lambda x: placeholder(x.shape, x.dtype, x.name or "watch" if isinstance(x, Tensor) else "watch"), like
         )
+
+    def begin_watch(
+        self,
+        state: Sequence[Any],
+        patience: int | None,
+        min_delta: float,
+        seen: Plateau,
+        record: Record | None = None,
+        done: int = 0,
+    ) -> dict[str, Any]:
+        """The state of the monitor, as `Monitor.begin` has it; `done` steps of an epoch have recorded this."""
+        assert self.monitor is not None, "nothing is watched"
+        of_epoch = self.epoch_record.begin(record, done) if self.monitor.of_training else {}
+        return self.monitor.begin(state, patience, min_delta, seen) | {"of_epoch": of_epoch}
+
+    @property
+    def epoch_record(self) -> EpochRecord:
+        """What of an epoch's records is kept until it is whole."""
+        assert self.monitor is not None, "nothing is watched"
+        return EpochRecord(self.train, self.rows, [name for name in self.monitor.of_training if name != "loss"])
 
     def _run(
         self, carry: Any, data: list[Tensor], orders: Tensor, first: Tensor, last: Tensor, start: Tensor, stop: Tensor
@@ -262,24 +282,25 @@ class Training:
         span: Any,
     ) -> Any:
         assert self.monitor is not None, "nothing is watched"
-        # An epoch may take several calls: its loss is what they add up to.
-        of_steps = F.cast(laid_end_to_end(records)["loss"], np.float64)
-        if not self.summed:
-            of_steps = of_steps * constant(self.train.sizes() / self.rows)
-        steps = constant(np.arange(self.train.steps, dtype=INDEX))
-        reached = F.logical_and(steps >= span.start, steps < span.stop)
-        loss = watch["epoch_loss"] + F.sum(F.where(reached, of_steps, 0.0))
-        watch = watch | {"epoch_loss": F.where(whole, 0.0, loss)}
         if self.monitor.factor is not None:
             values = values | {"factor": watch["plateau"][0]}
-        watch, state, going_on = self.monitor.after(watch, values | {"loss": loss}, state, whole)
+        known = values
+        if self.monitor.of_training:
+            kept = self.epoch_record
+            of_epoch, record = kept.after(watch["of_epoch"], laid_end_to_end(records), span, whole)
+            watch = watch | {"of_epoch": of_epoch}
+            metrics = [metric for metric in self.metrics if metric_name(metric) in kept.metrics]
+            steps = -(-self.rows // self.train.batch)
+            sizes = batch_sizes(self.rows, self.train.batch, steps)
+            known = values | summary(record, sizes, metrics, self.summed)
+        watch, state, going_on = self.monitor.after(watch, known, state, whole)
         return watch, state, values, going_on
 
     def values(self, batches: Batches, records: Sequence[Record], sizes: Any) -> dict[str, Tensor]:
         """The loss and the metrics over all rows of a pass, from the records of its loops."""
         return summary(laid_end_to_end(records), sizes, self.metrics, self.summed)
 
-    def looping(self, data: Sequence[Any]) -> Looping:
+    def looping(self, data: Sequence[Any]) -> LoopSpec:
         """What a backend is asked for."""
         graph = self.graph(data)
         states = self.train.states + len(tree.flatten(self.watch(graph.inputs[: self.train.states]))[0])
@@ -287,8 +308,8 @@ class Training:
         trials = [dict(enumerate(map(np.int32, (0, 1, start, stop)), at)) for start, stop in self.train.spans]
         names = tree.names(tree.unflatten(graph.gives.plain(), list(graph.outputs)))
         probes = frozenset(i for i, name in enumerate(names) if name.endswith("finite_probe"))
-        reading = Reading(states, records=frozenset(range(states, len(graph.outputs))), left_out=probes)
-        return Looping(graph, states, reading, tuple(trials), trial_seconds(self.passes))
+        reading = Comparison(states, records=frozenset(range(states, len(graph.outputs))), left_out=probes)
+        return LoopSpec(graph, states, reading, tuple(trials), trial_seconds(self.passes))
 
 
 def laid_end_to_end(records: Sequence[Record]) -> Record:
@@ -311,80 +332,11 @@ def summary(record: Record, sizes: Any, metrics: Sequence[Metric], summed: bool)
     """
     losses = F.cast(record["loss"], np.float64)
     loss = F.sum(losses) if summed else F.sum(losses * constant(np.asarray(sizes, np.float64))) / float(np.sum(sizes))
-    found = {named(metric): metric.compute(dict(record["metrics"][named(metric)])) for metric in metrics}
+    found = {metric_name(metric): metric.compute(dict(record["metrics"][metric_name(metric)])) for metric in metrics}
     return {"loss": loss} | {name: F.cast(value, np.float64) for name, value in found.items()}
 
 
-@dataclass(frozen=True)
-class Trials:
-    """Trainings of one kind, each with its own state, order of rows and rows to be evaluated on.
-
-    Attributes:
-        training: what each of them is; the rows that it trains on are those that an order names, its data X and y.
-        patience: epochs without a better value after which a trial stops; None for any number.
-    """
-
-    training: Training
-    patience: int | None
-
-    def graph(self, places: int, data: Sequence[Any]) -> Graph:
-        """(states…, orders, validation, versions, X, y, taken, epochs, start, stop) → (kept…, reached, values).
-
-        All but the data and the last four have a leading axis of places for trials, of which `taken` are taken; X has
-        a leading axis of versions (standardised for each fold). The results are for each trial: the leaves that are
-        kept of the best epoch's state, or with no value to watch of the last whole one's; and for each epoch whether
-        it was a whole one (1, else NaN) and its values.
-        """
-        train = self.training.train
-        states, arrays = _inputs(train, data)
-        evaluated = 0 if self.training.evaluate is None else self.training.evaluate.rows
-        each = [
-            [placeholder((places, *x.shape), x.dtype, x.name) for x in states],
-            placeholder((places, self.training.epochs, train.rows), INDEX, "orders"),
-            placeholder((places, evaluated), INDEX, "validation"),
-            placeholder((places,), INDEX, "versions"),
-        ]
-        bounds = [placeholder((), INDEX, name) for name in ("taken", "epochs", "start", "stop")]
-        return trace(self._run, each, arrays, *bounds).frozen().simplify().verify()
-
-    def _run(
-        self, each: list[Any], data: list[Tensor], taken: Tensor, epochs: Tensor, start: Tensor, stop: Tensor
-    ) -> Any:
-        X, y = data
-
-        def trial(_: Any, own: list[Any]) -> Any:
-            state, orders, validation, version = own
-            # A single version of the data is used as it lies, not copied.
-            mine = [X[0] if X.shape[0] == 1 else X[version], y]
-            return None, self._alone(state, orders, validation, mine, (epochs, start, stop)), constant(np.bool_(True))
-
-        return loop(trial, None, each, None, 0, taken).records
-
-    def _alone(
-        self, state: list[Tensor], orders: Tensor, validation: Tensor, data: list[Tensor], bounds: tuple[Tensor, ...]
-    ) -> Any:
-        monitor = self.training.monitor
-        assert monitor is not None, "a trial without its monitor"
-        epochs, start, stop = bounds
-        watch = tree.map(F.as_tensor, monitor.begin(state, self.patience, 0.0, Plateau()))
-        span = Span(constant(np.int32(0)), epochs, start, stop)
-        (_, watch), (_, values, records), _ = self.training.looped((state, watch), data, orders, validation, span)
-        losses = F.concatenate([F.reshape(x["loss"], (orders.shape[0], -1)) for x in records], 1)
-        probes = F.concatenate([F.reshape(x["finite_probe"], (orders.shape[0], -1)) for x in records], 1)
-        whole = F.equal(F.sum(F.logical_not(F.isfinite(losses + probes)), 1), 0)
-        return watch["kept"], F.where(whole, 1.0, np.nan), values
-
-    def looping(self, places: int, data: Sequence[Any]) -> Looping:
-        """What a backend is asked for."""
-        graph, monitor, train = self.graph(places, data), self.training.monitor, self.training.train
-        assert monitor is not None, "a trial without its monitor"
-        kept, at = len(monitor.keeps), len(graph.inputs) - 4
-        trials = [dict(enumerate(map(np.int32, (1, 1, start, stop)), at)) for start, stop in train.spans]
-        reading = Reading(kept, monitor.keeps[0], frozenset(range(kept, len(graph.outputs))))
-        return Looping(graph, 0, reading, tuple(trials), trial_seconds(self.training.passes))
-
-
-def _inputs(train: Batches, data: Sequence[Any]) -> tuple[list[Tensor], list[Tensor]]:
+def inputs(train: Batches, data: Sequence[Any]) -> tuple[list[Tensor], list[Tensor]]:
     """Placeholders for the state of a step and for the data."""
     state = [placeholder(x.shape, x.dtype, x.name) for x in train.graph.inputs[: train.states]]
     return state, [placeholder(x.shape, x.dtype, f"data{i}") for i, x in enumerate(data)]

@@ -12,16 +12,15 @@ from chainrule.nn.layers import Lambda
 from chainrule.nn.losses import is_sum
 from chainrule.nn.module import Module
 from chainrule.nn.named_losses import NamedLosses
-from chainrule.optim.base import Optimizer
+from chainrule.optim.lr_schedules import Schedule as LearningRate
+from chainrule.optim.optimizer import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
-from chainrule.optim.schedules import Schedule as LearningRate
-from chainrule.train import checks, structures
-from chainrule.train import precision as precisions
+from chainrule.train import checks, placement, structures
 from chainrule.train.inference import Inference
-from chainrule.train.metrics import Wanted, chosen
+from chainrule.train.metrics import MetricSpec, chosen
+from chainrule.train.placement import Place
 from chainrule.train.plan import Plans
-from chainrule.train.precision import Place
-from chainrule.train.step import Step
+from chainrule.train.step import TrainingStep
 from chainrule.train.structures import SINGLE, Structures
 
 Array = np.ndarray[Any, Any]
@@ -47,7 +46,7 @@ class Setup:
         schedule: LearningRate | None = None,
         penalty: Penalty | Sequence[Penalty] | None = None,
         clip: Clip | None = None,
-        metrics: Wanted | Mapping[str, Wanted] | None = None,
+        metrics: MetricSpec | Mapping[str, MetricSpec] | None = None,
         normalize: str | None = None,
         backend: str = "auto",
         precision: str = "float32",
@@ -70,8 +69,8 @@ class Setup:
         self.metrics = chosen(metrics, self.loss)
         self.normalize = None if normalize is None else check_choice("normalize", normalize, ("feature", "channel"))
         self.backend = check_choice("backend", backend, ("auto", "numpy", "xla"))
-        self.precision = check_choice("precision", precision, precisions.PRECISIONS)
-        self.device = precisions.device(device, self.backend)
+        self.precision = check_choice("precision", precision, placement.PRECISIONS)
+        self.device = placement.device(device, self.backend)
         self.seed = check_number("seed", seed, low=0, high=2**32 - 1, integer=True)
         trained = list(model.parameters())
         if not trained:
@@ -85,7 +84,7 @@ class Setup:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the parameters, the inputs and the predictions."""
-        return precisions.PRECISIONS[self.precision].dtype
+        return placement.PRECISIONS[self.precision].dtype
 
     def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled: all but the programs, which are made anew."""
@@ -122,7 +121,7 @@ class Setup:
         schedule: LearningRate | None = None,
         structures: Structures = SINGLE,
         drawn_at: int = 0,
-    ) -> Step:
+    ) -> TrainingStep:
         """What a training step on a backend is made of.
 
         Args:
@@ -133,9 +132,9 @@ class Setup:
         """
         # One packed vector spares the interpreter most of its calls; XLA fuses the update of each tensor as it is.
         packed = backend == "numpy" and self.optimizer.elementwise
-        return Step(
+        return TrainingStep(
             self.model, self.loss, self.optimizer, schedule, checks.penalties(self.penalty), self.clip, self.metrics,
-            self.seed, self.dtype, packed, precisions.PRECISIONS[self.precision].products, drawn_at,
+            self.seed, self.dtype, packed, placement.PRECISIONS[self.precision].products, drawn_at,
             structures,
         )  # fmt: skip
 
@@ -155,6 +154,6 @@ def _loss(given: Any, weights: Mapping[str, float] | None) -> Module:
     if isinstance(given, Mapping):
         return NamedLosses(given, weights)
     if weights is not None:
-        raise ArgumentError("losses by name are wanted", where="loss_weights", hint="loss={name: …}, one an output")
+        raise ArgumentError("loss_weights needs losses by name", where="loss_weights", hint="loss={name: …}")
     own = callable(given) and not isinstance(given, (Module, type))
     return Lambda(given) if own else given

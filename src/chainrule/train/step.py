@@ -19,17 +19,17 @@ from chainrule.graph.indexing import taken
 from chainrule.graph.random import keyed
 from chainrule.graph.tensor import Tensor, placeholder
 from chainrule.graph.trace import trace
-from chainrule.nn.module import Module
+from chainrule.nn.module import Module, Parameter
 from chainrule.nn.normalization import SmallBatchError
-from chainrule.optim.base import Optimizer
+from chainrule.optim.lr_schedules import Schedule
+from chainrule.optim.optimizer import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
-from chainrule.optim.schedules import Schedule
-from chainrule.passes.pack import Layout
-from chainrule.passes.precision import lowered
+from chainrule.passes.lower_precision import lower_precision
+from chainrule.passes.pack import PackedLayout
 from chainrule.passes.ranges import voided
 from chainrule.train import checks
 from chainrule.train.forward import Named, cost_of, output_of, spec, untouched
-from chainrule.train.metrics import Function, Metric, named
+from chainrule.train.metrics import Function, Metric, metric_name
 from chainrule.train.program import Batches, Record
 from chainrule.train.serialize import described
 from chainrule.train.structures import SINGLE, Structures
@@ -40,12 +40,11 @@ SMALL = 4096
 
 
 @dataclass
-class Step:
+class TrainingStep:
     """Everything a training step is made of, and the graphs made of it.
 
     Attributes:
         structures: how X and y nest.
-        layout: the parameters that are trained.
         notes: what the user should know of the graphs that were traced.
         drawn_at: the steps done ever, by which random numbers are drawn.
     """
@@ -63,16 +62,27 @@ class Step:
     products: str | None = None
     drawn_at: int = 0
     structures: Structures = SINGLE
-    layout: Layout = field(init=False)
     notes: list[str] = field(init=False, default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.layout = Layout.of({name: p for name, p in self.model.named_parameters() if p.requires_grad})
+    @functools.cached_property
+    def named_tensors(self) -> list[tuple[str, Tensor]]:
+        """The model's parameters and buffers by path."""
+        return [*self.model.named_parameters(), *self.model.named_buffers()]
+
+    @functools.cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        """The model's parameters by path."""
+        return {name: x for name, x in self.named_tensors if isinstance(x, Parameter)}
+
+    @functools.cached_property
+    def layout(self) -> PackedLayout:
+        """The parameters that are trained."""
+        return PackedLayout.of({name: x for name, x in self.parameters.items() if x.requires_grad})
 
     @functools.cached_property
     def settings(self) -> tuple[Any, ...]:
         """What graphs depend on besides the model, the loss and what updates them."""
-        shapes = tuple((name, x.shape, x.requires_grad) for name, x in self.named)
+        shapes = tuple((name, x.shape, x.requires_grad) for name, x in self.named_tensors)
         return self.seed, self.dtype, self.packed, self.products, self.structures, tuple(self.metrics), shapes
 
     @functools.cached_property
@@ -82,7 +92,15 @@ class Step:
             return None
         return described(self.model, self.loss, self.optimizer, self.schedule, *self.penalties, self.clip)
 
-    @property
+    def is_of(self, other: TrainingStep) -> bool:
+        """Whether it is made of the very parts and tensors of another step, whose description and settings it has."""
+        return (
+            all(getattr(self, part) is getattr(other, part) for part in ("model", "loss", "optimizer", "clip"))
+            and all(mine is its for mine, its in zip(self.penalties, other.penalties, strict=True))
+            and all(mine is its for (_, mine), (_, its) in zip(self.named_tensors, other.named_tensors, strict=True))
+        )
+
+    @functools.cached_property
     def trained(self) -> list[str]:
         """The paths of the parameters that are trained: those that want a gradient."""
         return [name for name, _ in self.layout.shapes]
@@ -100,7 +118,7 @@ class Step:
             start: the step at which this training began, from which the schedule counts.
             factor: what a schedule that observes the losses makes of the rate so far.
         """
-        model = self.kept(dict(self.named_values))
+        model = self.kept(self._values)
         parameters = model["parameters"]
         if optimizer is None:
             laid_out = self.optimizer.init(parameters)
@@ -123,21 +141,27 @@ class Step:
         """The parts of a state that make up the model, from arrays by path."""
         trained = {name: np.asarray(tensors[name], self.dtype) for name in self.trained}
         parameters = np.concatenate([p.reshape(-1) for p in trained.values()]) if self.packed else trained
-        frozen = {n: np.asarray(tensors[n], self.dtype) for n, _ in self.model.named_parameters() if n not in trained}
+        frozen = {n: np.asarray(tensors[n], self.dtype) for n in self.parameters if n not in trained}
         return {
             "parameters": parameters,
             "frozen": frozen,
-            "buffers": {name: np.asarray(tensors[name], b.dtype) for name, b in self.model.named_buffers()},
+            "buffers": {n: np.asarray(tensors[n], x.dtype) for n, x in self.named_tensors if n not in self.parameters},
         }
 
     def kept_state(self, leaves: list[Any]) -> State:
         """The parts of a state that make up the model, from their leaves."""
-        return tree.unflatten(tree.flatten(self.kept(dict(self.named_values)))[1], leaves)
+        return tree.unflatten(tree.flatten(self.kept(self._values))[1], leaves)
+
+    def put_back(self, state: State) -> None:
+        """Give the model's tensors the values that they have in a state."""
+        tensors = self.tensors(state)
+        for name, x in self.named_tensors:
+            x.assign(np.array(tensors[name], dtype=x.dtype))
 
     @property
-    def named_values(self) -> list[tuple[str, Any]]:
+    def _values(self) -> dict[str, Any]:
         """The model's arrays by path."""
-        return [(name, x.value) for name, x in self.named]
+        return {name: x.value for name, x in self.named_tensors}
 
     @property
     def _observes(self) -> bool:
@@ -155,8 +179,12 @@ class Step:
     @functools.cached_property
     def _apart(self) -> State:
         """The optimizer's state before the first step, with its tensors by path."""
-        own = self.model.tree_children()
-        return self.optimizer.init({name: own[name] for name in self.trained})
+        return self.optimizer.init({name: self.parameters[name] for name in self.trained})
+
+    @functools.cached_property
+    def _layouts(self) -> list[dict[str, tuple[int, ...]]]:
+        """The shapes of the optimizer's state by path, without and with what proximal penalties have to know."""
+        return [_shapes(self._apart), _shapes(self.optimizer.tracked(self._apart))]
 
     def tensors(self, state: State) -> dict[str, Any]:
         """All that the model holds, out of a state: trained, frozen and buffers, as arrays by path."""
@@ -178,10 +206,10 @@ class Step:
             key: {name: value[name] for name in self.trained if name in value} if key in self._by_path else value
             for key, value in optimizer.items()
         }
+        if _shapes(known) not in self._layouts:
+            return None
         tracked = self.optimizer.tracked(self._apart) if self._proximal else self._apart
-        kept = {key: value for key, value in known.items() if key in tracked}
-        fits = _shapes(known) in map(_shapes, (self._apart, self.optimizer.tracked(self._apart)))
-        return kept if fits else None
+        return {key: value for key, value in known.items() if key in tracked}
 
     def _laid_out(self, optimizer: State) -> State:
         """An optimizer's state by path as this step lays it out."""
@@ -218,11 +246,6 @@ class Step:
             arrays = [spec(array, name) for array, name in zip(data, [*self.structures.names, "weight"], strict=False)]
             return voided(self._closed(trace(step, _typed(state), arrays, placeholder((rows,), np.int32, "rows"))))
 
-    @functools.cached_property
-    def named(self) -> list[tuple[str, Tensor]]:
-        """The model's parameters and buffers by path."""
-        return [*self.model.named_parameters(), *self.model.named_buffers()]
-
     def _closed(self, graph: Graph) -> Graph:
         """The graph with variables that are not the model's as constants, at the values that they have now."""
         strangers = [x for x in graph.captured if x.requires_grad]
@@ -237,7 +260,7 @@ class Step:
     def finished(self, graph: Graph) -> Graph:
         """A traced graph as it runs: simplified, its products in the precision asked for, checked."""
         graph = graph.frozen().simplify()
-        return (graph if self.products is None else lowered(graph, self.products)).verify()
+        return (graph if self.products is None else lower_precision(graph, self.products)).verify()
 
     def drawn(self, kind: str, state: State, data: Sequence[Any], batch: int, places: tuple[int, ...]) -> Batches:
         """The graphs, as traced, that train on ("training") or evaluate ("evaluation") all rows in batches.
@@ -285,6 +308,9 @@ class Step:
             "step": state["step"] + np.int32(1),
         }
         probe = F.reshape(_finite_probe(gradients.values()), (1,))
+        named = self._by_name(state["parameters"])
+        recorded = [p.value(named) * p.recorded for p in self.penalties if p.recorded]
+        value = functools.reduce(F.add, recorded, value)
         return state | new, self.record(value, output, *of_rows) | {"finite_probe": probe}
 
     def _key(self, state: State) -> Tensor:
@@ -328,11 +354,9 @@ class Step:
         ):
             if _shapes(found) != _shapes(given):
                 raise ArgumentError(
-                    f"the {name} that it gives are not those that it was given",
-                    where=f"{type(self.optimizer).__name__}.update",
-                    expected=_listed(given),
-                    got=_listed(found),
-                )
+                    f"the {name} it returns have other shapes than those it was given",
+                    where=f"{type(self.optimizer).__name__}.update", expected=_listed(given), got=_listed(found),
+                )  # fmt: skip
         if self._proximal:
             rates = self._by_name(self.optimizer.rates(optimizer, moved, rate))
             named = self._by_name(moved)
@@ -348,7 +372,7 @@ class Step:
 
     def record(self, value: Tensor, output: Any, target: Any, weight: Tensor | None = None) -> Record:
         """What is written down of a batch: the loss, and what it contributes to the metrics, by name."""
-        found = {named(metric): metric.update(*metric.picked(output, target), weight) for metric in self.metrics}
+        found = {metric_name(metric): metric.update(*metric.picked(output, target), weight) for metric in self.metrics}
         return {"loss": F.reshape(F.cast(value, self.dtype), (1,)), "metrics": found}
 
 

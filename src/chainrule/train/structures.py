@@ -62,14 +62,14 @@ def of(values: Any, name: str, like: Structure | None = None) -> tuple[list[Any]
     if not isinstance(values, Mapping):
         found = [values], LEAF
     elif not values or not all(isinstance(key, str) for key in values):
-        raise ArgumentError("arrays by name are wanted", where=name, expected="{name: array}", got=list(values))
+        raise ArgumentError("not arrays by name", where=name, expected="{name: array}", got=list(values))
     else:
         found = list(values.values()), Structure(dict, tuple(values), (LEAF,) * len(values))
     if like is None or found[1] == like:
         return found
     if found[1] is LEAF or like is LEAF or set(like.keys) != set(found[1].keys):
         raise ArgumentError(
-            "not the arrays that were trained on", where=name, expected=_said(like), got=_said(found[1])
+            "not the arrays the trainer was fitted on", where=name, expected=_said(like), got=_said(found[1])
         )
     return [values[key] for key in like.keys], like
 
@@ -111,7 +111,7 @@ def each_loss(loss: Module, structure: Structure, name: str = "y") -> list[Modul
     if isinstance(loss, NamedLosses):
         if structure is LEAF or set(structure.keys) != loss.losses.keys():
             raise ArgumentError(
-                "a target for each loss is wanted",
+                "not one target per loss",
                 where=name,
                 expected=f"a dict of {[*loss.losses]}",
                 got=_said(structure),
@@ -120,7 +120,7 @@ def each_loss(loss: Module, structure: Structure, name: str = "y") -> list[Modul
     if structure is not LEAF and isinstance(loss, Loss):
         key = structure.keys[0]
         raise ArgumentError(
-            "targets by name want losses by name", where="loss", got=type(loss).__name__,
+            "targets by name need losses by name", where="loss", got=type(loss).__name__,
             hint=f"loss={{{key!r}: {type(loss).__name__}(), …}}, or a function of (outputs, targets)",
         )  # fmt: skip
     return [loss] * structure.size
@@ -138,17 +138,17 @@ def standardized(how: Standardizers, arrays: Sequence[Array], structure: Structu
     """The arrays of X, standardised where that is wanted.
 
     Raises:
-        ArgumentError: one array was trained on, and several are given, or the other way round.
+        ArgumentError: the trainer was fitted on one array, and several are given, or the other way round.
     """
     if how is None:
         return list(arrays)
     if isinstance(how, Standardizer):
         if structure is not LEAF:
-            raise ArgumentError("one array was trained on", where="X", got=_said(structure))
+            raise ArgumentError("the trainer was fitted on one array", where="X", got=_said(structure))
         return [how(arrays[0])]
     if structure is LEAF or not how.keys() <= set(structure.keys):
         raise ArgumentError(
-            "not the inputs that were trained on", where="X", expected=f"a dict of {[*how]}", got=_said(structure)
+            "not the inputs the trainer was fitted on", where="X", expected=f"a dict of {[*how]}", got=_said(structure)
         )
     named = zip(structure.keys, arrays, strict=True)
     return [how[key](array) if key in how else array for key, array in named]
@@ -160,7 +160,7 @@ def fit_dtypes(output: Any, X: Sequence[Array], structure: Structure, dtype: np.
     wide = any(y.dtype.kind == "f" and y.dtype.itemsize > dtype.itemsize for y in tree.flatten(output)[0])
     if whole and wide:
         raise ArgumentError(
-            "the model makes float64 of whole numbers, which are for indices", where=whole[0], expected=str(dtype),
+            "the model turns integers, which are taken for indices, into float64", where=whole[0], expected=str(dtype),
             hint=f'give {whole[0]}.astype("float32") where it is not an index',
         )  # fmt: skip
 

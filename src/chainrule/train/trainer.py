@@ -12,28 +12,29 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from chainrule import backends, tree
-from chainrule.backends.estimate import seconds
+from chainrule.backends.cost import seconds
 from chainrule.data.streams import Stream
 from chainrule.errors import ArgumentError, TrainingWarning
 from chainrule.graph.graph import Graph
 from chainrule.nn.module import Module
-from chainrule.train import checkpoint as files
 from chainrule.train import checks, mistakes, prepare, structures
-from chainrule.train import estimate as memory
-from chainrule.train.callbacks import Callback, Callbacks, EarlyStopping
-from chainrule.train.estimate import Estimate
+from chainrule.train import memory_estimate as memory
+from chainrule.train import trainer_files as files
+from chainrule.train.callbacks import Callback, Callbacks, EarlyStopping, callbacks_of
+from chainrule.train.checkpoint_writer import CheckpointWriter
+from chainrule.train.fit_loop import Loop, NotFinite, steps_a_call
 from chainrule.train.history import History
-from chainrule.train.loaders.base import DataLoader
-from chainrule.train.loaders.choice import divided, loader_of
+from chainrule.train.loaders.data_loader import DataLoader
 from chainrule.train.loaders.given_batches import are_batches
 from chainrule.train.loaders.in_memory import Weights, foreseen
-from chainrule.train.loop import Loop, NotFinite, steps_a_call
+from chainrule.train.loaders.loader_choice import divided, loader_of
+from chainrule.train.memory_estimate import Estimate
 from chainrule.train.metrics import regresses
 from chainrule.train.nonfinite import not_finite_error
-from chainrule.train.progress import Bar, Silent
+from chainrule.train.progress import ProgressBar
 from chainrule.train.session import FitConfig, FitSession
 from chainrule.train.setup import Setup
-from chainrule.train.state import TrainState
+from chainrule.train.state import Position, TrainState
 from chainrule.train.structures import Standardizers, Structures
 
 Array = np.ndarray[Any, Any]
@@ -133,14 +134,14 @@ class Trainer(Setup):
         callbacks: Sequence[Callback | Callable[[Trainer], Any]] = (),
         checkpoint: str | os.PathLike[str] | None = None,
         resume: bool = False,
-        monitor: str = "val_loss",
+        monitor: str | None = None,
         sample_weight: Any = None,
         class_weight: str | Mapping[Any, float] | None = None,
     ) -> History:
         """Train on; a second call goes on from where the first one ended: optimizer, schedule and counts go on.
 
         What has been changed in between counts: weights, the learning rate, attributes of modules, what a function of
-        yours closes over. A schedule whose length is left out begins anew (see `chainrule.optim.schedules`).
+        yours closes over. A schedule whose length is left out begins anew (see `chainrule.optim.lr_schedules`).
         Parameters whose `requires_grad` is False stay as they are; buffers (running statistics) move all the same.
 
         Args:
@@ -172,7 +173,9 @@ class Trainer(Setup):
                 are scaled to a mean of 1. Rows that are held out keep theirs; validation=(X, y, weights) has its own.
             class_weight: "balanced" (each class counts as much as any other), or {class: weight}, times the rows' own;
                 for the rows that are trained on only.
-            monitor: what early stopping goes by: "val_loss", "loss", or a metric on the validation rows ("val_auc").
+            monitor: what early stopping and a schedule such as `ReduceOnPlateau` go by: "val_loss", "loss" or a metric:
+                "val_auc" on the validation rows, "auc" on those that are trained on, each measured before its update.
+                By default "val_loss"; a schedule without validation goes by "loss". An `EarlyStopping` has its own.
 
         Returns:
             The history. Ctrl-C ends the training cleanly: the history says "interrupted", the last state is kept.
@@ -188,8 +191,8 @@ class Trainer(Setup):
             NotFiniteError: the loss became NaN or infinite; names the step, the layer and the operation. The model
                 keeps the last finite parameters.
         """
-        early = checks.arguments(epochs, batch_size, shuffle, early_stopping, monitor)
-        called = Callbacks.of(callbacks, self)
+        early = checks.arguments(epochs, batch_size, shuffle, early_stopping, monitor, self.schedule)
+        called = callbacks_of(callbacks)
         checks.something_to_train(self.model)
         if resume and checkpoint is None:
             raise ArgumentError("nothing to resume from", where="resume", hint="give checkpoint=, the folder")
@@ -197,18 +200,21 @@ class Trainer(Setup):
         began = time.perf_counter()
         loader = loader_of(self, self.state, X, y, validation, Weights(sample_weight, class_weight), epochs > 1)
         size, shuffle = divided(loader, batch_size, shuffle, self.optimizer, self.history.notes)
-        config = FitConfig(epochs, size, shuffle, early, called, checkpoint)
         loader.set_batch_size(size)
+        # Ours come last: what a checkpoint holds has to contain what a callback of the user's has changed.
+        called += [] if checkpoint is None else [CheckpointWriter(checkpoint, loader.resumable)]
+        called += [ProgressBar(epochs, loader.steps)] if progress else []
+        config = FitConfig(epochs, size, shuffle, early, Callbacks(called, self), checkpoint, monitor)
         self.history.notes += loader.notes
         if checkpoint is not None:
             files.check_place(checkpoint)
         layout = {} if checkpoint is None else config.layout(loader.rows, self.seed) | loader.layout
-        position = files.Position(layout=layout)
+        position = Position(layout=layout)
         if resume and checkpoint is not None:
             position = files.restore_training(checkpoint, self, self.state, epochs, position.layout)
         try:
             with self.place.entered():
-                self._run(loader, config, position, progress)
+                self._run(loader, config, position)
         finally:
             loader.close()
             if sum(p.size for p in self.model.parameters()) > LARGE:
@@ -226,7 +232,7 @@ class Trainer(Setup):
         early_stopping: int | EarlyStopping | None = None,
         callbacks: Sequence[Callback | Callable[[Trainer], Any]] = (),
         checkpoint: str | os.PathLike[str] | None = None,
-        monitor: str = "val_loss",
+        monitor: str | None = None,
         sample_weight: Any = None,
         class_weight: str | Mapping[Any, float] | None = None,
     ) -> Estimate:
@@ -238,7 +244,7 @@ class Trainer(Setup):
         Raises:
             ShapeError, ArgumentError: as `fit`.
         """
-        early = checks.arguments(epochs, batch_size, "epoch", early_stopping, monitor)
+        early = checks.arguments(epochs, batch_size, "epoch", early_stopping, monitor, self.schedule)
         checks.something_to_train(self.model)
         standardizer = self.standardizer
         weights = Weights(sample_weight, class_weight)
@@ -249,23 +255,23 @@ class Trainer(Setup):
             loader = foreseen(self, self.state, X, y, validation, weights)
         try:
             size, shuffle = divided(loader, batch_size, "epoch", self.optimizer, [])
-            config = FitConfig(epochs, size, shuffle, early, Callbacks.of(callbacks, self), checkpoint)
+            called = callbacks_of(callbacks)
+            called += [] if checkpoint is None else [CheckpointWriter(checkpoint, loader.resumable)]
+            config = FitConfig(epochs, size, shuffle, early, Callbacks(called, self), checkpoint, monitor)
             loader.set_batch_size(size)
             with self.place.entered():
-                found, state = prepare.prepared(
-                    self, self.state, loader, config, History(), self.steps, files.Position()
-                )
+                found, state = prepare.prepared(self, self.state, loader, config, History(), self.steps, Position())
                 return memory.stated(found, state, loader, config, self.optimizer_state)
         finally:
             loader.close()
             self.standardizer = standardizer
 
-    def _run(self, loader: DataLoader, config: FitConfig, position: files.Position, progress: bool) -> None:
+    def _run(self, loader: DataLoader, config: FitConfig, position: Position) -> None:
         history = self.history
         first = history.epochs
         begun = self.epochs - first
         start = self.steps - first * loader.steps - (len(position.record[0]) if position.record else 0)
-        config.callbacks.begin()
+        config.callbacks.fit_begin()
         prepared, state = prepare.prepared(self, self.state, loader, config, history, start, position)
         name, backend, step, plan, program = prepared
         estimate = memory.stated(prepared, state, loader, config, self.optimizer_state)
@@ -273,27 +279,24 @@ class Trainer(Setup):
         history.backend, history.memory = name, estimate.peak
         leaves, structure = tree.flatten(state)
         offset = prepare.schedule_offset(self, self.state, loader.steps)
-        session = FitSession(config, self, self.state, step, plan, begun, start, offset, position)
+        session = FitSession(config, self, self.state, step, plan, begun, start, offset, position.layout)
         self._tell(loader, config, session)
         # From here on the state lives where the program runs; large networks must not have it twice.
         del state
         self.optimizer_state = None
         loader.begin(config, self.seed, begun, backend)
-        records = [plan.training.train.named(position.record)] if position.record else []
+        records = [plan.training.train.record_of(position.record)] if position.record else []
         loop = Loop(
             program, backend, plan.training, plan.gives, structure, backend.put(leaves), loader, session.rate, history,
-            Bar(config.epochs, history.notes) if progress else Silent(),
-            session.at_epoch_end if config.watches else None, session.within_epoch,
-            steps_a_call(seconds(plan.training.train.graph, name)), records, config.callbacks.cadence,
+            config.callbacks, session.after_call, steps_a_call(seconds(plan.training.train.graph, name)), records,
         )  # fmt: skip
         try:
             loop.run(first, config.epochs)
         except NotFinite as stop:
             raise not_finite_error(stop, loop, session.step, loader.steps) from None
         finally:
-            loop.progress.close()
             session.finish(loop)
-        config.callbacks.end()
+        config.callbacks.fit_end()
 
     def _tell(self, loader: DataLoader, config: FitConfig, session: FitSession) -> None:
         """Write down what the user should know, and warn of what the theory says cannot go well."""

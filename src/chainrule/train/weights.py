@@ -27,7 +27,7 @@ def of_rows(given: Any, rows: int, loss: Module, name: str = "sample_weight") ->
     _can_be_weighted(loss, name)
     weights = numbers(given, name).astype(np.float64)
     if weights.shape != (rows,):
-        raise DataError("one weight a row is wanted", where=name, expected=f"({rows},)", got=weights.shape)
+        raise DataError("not one weight per row", where=name, expected=f"({rows},)", got=weights.shape)
     bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(bad):
         raise DataError(
@@ -43,17 +43,17 @@ def of_classes(given: Any, y: Array, loss: Module) -> Array:
 
     Raises:
         ArgumentError: neither, or a loss that is not of classes.
-        DataError: a class without its weight.
+        DataError: a class has no weight.
     """
     _can_be_weighted(loss, "class_weight")
     if isinstance(loss, NamedLosses):
         raise ArgumentError(
-            "a row of several targets has no one class to be weighted by", where="class_weight",
+            "class weights need one class per row, and there are several targets", where="class_weight",
             got=[*loss.losses], hint="use sample_weight",
         )  # fmt: skip
     if not classifies(loss) or (y.ndim != 1 and y.size != len(y)):
         raise ArgumentError(
-            "only a row of one class has a class to be weighted by", where="class_weight",
+            "class weights need one class per row", where="class_weight",
             got=f"{type(loss).__name__}, targets {y.shape}", hint="use sample_weight",
         )  # fmt: skip
     classes, place, counts = np.unique(y.reshape(-1), return_inverse=True, return_counts=True)
@@ -63,13 +63,13 @@ def of_classes(given: Any, y: Array, loss: Module) -> Array:
         missing = [label for label in classes.tolist() if label not in given]
         if missing:
             raise DataError(
-                "a class without its weight", where="class_weight", expected=f"one for each of {classes.tolist()}",
+                "a class has no weight", where="class_weight", expected=f"one for each of {classes.tolist()}",
                 got=sorted(given), hint=f"add {missing[0]!r}: 1.0",
             )  # fmt: skip
         found = of_rows([given[label] for label in classes.tolist()], len(classes), loss, "class_weight")
     else:
         raise ArgumentError(
-            "no weights of classes", where="class_weight", expected='"balanced" or {class: weight}', got=given
+            "not class weights", where="class_weight", expected='"balanced" or {class: weight}', got=given
         )
     weights: Array = found[place]
     return weights
@@ -84,6 +84,6 @@ def _can_be_weighted(loss: Module, name: str) -> None:
     parts = loss.losses.values() if isinstance(loss, NamedLosses) else [loss]
     if not all(isinstance(part, Loss) for part in parts):
         raise ArgumentError(
-            "a loss of your own gives one number for all rows, of which none can be weighted", where=name,
-            got=type(loss).__name__, hint="weigh the rows within the loss, or use one of chainrule.nn",
+            "a loss of your own gives one number for all rows, so single rows cannot be weighted", where=name,
+            got=type(loss).__name__, hint="weight the rows within the loss, or use a loss of chainrule.nn",
         )  # fmt: skip

@@ -109,9 +109,9 @@ def test_a_generator_serves_one_epoch() -> None:
     loaded.fit(iter(cut(X, Y)), epochs=1, **QUIET)
     plain.fit(X, Y, epochs=1, batch_size=SIZE, shuffle="never", **QUIET)
     assert same(loaded, plain)
-    with pytest.raises(ArgumentError, match="can be gone through only once; give the function that makes it"):
+    with pytest.raises(ArgumentError, match="can be iterated over only once; give the function that makes it"):
         classifier().fit(iter(cut(X, Y)), epochs=2, **QUIET)
-    with pytest.raises(ArgumentError, match="can be gone through only once"):
+    with pytest.raises(ArgumentError, match="can be iterated over only once"):
         classifier().estimate(iter(cut(X, Y)), epochs=1)
 
 
@@ -241,7 +241,7 @@ BAD[9, 2] = np.inf
         (iter([X]), {"epochs": 1}, r"batch 0: not a batch: expected \(X, y\) or \(X, y, weight\), got a ndarray"),
         (cut(X, Y), {"batch_size": 4}, "batch_size: the batches have their own size"),
         (cut(X, Y), {"shuffle": "once"}, "shuffle: the batches come in their own order"),
-        (cut(X, Y), {"validation": 0.1}, "validation: of batches none can be held out"),
+        (cut(X, Y), {"validation": 0.1}, "validation: no rows can be held out of batches"),
         (cut(X, Y), {"sample_weight": WEIGHT}, r"give batches of \(X, y, weight\)"),
         (cut(X, Y), {"class_weight": "balanced"}, r"give batches of \(X, y, weight\)"),
         (Loader(cut(X, Y)), {"y": Y}, "y: batches have their own targets"),
@@ -265,10 +265,10 @@ def test_an_optimizer_that_needs_all_rows_refuses_batches() -> None:
     ("later", "message"),
     [
         (cut(X, Y)[:-1], "fewer batches than in the pass before"),
-        ([*cut(X, Y), cut(X, Y)[-1]], "epoch 1: more batches than in the pass before"),
+        ([*cut(X, Y), cut(X, Y)[-1]], "epoch 1: more batches than in the previous pass"),
         (cut(X, np.where(Y == 2, 7, Y)), "y: labels outside the model's classes"),
         (cut(BAD, Y), "batch 1 of epoch 1, X: not a finite number"),
-        ([*cut(X, Y)[:-2], cut(X, Y)[-1], cut(X, Y)[-1]], "batch 5 of epoch 1: another size"),
+        ([*cut(X, Y)[:-2], cut(X, Y)[-1], cut(X, Y)[-1]], "batch 5 of epoch 1: not of the size it had"),
     ],
 )
 def test_another_pass_is_checked_too(later: Any, message: str) -> None:

@@ -413,7 +413,7 @@ def test_a_bad_row_is_named_by_its_place_in_the_file_before_any_step(
         ),
         (lambda: cr.data.stream(X, Y + 1), {}, "y: labels outside the model's classes: expected 0…2, got 1, 2, 3"),
         (lambda: cr.data.stream(X[:, :3], Y), {}, "expected"),
-        (lambda: cr.data.stream(X.reshape(-1), np.tile(Y, 4)), {}, "X: one row a sample is wanted"),
+        (lambda: cr.data.stream(X.reshape(-1), np.tile(Y, 4)), {}, "X: not one row per sample"),
         (lambda: cr.data.stream(X, Y), {"y": Y}, "y: the stream has its own targets"),
         (lambda: cr.data.stream(X, Y), {"validation": 2.0}, "validation: not a validation set"),
         (lambda: cr.data.stream(X[:2], Y[:2]), {"validation": 1e-9}, "validation: too few rows to hold some out"),

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.backends.xla.compiled_graph import compile_graph, run_unchecked
+from chainrule.backends.xla.compiled_loops import compile_loops
 from chainrule.backends.xla.devices import (
     device,
     device_memory,
@@ -21,8 +23,6 @@ from chainrule.backends.xla.devices import (
     lacking,
     running_on,
 )
-from chainrule.backends.xla.graphs import compile_graph, run_unchecked
-from chainrule.backends.xla.loops import compile_loops
 
 __all__ = [
     "compile_graph", "compile_loops", "device", "device_memory", "device_name", "find_device",
@@ -38,7 +38,7 @@ LARGE = 2**20
 
 
 def put(arrays: list[Any]) -> list[Any]:
-    """Arrays copied to where the programs run; the list is emptied meanwhile, so that no large state is there twice."""
+    """Arrays copied to where the programs run; the list is emptied meanwhile, so that no large state exists twice."""
     import jax
 
     placed: list[Any] = []
@@ -54,17 +54,17 @@ def put(arrays: list[Any]) -> list[Any]:
 
 
 def get(arrays: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
-    """Arrays copied back, each one's own."""
+    """Arrays copied back to the host."""
     return [np.array(a) for a in arrays]
 
 
 def view(arrays: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
-    """Arrays to read, not copied where that can be spared, which no program may use up any more."""
+    """Read-only arrays, copied only where necessary; no program may consume them from now on."""
     return [np.asarray(a) for a in arrays]
 
 
 def hold(arrays: Sequence[Any]) -> list[Any]:
-    """Arrays that programs only read, where the programs run; not copied where that can be spared."""
+    """Arrays that programs only read, where the programs run; copied only where necessary."""
     import jax
 
     with jax.enable_x64(True):
@@ -73,6 +73,6 @@ def hold(arrays: Sequence[Any]) -> list[Any]:
 
 
 def held_bytes(arrays: Sequence[Any]) -> int:
-    """The bytes that `hold` takes for these arrays: XLA uses those as they are that begin where its own would."""
+    """The bytes that `hold` takes for these arrays: XLA uses those in place whose alignment suits it."""
     own = device_name() == "cpu"
     return sum(a.nbytes for a in arrays if not (own and a.flags.c_contiguous and a.ctypes.data % ALIGNED == 0))

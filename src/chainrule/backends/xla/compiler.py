@@ -1,4 +1,4 @@
-"""The one place that compiles: every program of ours is made here, and compiler options are chosen nowhere else."""
+"""The one place that compiles: every program is made here, and compiler options are chosen nowhere else."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from chainrule.backends import cache
-from chainrule.backends.loop import Made
-from chainrule.backends.xla import kept
+from chainrule.backends.loop_program import CompileReport
+from chainrule.backends.xla import compile_cache
+from chainrule.backends.xla.compile_cache import CacheEntry
 from chainrule.backends.xla.devices import device, device_name
 from chainrule.backends.xla.digest import digest, is_ours
-from chainrule.backends.xla.kept import Kept
 from chainrule.graph.graph import Graph
 
 GRAPH, LOOP, KERNEL = "graph", "loop", "one kernel"
@@ -34,8 +34,8 @@ def options(kind: str) -> dict[str, Any]:
     """Compiler options for a kind of program on the device that programs run on.
 
     On a CPU the analysis of regions spares a copy of nearly every weight matrix in each step, since XLA then sees that
-    the backward pass has read a weight before the update writes it. In one kernel, nothing is to be handed to a
-    library, nothing else competes for the wide registers, and loops are written as they shall run: optimizing them
+    the backward pass has read a weight before the update writes it. In a single kernel, nothing should be handed to
+    a library, nothing else competes for the wide registers, and loops are written as they should run: optimizing them
     further makes them longer, not faster, and takes twice as long to compile.
     """
     if device_name() != "cpu":
@@ -52,13 +52,13 @@ class Program:
     Args:
         function: of JAX arrays.
         kind: what it is: GRAPH, LOOP or KERNEL.
-        donate: the positions of arguments that a call uses up.
-        fusions: whether the compiler may put operations together.
-        graph: what the function computes, if that and the other arguments are all that it follows from: then the
-            program is kept from one process to the next.
+        donate: the positions of arguments that a call consumes.
+        fusions: whether the compiler may fuse operations.
+        graph: what the function computes, if it depends on nothing but that and the other arguments: then the program
+            is cached from one process to the next.
 
     Attributes:
-        kept: where the program is kept, once it has been made; None where it is not.
+        entry: the program's cache entry, once it has been made; None if it is not cached.
     """
 
     def __init__(
@@ -72,52 +72,52 @@ class Program:
         self._function, self._kind, self._donate, self._fusions, self._graph = function, kind, donate, fusions, graph
         self._compiled: Any = None
         self._turn = threading.Lock()
-        self.kept: Kept | None = None
+        self.entry: CacheEntry | None = None
 
-    def make(self, *arguments: Any) -> Made | None:
-        """Trace and compile, or take the program from the cache; None where that was done before."""
+    def make(self, *arguments: Any) -> CompileReport | None:
+        """Trace and compile, or take the program from the cache; None if that was done before."""
         if self._compiled is not None:
             return None
         with self._turn:
             return None if self._compiled is not None else self._make(*arguments)
 
-    def _make(self, *arguments: Any) -> Made:
+    def _make(self, *arguments: Any) -> CompileReport:
         began, note = time.perf_counter(), None
-        self.kept = self._place(arguments)
+        self.entry = self._place(arguments)
         found = self._loaded()
         cached = found is not None
         if not cached:
             found, note = self._traced_and_compiled(arguments)
         seconds = time.perf_counter() - began
         # What there is a note about is not kept, so that it is said again the next time.
-        if self.kept is not None and note is None:
-            if not cached and seconds >= kept.LEAST:
-                _save(found, self.kept)
-            note = self.kept.note
+        if self.entry is not None and note is None:
+            if not cached and seconds >= compile_cache.MIN_SECONDS:
+                _save(found, self.entry)
+            note = self.entry.note
         self._compiled = found
-        return Made(seconds, cached, note)
+        return CompileReport(seconds, cached, note)
 
-    def _place(self, arguments: Any) -> Kept | None:
+    def _place(self, arguments: Any) -> CacheEntry | None:
         """Where the program is kept for such arguments."""
         import jax
 
-        if self._graph is None or cache.folder() is None or not is_ours(self._graph):
+        if self._graph is None or cache.cache_folder() is None or not is_ours(self._graph):
             return None
         # An executable that JAX itself took from a file cannot be put into another one.
         if jax.config.jax_compilation_cache_dir:
             return None
         leaves, structure = jax.tree.flatten(arguments)
         types = [(x.shape, x.dtype, getattr(x, "weak_type", False)) for x in leaves]
-        return Kept(digest((self._kind, self._options, self._donate, str(structure), types), self._graph))
+        return CacheEntry(digest((self._kind, self._options, self._donate, str(structure), types), self._graph))
 
     def _loaded(self) -> Any | None:
         """The program as it was kept; None where it was not."""
-        content = None if self.kept is None else self.kept.load()
-        if self.kept is None or content is None:
+        content = None if self.entry is None else self.entry.load()
+        if self.entry is None or content is None:
             return None
         found = _unpacked(content)
         if found is None:
-            self.kept.remove()
+            self.entry.remove()
         return found
 
     @property
@@ -133,7 +133,7 @@ class Program:
         return compiled, _missing(unknown)
 
     def without_fusions(self) -> Program | None:
-        """The same, to be compiled without fusions; None where that cannot be asked for.
+        """The same, to be compiled without fusions; None if that is not possible.
 
         One kernel without them takes longer to compile than such small steps take to interpret.
         """
@@ -143,7 +143,7 @@ class Program:
 
     @functools.cached_property
     def extra(self) -> int:
-        """The bytes that a call takes besides its arguments, as far as the compiler says it, once it is compiled."""
+        """The bytes that a call takes besides its arguments, as far as the compiler reports it, once it is compiled."""
         stated = self._compiled.memory_analysis()
         if stated is None:
             return 0
@@ -151,7 +151,7 @@ class Program:
 
     @property
     def text(self) -> str:
-        """What the compiler made of it."""
+        """The compiled program as text."""
         return self._compiled.as_text() or ""
 
     def __call__(self, *arguments: Any) -> Any:
@@ -161,14 +161,14 @@ class Program:
         return self._compiled(*arguments)
 
 
-def _save(compiled: Any, place: Kept) -> None:
+def _save(compiled: Any, place: CacheEntry) -> None:
     from jax.experimental.serialize_executable import serialize
 
     try:
         content = pickle.dumps(serialize(compiled))
     # Not every device's programs can be put into a file, and JAX does not say what it raises then.
     except Exception as error:
-        place.note = kept.not_kept(error)
+        place.note = compile_cache.not_cached(error)
     else:
         place.save(content)
 

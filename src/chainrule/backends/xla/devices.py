@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from chainrule import resources
-from chainrule.backends.numpy import TF32_NEEDS
+from chainrule.backends.interpreter import TF32_NEEDS
 from chainrule.errors import ArgumentError
 
 
 def keep_to_quota() -> None:
     """Have XLA make no more threads than the container's quota has processors; XLA counts those that it may run on.
 
-    It looks when it starts. A number that the user has set stands.
+    XLA looks only when it starts. A number that the user has set is kept.
     """
     if resources.quota() is not None:
         os.environ.setdefault("PJRT_NPROC", str(resources.cores()))
@@ -25,7 +25,7 @@ def find_device(kind: str) -> Any:
     """The first device of a kind, "cpu" or "gpu".
 
     Raises:
-        ArgumentError: JAX finds none; says what it finds.
+        ArgumentError: JAX finds none; the message says what it finds.
     """
     import jax
 
@@ -35,7 +35,7 @@ def find_device(kind: str) -> Any:
         # Where the plugin is installed, the reason why it did not start is all that can help.
         reason = str(error).splitlines()[0] if "nable to initialize" in str(error) else None
         raise ArgumentError(
-            "JAX finds no such device",
+            "JAX found no such device",
             where="device",
             expected=kind,
             got=reason or ", ".join(sorted({d.platform for d in jax.devices()})),
@@ -77,7 +77,7 @@ def device_memory() -> tuple[int, int] | None:
 
 
 def lacking(precision: str) -> str | None:
-    """What would be needed for a precision that is not to be had on the device; None where it is."""
+    """What a precision needs that the device lacks; None if it lacks nothing."""
     if precision == "tf32" and not has_tf32():
         return TF32_NEEDS
     return "a CPU or a GPU" if precision == "float64" and device_name().lower() in ("tpu", "metal") else None

@@ -1,4 +1,4 @@
-"""What a program follows from, as one short name: programs of the same name are the same program."""
+"""What a program depends on, as one short name: programs of the same name are the same program."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def digest(how: Any, graph: Graph | None = None) -> str:
     JAX, and the device.
 
     Args:
-        how: what the program follows from besides its graph, told apart by `repr`: options, arguments.
+        how: what the program depends on besides its graph, distinguished by `repr`: options, arguments.
         graph: what it computes, if that is a graph.
     """
     told = hashlib.sha256(_sources())
@@ -35,7 +35,7 @@ def digest(how: Any, graph: Graph | None = None) -> str:
 
 
 def is_ours(graph: Graph) -> bool:
-    """Whether all operations of a graph are lowered by our own code: that of others may change without our noticing."""
+    """Whether all operations of a graph are lowered by our own code: those of others may change unnoticed."""
     package = __name__.partition(".")[0]
     for node in graph.nodes:
         row = OWN.get(node.op) or KERNELS.get(node.op)

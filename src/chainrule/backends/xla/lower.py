@@ -1,4 +1,4 @@
-"""How a graph's nodes are said in JAX's array namespace, to be traced by `jit`."""
+"""How a graph's nodes are written in JAX's array namespace, to be traced by `jit`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.backends.kernels import KERNELS, Kernel, blank, gelu
+from chainrule.backends.kernels import KERNELS, Kernel, gelu, unreached_value
 from chainrule.backends.xla.devices import device_name, has_tf32
 from chainrule.graph.graph import Graph
 from chainrule.graph.ops import TUPLE, Slot, fill, parts, row_of, split_pieces
 from chainrule.graph.tensor import Tensor
 from chainrule.passes.guard import guarded
 
-Row = Callable[[dict[str, Any]], Kernel]
-TURNED = "matmul, its first operand turned round"
+LoweringBuilder = Callable[[dict[str, Any]], Kernel]
+MATMUL_TRANSPOSED = "matmul, its first operand transposed"
 """What a product is called whose first operand is a transpose, where there is a row that reads it as it lies."""
 BATCH = 512
 """Rows that a product adds up with an error like NumPy's, 1e-6 of the sum in float32; it grows with their number."""
@@ -146,7 +146,7 @@ def _depends_on(attrs: dict[str, Any]) -> Kernel:
 
     def kernel(x: Any, t: Any) -> Any:
         # On a CPU the compiler drops its own barriers, so x is made to depend on t by a question that it cannot answer
-        # beforehand: whether the square of a whole number leaves 3 when it is divided by 4. None does, so that x passes
+        # beforehand: whether the square of an integer leaves 3 when it is divided by 4. None does, so that x passes
         # bit for bit, whatever t is. (That a square is negative, it knows to be false.)
         bits = lax.bitcast_convert_type(jnp.sum(t).astype(np.float32), np.uint32)
         return lax.select(jnp.broadcast_to((bits * bits) % 4 == 3, x.shape), jnp.zeros_like(x), x)
@@ -205,7 +205,7 @@ def _scan(attrs: dict[str, Any]) -> Kernel:
     return kernel
 
 
-def looped(attrs: dict[str, Any], rows: Mapping[str, Row]) -> Kernel:
+def looped(attrs: dict[str, Any], rows: Mapping[str, LoweringBuilder]) -> Kernel:
     """The kernel of a loop, its body's operations by `rows` first; as a scan's it also gives whether checks passed."""
     import jax.numpy as jnp
     from jax import lax
@@ -229,7 +229,7 @@ def looped(attrs: dict[str, Any], rows: Mapping[str, Row]) -> Kernel:
             written = [lax.dynamic_update_index_in_dim(r, x, t, 0) for r, x in zip(records, given[count:], strict=True)]
             return t + 1, ok, fine & _all(checks), given[:count], written
 
-        records = [jnp.full(shape, blank(dtype), dtype) for shape, dtype in types]
+        records = [jnp.full(shape, unreached_value(dtype), dtype) for shape, dtype in types]
         begin = (jnp.maximum(start, 0), jnp.asarray(True), jnp.asarray(True), list(operands[:count]), records)
         if not attrs["length"]:
             return (*operands[:count], *records, begin[1]), begin[2]
@@ -254,13 +254,13 @@ def _all(fine: Mapping[int, Any]) -> Any:
 
 
 def _passes(attrs: dict[str, Any], x: Any) -> Any:
-    """Whether whole numbers lie in their range."""
+    """Whether integers lie in their range."""
     fine = x >= attrs["low"]
     fine = fine if attrs["high"] is None else fine & (x < attrs["high"])
     return (fine if attrs["besides"] is None else fine | (x == attrs["besides"])).all()
 
 
-OWN: dict[str, Row] = {
+OWN: dict[str, LoweringBuilder] = {
     "getitem": _getitem,
     "put_add": _put_add,
     "put_pieces": _put_pieces,
@@ -277,7 +277,7 @@ OWN: dict[str, Row] = {
 }
 
 
-def _kernel(op: str, attrs: dict[str, Any], more: Mapping[str, Row]) -> Kernel:
+def _kernel(op: str, attrs: dict[str, Any], more: Mapping[str, LoweringBuilder]) -> Kernel:
     import jax.numpy as jnp
 
     own = more.get(op) or OWN.get(op)
@@ -292,22 +292,24 @@ def _literal(value: np.ndarray[Any, Any]) -> Any:
     return jnp.broadcast_to(jnp.asarray(core, dtype=value.dtype), value.shape)
 
 
-def _read(node: Tensor, turned: bool) -> tuple[str, Sequence[Tensor]]:
+def _read(node: Tensor, transposed_first: bool) -> tuple[str, Sequence[Tensor]]:
     """The name of a node's row, and what the row takes."""
-    if turned and node.op == "matmul" and node.inputs[0].op == "transpose" and node.ndim == 2:
-        return TURNED, (node.inputs[0].inputs[0], node.inputs[1])
+    if transposed_first and node.op == "matmul" and node.inputs[0].op == "transpose" and node.ndim == 2:
+        return MATMUL_TRANSPOSED, (node.inputs[0].inputs[0], node.inputs[1])
     return node.op, node.inputs
 
 
-def function(graph: Graph, more: Mapping[str, Row] | None = None) -> Callable[[Sequence[Any]], list[Any]]:
+def function(graph: Graph, more: Mapping[str, LoweringBuilder] | None = None) -> Callable[[Sequence[Any]], list[Any]]:
     """The graph as a function of JAX arrays, to be traced by `jit`; `more` are rows that go before the usual ones."""
     rows = more or {}
 
     return lambda values: _run(graph, rows, values)[0]
 
 
-def checked(graph: Graph, rows: Mapping[str, Row]) -> Callable[[Sequence[Any]], tuple[list[Any], Any]]:
-    """The graph as a function that gives its outputs, and whether every index and label lay in its range."""
+def range_checked(
+    graph: Graph, rows: Mapping[str, LoweringBuilder]
+) -> Callable[[Sequence[Any]], tuple[list[Any], Any]]:
+    """The graph as a function that returns its outputs and whether every index and label was in range."""
 
     def run(values: Sequence[Any]) -> tuple[list[Any], Any]:
         outputs, fine = _run(graph, rows, values)
@@ -316,7 +318,7 @@ def checked(graph: Graph, rows: Mapping[str, Row]) -> Callable[[Sequence[Any]], 
     return run
 
 
-def _run(graph: Graph, rows: Mapping[str, Row], values: Sequence[Any]) -> tuple[list[Any], dict[int, Any]]:
+def _run(graph: Graph, rows: Mapping[str, LoweringBuilder], values: Sequence[Any]) -> tuple[list[Any], dict[int, Any]]:
     """The outputs of a graph, and by node whether the checks in it have passed."""
     import jax.numpy as jnp
 
@@ -333,7 +335,7 @@ def _run(graph: Graph, rows: Mapping[str, Row], values: Sequence[Any]) -> tuple[
             passed = _all({x.id: fine[x.id] for x in node.inputs})
             held[node.id] = jnp.where(passed, 0.0, jnp.nan).astype(node.dtype)
             continue
-        name, operands = _read(node, TURNED in rows)
+        name, operands = _read(node, MATMUL_TRANSPOSED in rows)
         value = _kernel(name, node.attrs, rows)(*(held[x.id] for x in operands))
         if node.op in ("call", "scan", "loop"):
             value, fine[node.id] = value

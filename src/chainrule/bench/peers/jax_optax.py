@@ -57,13 +57,13 @@ def counted_step(parameters: Any, state: Any, count: Any, x: Any, y: Any, order:
 
 
 class Peer(PeerBase):
-    """The loop that Optax's own examples write."""
+    """The loop of Optax's own examples."""
 
     precisions: ClassVar[tuple[str, ...]] = ("float32", "bfloat16", "tf32")
     devices: ClassVar[tuple[str, ...]] = ("cpu", "gpu")
 
     def prepare(self) -> None:
-        """Weights as (in, out), which is JAX's habit."""
+        """Weights as (in, out), JAX's convention."""
         if jax.default_backend() != self.cell.device:
             raise Refused(f"JAX runs on the {jax.default_backend()} here")
         jax.config.update("jax_default_matmul_precision", PRODUCTS[self.cell.precision])
@@ -87,7 +87,7 @@ class Peer(PeerBase):
         self.parameters, self.state = jax.block_until_ready((parameters, state))
 
     def weights(self) -> Layers:
-        """Turned back to (out, in)."""
+        """Transposed back to (out, in)."""
         return [(np.asarray(w).T, np.asarray(b)) for w, b in self.parameters]
 
     def close(self) -> None:

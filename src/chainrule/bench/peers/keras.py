@@ -47,7 +47,7 @@ class Peer(PeerBase):
         self.model.fit(self.x, self.y, batch_size=self.cell.batch, epochs=epochs, shuffle=shuffled, verbose=0)
 
     def weights(self) -> Layers:
-        """Turned back to (out, in)."""
+        """Transposed back to (out, in)."""
         parts = [np.asarray(part) for part in self.model.get_weights()]
         return [(weight.T, bias) for weight, bias in zip(parts[::2], parts[1::2], strict=True)]
 

@@ -9,7 +9,7 @@ from chainrule.bench.task import LEARNING_RATE, Array, Layers
 
 
 class Peer(PeerBase):
-    """What a careful programmer writes in forty lines."""
+    """What a careful programmer would write in forty lines."""
 
     def prepare(self) -> None:
         """All parameters, gradients and moments are each one buffer; layers are views of it."""

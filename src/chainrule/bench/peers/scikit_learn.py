@@ -13,10 +13,10 @@ from chainrule.bench.task import LEARNING_RATE, Layers
 
 
 class Peer(PeerBase):
-    """Adam without penalty and without stopping early. Its moments start anew with each call."""
+    """Adam without penalty and without stopping early. Its moments restart with each call."""
 
     def prepare(self) -> None:
-        """One epoch makes the arrays, which the task's weights then overwrite."""
+        """One epoch allocates the arrays, which the task's weights then overwrite."""
         if self.cell.widths[-1] == 2:
             raise Refused("trains one output where there are two classes")
         self.x, self.y = self.task.data
@@ -37,13 +37,13 @@ class Peer(PeerBase):
             self.model.intercepts_[position][...] = bias
 
     def train(self, epochs: int, shuffled: bool = True) -> None:
-        """That many passes over the rows."""
+        """One pass over the rows per epoch."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             self.model.set_params(max_iter=epochs, shuffle=shuffled).fit(self.x, self.y)
 
     def weights(self) -> Layers:
-        """Turned back to (out, in)."""
+        """Transposed back to (out, in)."""
         return [(w.T, b) for w, b in zip(self.model.coefs_, self.model.intercepts_, strict=True)]
 
     @classmethod

@@ -15,7 +15,7 @@ DEVICES = {"cpu": "cpu", "gpu": "cuda"}
 
 
 class Peer(PeerBase):
-    """The loop that PyTorch's own tutorials write, with the fused optimizer."""
+    """The loop of PyTorch's own tutorials, with the fused optimizer."""
 
     precisions: ClassVar[tuple[str, ...]] = ("float32", "bfloat16", "tf32")
     devices: ClassVar[tuple[str, ...]] = ("cpu", "gpu")
@@ -39,7 +39,7 @@ class Peer(PeerBase):
         self.cost = nn.CrossEntropyLoss()
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """The loss of a batch; weights stay float32, the products' operands are rounded where that is wanted."""
+        """The loss of a batch; weights stay float32, the products' operands are rounded if requested."""
         loss: torch.Tensor
         if self.cell.precision != "bfloat16":
             loss = self.cost(self.model(x), y)

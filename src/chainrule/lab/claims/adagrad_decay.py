@@ -102,7 +102,7 @@ def measure() -> Measured:
 
 def draw(figure: Figure, data: Any) -> None:
     """Mean rates with the range over the weights, and the way that is left."""
-    left, right = style.row(figure, 2)
+    left, right = style.axes_row(figure, 2)
     t = np.arange(1, STEPS + 1)
     style.name(left, "step t", "effective learning rate (weight / gradient)", "Under random gradients", log="xy")
     for n, (name, rates) in enumerate(data["rates"].items()):

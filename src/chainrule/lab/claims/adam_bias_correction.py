@@ -89,7 +89,7 @@ def measure() -> Measured:
 
 def draw(figure: Figure, data: Any) -> None:
     """The measured mean against both formulas, and the size of uncorrected steps."""
-    left, right = style.row(figure, 2)
+    left, right = style.axes_row(figure, 2)
     t, runs = data["t"], data["runs"]
     style.name(left, "step t", "mean of s over the streams / μ", "Second moment (β₁ = 0.9)", log="xy")
     for n, betas in enumerate(BETAS[:3]):

@@ -10,7 +10,7 @@ import chainrule as cr
 from chainrule import nn
 from chainrule.lab import style
 from chainrule.lab.experiment import Lab, Measured
-from chainrule.lab.networks import Sample, sample, stack, trained
+from chainrule.lab.networks import TrainTestRows, multilayer, sample, trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,8 +47,8 @@ def statistics_noise() -> dict[str, Array]:
 def accuracies(normalized: Any) -> list[float]:
     """Test accuracy by batch size, after reading the same rows as often."""
     X, y, *test = sample()
-    rows = Sample(X[:ROWS], y[:ROWS], *test)
-    models = (stack((64, FEATURES, FEATURES, 10), nn.ReLU, normalized=normalized) for _ in TRAINED)
+    rows = TrainTestRows(X[:ROWS], y[:ROWS], *test)
+    models = (multilayer((64, FEATURES, FEATURES, 10), nn.ReLU, normalized=normalized) for _ in TRAINED)
     return [
         trained(model, cr.optim.SGD(RATE_PER_ROW * size), rows, EPOCHS, size).accuracy
         for model, size in zip(models, TRAINED, strict=True)
@@ -82,7 +82,11 @@ def refusal() -> str:
     try:
         X, y, *test = sample()
         trained(
-            stack((64, 8, 10), nn.ReLU, normalized=nn.BatchNorm), cr.optim.SGD(0.1), Sample(X[:4], y[:4], *test), 1, 1
+            multilayer((64, 8, 10), nn.ReLU, normalized=nn.BatchNorm),
+            cr.optim.SGD(0.1),
+            TrainTestRows(X[:4], y[:4], *test),
+            1,
+            1,
         )
     except cr.ChainruleError as error:
         return str(error)
@@ -128,7 +132,7 @@ def measure() -> Measured:
 
 def draw(figure: Figure, data: Any) -> None:
     """The noise of the statistics, and the test accuracy, by batch size."""
-    left, right = style.row(figure, 2)
+    left, right = style.axes_row(figure, 2)
     style.name(
         left, "batch size B (rows)", "root mean square error\n(standard deviations of the feature)",
         "Statistics of one batch", log="xy",

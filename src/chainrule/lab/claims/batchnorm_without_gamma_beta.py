@@ -77,7 +77,7 @@ KINDS = {"with γ, β": True, "without γ, β": False}
 
 def draw(figure: Figure, data: Any) -> None:
     """The learnt functions, and the losses with the bound."""
-    left, right = style.row(figure, 2)
+    left, right = style.axes_row(figure, 2)
     style.name(left, "input x", "output", f"Learnt functions, best of {len(SEEDS)} seeds")
     left.plot(X[:, 0], Y[:, 0], color="#999999", linewidth=4, label="target, sin(3x + 1)")
     style.name(right, "step", "mean square error", "A curve a seed; dashes: bound without γ, β", log="y")

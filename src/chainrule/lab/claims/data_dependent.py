@@ -12,7 +12,7 @@ import chainrule as cr
 from chainrule import nn, tree
 from chainrule.lab import style
 from chainrule.lab.experiment import Lab, Measured
-from chainrule.lab.numeric import Array, apart, slope
+from chainrule.lab.numeric import Array, relative_error, slope
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -118,7 +118,7 @@ def worst_gradient(data: list[Batch]) -> float:
 
         gradient = [g.numpy() for g in cr.grad(cost, range(len(weights)))(*(cr.tensor(w) for w in weights))]
         found = [sum(float((g * d).sum()) for g, d in zip(gradient, way, strict=True)) for way in directions]
-        return apart(found, [slope(cost, weights, way) for way in directions])
+        return relative_error(found, [slope(cost, weights, way) for way in directions])
 
     return max(error(batch) for batch in {batch.structure: batch for batch in data}.values())
 
@@ -156,7 +156,7 @@ def measure() -> Measured:
     direct, compiled = train(data, False), train(data, True)
     scanned = {length: recurrence(length, False) for length in LENGTHS}
     unrolled = {length: recurrence(length, True) for length in UNROLLED}
-    same = max(apart(scanned[length][1], unrolled[length][1]) for length in UNROLLED)
+    same = max(relative_error(scanned[length][1], unrolled[length][1]) for length in UNROLLED)
     first, last = (float(np.mean(direct.losses[part])) for part in (slice(20), slice(-20, None)))
     figures: dict[str, Any] = {
         "structures met (length and number of turns)": seen[-1],
@@ -164,7 +164,7 @@ def measure() -> Measured:
         "gradient against finite differences, worst structure (relative error)": numeric,
         "mean squared error, mean of the first 20 steps": first,
         "mean squared error, mean of the last 20 steps": last,
-        "largest distance of the compiled losses from define-by-run (share of the largest)": apart(
+        "largest distance of the compiled losses from define-by-run (share of the largest)": relative_error(
             compiled.losses, direct.losses
         ),
         "steps of the recurrence": list(LENGTHS),
@@ -176,7 +176,7 @@ def measure() -> Measured:
         "the gradient of every structure agrees with finite differences": numeric < 1e-8,
         "training lowers the loss to less than a quarter": last < first / 4,
         "the compiled path holds one program a structure, at every step": compiled.programs == seen,
-        "and gives the same losses": apart(compiled.losses, direct.losses) < 1e-3,
+        "and gives the same losses": relative_error(compiled.losses, direct.losses) < 1e-3,
         "a recurrence of 1,000 steps has as many nodes as one of 10": scanned[1000][0] == scanned[10][0],
         "and the gradient of the unrolled one": same < 1e-12,
     }
@@ -186,7 +186,7 @@ def measure() -> Measured:
 
 def draw(figure: Figure, data: Found) -> None:
     """The losses, the programs, and the nodes of a recurrence."""
-    losses, programs, nodes = style.row(figure, 3)
+    losses, programs, nodes = style.axes_row(figure, 3)
     steps = range(1, STEPS + 1)
     style.name(losses, "step", "mean squared error, mean of 20 steps", "Training", log="y")
     for label, training in (("define-by-run", data.direct), ("compiled", data.compiled)):

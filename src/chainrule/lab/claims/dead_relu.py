@@ -11,7 +11,7 @@ import chainrule as cr
 from chainrule import nn
 from chainrule.lab import style
 from chainrule.lab.experiment import Lab, Measured
-from chainrule.lab.networks import sample, stack, trained
+from chainrule.lab.networks import multilayer, sample, trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +51,7 @@ def dead(model: nn.Sequential) -> Array:
 
 def run(kind: str, seed: int, rate: float, epochs: int, weights: dict[str, Array] | None = None) -> Outcome:
     """Train a network of one kind, from fresh weights or from given ones."""
-    model = stack(WIDTHS, KINDS[kind], seed=seed)
+    model = multilayer(WIDTHS, KINDS[kind], seed=seed)
     if weights is not None:
         model.load_state_dict(weights)
     accuracy = trained(model, cr.optim.SGD(rate), sample(), epochs, BATCH).accuracy
@@ -61,7 +61,7 @@ def run(kind: str, seed: int, rate: float, epochs: int, weights: dict[str, Array
 def gradient_of_dead(kind: str, killed: nn.Sequential) -> float:
     """The largest gradient in the weights of the killed network's dead units, with one kind of activation."""
     rows = sample()
-    model = stack(WIDTHS, KINDS[kind])
+    model = multilayer(WIDTHS, KINDS[kind])
     model.load_state_dict(killed.state_dict())
     gradients = cr.grad(lambda model: nn.CrossEntropyLoss()(model(rows.X), rows.y))(model)
     return float(np.abs(gradients[f"{UPPER - 1}.weight"].numpy()[dead(killed)]).max())
@@ -111,7 +111,7 @@ def _means(outcomes: list[list[Outcome]], quantity: str) -> list[float]:
 
 def draw(figure: Figure, data: Any) -> None:
     """Dead share by learning rate, and what becomes of networks whose units have died."""
-    left, right = style.row(figure, 2)
+    left, right = style.axes_row(figure, 2)
     style.name(left, "learning rate", "dead share of the upper hidden layer", f"After {FIRST} epochs")
     for kind, outcomes in data["sweep"].items():
         style.line(left, RATES, _means(outcomes, "dead"), f"{kind}, mean of {len(SEEDS)} networks", markevery=1)

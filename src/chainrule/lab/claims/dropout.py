@@ -149,7 +149,7 @@ def measure() -> Measured:
 
 def draw(figure: Figure, data: Any) -> None:
     """The outputs of all subnetworks with their average, and the losses of a training."""
-    ensemble, training = style.row(figure, 2)
+    ensemble, training = style.axes_row(figure, 2)
     style.name(ensemble, "first output of the layer (no unit)", "probability (share per bin)",
                f"All {2**UNITS:,} subnetworks of {UNITS} units")  # fmt: skip
     outputs = data["found"][RATES[0]]["outputs"][:, 0]

@@ -225,7 +225,7 @@ def measure() -> Measured:
 
 def draw(figure: Figure, data: Any) -> None:
     """Loss by treatment of the inputs, loss by rate, gradient by layer, slope by epoch."""
-    surface, rates, layers, aims = style.row(figure, 2, rows=2)
+    surface, rates, layers, aims = style.axes_row(figure, 2, rows=2)
     style.name(surface, "step", "loss (½ squared error), 10⁻¹⁶ or more", "Inputs, each at its best rate", log="y")
     for name, losses in data["treated"].items():
         style.line(surface, range(1, STEPS + 1), np.maximum(losses, 1e-16), name)

@@ -114,7 +114,7 @@ def measure() -> Measured:
 
 def draw(figure: Figure, data: Any) -> None:
     """Outputs, costs and the gradients of the output layer, sample by sample, in both iterations."""
-    outputs, costs, gradients = style.row(figure, 3)
+    outputs, costs, gradients = style.axes_row(figure, 3)
     samples = [f"sample {i}\n(label {int(label)})" for i, label in enumerate(LABELS[:, 0], start=1)]
     style.name(outputs, "sample", "output ŷ (probability)", "Outputs")
     style.name(costs, "sample", "cost C (nats)", "Cost of each sample, and L")

@@ -10,7 +10,7 @@ import chainrule as cr
 from chainrule import nn, optim
 from chainrule.lab import style
 from chainrule.lab.experiment import Lab, Measured
-from chainrule.lab.networks import Trained, sample, stack, trained
+from chainrule.lab.networks import Trained, multilayer, sample, trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,7 +22,7 @@ RATE, LOW_RATE, EPOCHS, BATCH = 0.1, 0.001, 15, 100
 
 def made(scale: float, normalized: bool = False) -> nn.Sequential:
     """ReLU layers with Kaiming's weights, those of the hidden layers times `scale`."""
-    model = stack((64, *[WIDTH] * DEPTH, CLASSES), nn.ReLU, normalized=nn.BatchNorm if normalized else None)
+    model = multilayer((64, *[WIDTH] * DEPTH, CLASSES), nn.ReLU, normalized=nn.BatchNorm if normalized else None)
     for layer in model.layers[:-1]:
         if isinstance(layer, nn.Linear):
             layer.weight.value = layer.weight.numpy() * np.float32(scale)
@@ -101,7 +101,7 @@ def measure() -> Measured:
 
 def draw(figure: Figure, data: Any) -> None:
     """Gradients by layer, the trainings, and how well they end."""
-    layers, losses, ends = style.row(figure, 3)
+    layers, losses, ends = style.axes_row(figure, 3)
     style.name(
         layers, "hidden layer, from the input", "root mean square of ∂C/∂y (nats)", "Gradient before training", log="y"
     )

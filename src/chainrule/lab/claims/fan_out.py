@@ -11,7 +11,7 @@ import numpy as np
 import chainrule as cr
 from chainrule.lab import style
 from chainrule.lab.experiment import Lab, Measured
-from chainrule.lab.numeric import Array, apart, differences, worst
+from chainrule.lab.numeric import Array, differences, relative_error, worst
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,7 +79,7 @@ def shared_weight(random: np.random.Generator) -> float:
 
     shared = cr.grad(lambda w: deep(*[w] * DEPTH))(cr.tensor(W)).numpy()
     copies = cr.grad(deep, range(DEPTH))(*(cr.tensor(W) for _ in range(DEPTH)))
-    return apart(shared, sum(g.numpy() for g in copies))
+    return relative_error(shared, sum(g.numpy() for g in copies))
 
 
 def measure() -> Measured:
@@ -90,14 +90,13 @@ def measure() -> Measured:
     alone, whole, numeric = unlike(x)
     tied = shared_weight(random)
     off = max(abs(g - n) for g, n in zip(growth, USES, strict=True))
+    off_sum = relative_error(whole, sum(alone))
     figures = {
         "uses n of one value": list(USES),
         "gradient through n equal branches, over that through one": list(growth),
         "largest distance from n": off,
         "additions in the gradient graph": list(additions),
-        f"{len(BRANCHES)} unlike branches: whole graph against the sum of the branches (relative error)": apart(
-            whole, sum(alone)
-        ),
+        f"{len(BRANCHES)} unlike branches: whole graph against the sum of the branches (relative error)": off_sum,
         f"{len(BRANCHES)} unlike branches: whole graph against finite differences (relative error)": worst(
             [whole], [numeric]
         ),
@@ -106,8 +105,8 @@ def measure() -> Measured:
     checks = {
         "n equal branches pass n times the gradient of one": off < 1e-12,
         "the gradient graph of n branches holds n − 1 additions": [n - 1 for n in USES] == list(additions),
-        "unlike branches: the gradient is the sum of the branches' gradients": apart(whole, sum(alone)) < 1e-14,
-        "finite differences agree": apart(whole, numeric) < 1e-9,
+        "unlike branches: the gradient is the sum of the branches' gradients": off_sum < 1e-14,
+        "finite differences agree": relative_error(whole, numeric) < 1e-9,
         "a weight used in several layers gets the sum over its uses": tied < 1e-14,
     }
     return Measured(figures, checks, Found(list(growth), [float(g[0]) for g in alone], float(whole[0])))
@@ -115,7 +114,7 @@ def measure() -> Measured:
 
 def draw(figure: Figure, data: Found) -> None:
     """Growth with the number of uses; the branches' gradients and their sum."""
-    left, right = style.row(figure, 2)
+    left, right = style.axes_row(figure, 2)
     style.name(left, "uses of x (number of equal branches)", "gradient, over that of one branch", "Equal branches")
     style.line(left, [0, USES[-1]], [0, USES[-1]], "n uses, n times the gradient", n=1, marker="")
     style.line(left, USES, data.growth, "measured", n=0, linestyle="")

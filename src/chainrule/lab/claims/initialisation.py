@@ -81,7 +81,7 @@ def measure() -> Measured:
 
 def draw(figure: Figure, data: Any) -> None:
     """Variance and gradient by layer, on a logarithmic scale."""
-    panels = style.row(figure, 2, rows=2)
+    panels = style.axes_row(figure, 2, rows=2)
     kinds = (("forward", "variance of the layer's output"), ("backward", "mean square of the gradient"))
     cells = [(kind, what, activation) for kind, what in kinds for activation in data]
     for axes, (kind, what, activation) in zip(panels, cells, strict=True):

@@ -125,7 +125,7 @@ def measure() -> Measured:
 
 def draw(figure: Figure, data: Any) -> None:
     """Loss on the houses; the images' colours, curvatures and loss."""
-    house, colours, spectrum, image = style.row(figure, 2, rows=2)
+    house, colours, spectrum, image = style.axes_row(figure, 2, rows=2)
     style.name(house, "step", "squared error (price units²)", "Houses: m², rooms, m, years in one table", log="y")
     for how, run in data["prices"].items():
         style.line(house, range(1, STEPS + 1), run, NAMES[how])

@@ -11,7 +11,7 @@ import chainrule as cr
 from chainrule import nn
 from chainrule.lab import style
 from chainrule.lab.experiment import Lab, Measured
-from chainrule.lab.networks import Sample, sample, stack, trained
+from chainrule.lab.networks import TrainTestRows, multilayer, sample, trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,10 +55,10 @@ def between_modes(kind: str, rows: Array) -> float:
 def accuracies(kind: str) -> list[float]:
     """Test accuracy by batch size, after reading the same rows as often."""
     X, y, *test = sample()
-    rows = Sample(X[:ROWS], y[:ROWS], *test)
+    rows = TrainTestRows(X[:ROWS], y[:ROWS], *test)
     return [
         trained(
-            stack((64, FEATURES, FEATURES, 10), nn.ReLU, normalized=KINDS[kind]),
+            multilayer((64, FEATURES, FEATURES, 10), nn.ReLU, normalized=KINDS[kind]),
             cr.optim.SGD(RATE_PER_ROW * size), rows, EPOCHS, size,
         ).accuracy
         for size in TRAINED
@@ -108,7 +108,7 @@ def measure() -> Measured:
 
 def draw(figure: Figure, data: Any) -> None:
     """How much the companions change a row, and the test accuracy, by batch size."""
-    left, right = style.row(figure, 2)
+    left, right = style.axes_row(figure, 2)
     style.name(
         left, "batch size (rows)", "change of a row's output, root mean square\n(standard deviations)",
         "The same row among other companions", log="x",

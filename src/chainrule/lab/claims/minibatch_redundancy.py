@@ -104,7 +104,7 @@ def measure() -> Measured:
 
 def draw(figure: Figure, data: Any) -> None:
     """Noise by batch size, and loss by rows read."""
-    left, right = style.row(figure, 2)
+    left, right = style.axes_row(figure, 2)
     style.name(left, "batch size B (rows); arithmetic per step ∝ B", "noise of the gradient / norm of the gradient",
                "How exact a batch's gradient is", log="xy")  # fmt: skip
     style.line(left, SIZES, data["expected"], "foretold, σ/√B", marker="")

@@ -18,14 +18,17 @@ from chainrule.graph.random import keyed
 from chainrule.graph.tensor import apply, constant
 from chainrule.lab import style
 from chainrule.lab.experiment import Lab, Measured
-from chainrule.lab.numeric import Array, apart, differences, worst
+from chainrule.lab.numeric import Array, differences, relative_error, worst
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Function = Callable[..., Any]
-WITHOUT_RULE = (nn.Module, nn.Loss, nn.Sequential, nn.Lambda, nn.NamedLosses)
-"""What only holds other modules, or a user's function."""
+WITHOUT_RULE = (
+    nn.Module, nn.Loss, nn.Sequential, nn.Lambda, nn.NamedLosses, nn.Embedding, nn.PiecewiseLinear, nn.LinearEnsemble,
+    nn.EnsembleInput, nn.EnsembleOutput, nn.EnsembleLoss,
+)  # fmt: skip
+"""What only holds other modules or a user's function, picks from its parameters, or is made of the others."""
 COMPOSED: dict[str, Function] = {
     **DECOMPOSITIONS,
     "tanh": lambda x: (cr.exp(x) - cr.exp(-x)) / (cr.exp(x) + cr.exp(-x)),
@@ -166,11 +169,11 @@ def by_the_list() -> dict[str, float]:
     entropy = slope(lambda x: cr.cross_entropy(x, labels), x)
     return {
         "Linear: Wᵀ·dC/dY and dC/dY·Xᵀ": worst([dX.numpy(), dW.numpy()], [g @ W, g.T @ x]),
-        "ReLU passes at exactly 0": apart(slope(cr.relu, np.array([-1.0, 0.0, 1.0])), [0, 1, 1]),
-        "Max: a tie goes to the second": apart(slope(cr.maximum, np.ones(1), np.ones(1)), [0.0]),
-        "Sigmoid: σ(1 − σ)": apart(slope(cr.sigmoid, x), s * (1 - s)),
-        "SiLU: σ + zσ(1 − σ)": apart(slope(cr.silu, x), s + x * s * (1 - s)),
-        "cross-entropy: p − onehot": apart(entropy, e / e.sum(1, keepdims=True) - np.eye(CLASSES)[labels]),
+        "ReLU passes at exactly 0": relative_error(slope(cr.relu, np.array([-1.0, 0.0, 1.0])), [0, 1, 1]),
+        "Max: a tie goes to the second": relative_error(slope(cr.maximum, np.ones(1), np.ones(1)), [0.0]),
+        "Sigmoid: σ(1 − σ)": relative_error(slope(cr.sigmoid, x), s * (1 - s)),
+        "SiLU: σ + zσ(1 − σ)": relative_error(slope(cr.silu, x), s + x * s * (1 - s)),
+        "cross-entropy: p − onehot": relative_error(entropy, e / e.sum(1, keepdims=True) - np.eye(CLASSES)[labels]),
     }
 
 

@@ -115,7 +115,7 @@ def measure() -> Measured:
 
 def draw(figure: Figure, data: Any) -> None:
     """The valley's two paths, and the distances step by step."""
-    left, right = style.row(figure, 2)
+    left, right = style.axes_row(figure, 2)
     _draw_paths(left, data["valley"])
     style.name(right, "step", "largest distance so far\n(share of the path's extent)", "How far apart", log="y")
     for n, name in enumerate(data):

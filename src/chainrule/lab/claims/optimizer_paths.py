@@ -190,7 +190,7 @@ def _checks(table: dict[str, dict[str, dict[str, float]]], shares: dict[str, flo
 
 def draw(figure: Figure, data: Any) -> None:
     """Paths on three surfaces; detours; where the starts of a map end."""
-    axes = style.row(figure, 3, rows=2)
+    axes = style.axes_row(figure, 3, rows=2)
     for place, (name, start) in zip(axes, VIEWS.items(), strict=False):
         _draw_paths(place, SURFACES[name], np.array(start), f"{name[0].upper()}{name[1:]}, first 60 steps")
     style.legend(axes[0], loc="lower right", fontsize=8, ncols=2)

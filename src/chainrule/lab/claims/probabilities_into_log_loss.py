@@ -88,7 +88,7 @@ def measure() -> Measured:
 
 def draw(figure: Figure, data: Any) -> None:
     """Loss and accuracy by epoch, and the gradient's size by how wrong the network is."""
-    loss, accuracy, gradient = style.row(figure, 3)
+    loss, accuracy, gradient = style.axes_row(figure, 3)
     style.name(loss, "epoch", "training loss (nats)", "The loss that is reported")
     style.name(accuracy, "epoch", "accuracy on held-out digits (share)", "What is learnt")
     style.name(gradient, "margin of the right logit", "‖∂C/∂logits‖ (nats)", "Pull on one example", log="y")

@@ -85,7 +85,7 @@ def measure() -> Measured:
 
 def draw(figure: Figure, data: Any) -> None:
     """f(a·x)/a for three factors, and the departures by factor."""
-    shapes = style.row(figure, 2, rows=2)
+    shapes = style.axes_row(figure, 2, rows=2)
     for axes, f in zip(shapes, (cr.nn.ReLU(), cr.nn.Tanh()), strict=False):
         style.name(axes, "x (no unit)", "f(a·x)/a (no unit)", f"{type(f).__name__}, seen at three scales")
         for n, a, width in ((0, 0.25, 6.0), (1, 1.0, 3.0), (4, 4.0, 1.5)):

@@ -115,7 +115,7 @@ def measure() -> Measured:
 
 def draw(figure: Figure, data: Any) -> None:
     """Rates, losses on the parabola, and the losses on digits."""
-    rate, loss, end = style.row(figure, 3)
+    rate, loss, end = style.axes_row(figure, 3)
     style.name(rate, "step", "learning rate (no unit)", "The rate")
     style.name(loss, "step", "loss ½w², mean of 4,000 runs", "A parabola with noisy gradients", log="y")
     shown = [*data["constants"][:2], "Step", "Exponential", "Linear", "Cosine", "OneCycle"]

@@ -124,7 +124,7 @@ def measure() -> Measured:
 
 def draw(figure: Figure, data: Any) -> None:
     """The biases of four classes batch by batch, sorted and shuffled, and the accuracy by epoch."""
-    followed_sorted, followed_mixed, accuracy = style.row(figure, 3)
+    followed_sorted, followed_mixed, accuracy = style.axes_row(figure, 3)
     batches = np.arange(1, len(data["shown"]) + 1)
     for axes, biases, title in (
         (followed_sorted, data["biases"], "Sorted: each bias follows its class"),

@@ -11,7 +11,7 @@ import numpy as np
 import chainrule as cr
 from chainrule.lab import style
 from chainrule.lab.experiment import Lab, Measured
-from chainrule.lab.numeric import Array, apart
+from chainrule.lab.numeric import Array, relative_error
 from chainrule.lab.samples import irises
 
 if TYPE_CHECKING:
@@ -66,7 +66,10 @@ def one_value() -> float:
         return cr.log_softmax(cr.stack([s, 0.0 * s], 1))[:, 0]
 
     slope = cr.grad(lambda s: cr.sum(log_sigmoid(s)))(cr.tensor(s)).numpy()
-    return max(apart(log_sigmoid(cr.tensor(s)).numpy(), s - np.logaddexp(0, s)), apart(slope, 1 / (1 + np.exp(s))))
+    return max(
+        relative_error(log_sigmoid(cr.tensor(s)).numpy(), s - np.logaddexp(0, s)),
+        relative_error(slope, 1 / (1 + np.exp(s))),
+    )
 
 
 def huge_is_finite() -> bool:
@@ -117,7 +120,7 @@ def measure() -> Measured:
     single = {way: gradients(way, "float32") for way in WAYS}
     double = gradients("softmax, then log", "float64")
     p = np.exp(-np.logaddexp(0, GAPS))
-    stays = apart(single["log-softmax"], np.stack([p - 1, 1 - p], 1))
+    stays = relative_error(single["log-softmax"], np.stack([p - 1, 1 - p], 1))
     runs = {way: training(way) for way in WAYS}
     lost = ~np.isfinite(single["softmax, then log"]).all(1)
     zero = (single["softmax, squared error"] == 0).all(1)
@@ -154,7 +157,7 @@ def measure() -> Measured:
 
 def draw(figure: Figure, data: Found) -> None:
     """Gradient against gap; loss against step."""
-    left, right = style.row(figure, 2)
+    left, right = style.axes_row(figure, 2)
     style.name(left, "gap: wrong logit above right logit (nats)", "|∂C/∂z| of the right logit", "Gradient", log="y")
     style.name(right, "step", "loss by log-softmax (nats)", "Training from a certain, wrong start")
     shown = GAPS <= 130

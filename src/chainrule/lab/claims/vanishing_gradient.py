@@ -10,7 +10,7 @@ import chainrule as cr
 from chainrule import nn
 from chainrule.lab import style
 from chainrule.lab.experiment import Lab, Measured
-from chainrule.lab.networks import Trained, gradient_sizes, sample, stack, trained
+from chainrule.lab.networks import Trained, gradient_sizes, multilayer, sample, trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ KINDS: dict[str, tuple[Any, str]] = {
 def made(kind: str) -> nn.Sequential:
     """Ten layers of one kind, their weights drawn as suits it."""
     activation, init = KINDS[kind]
-    return stack((64, *[WIDTH] * DEPTH, CLASSES), activation, init)
+    return multilayer((64, *[WIDTH] * DEPTH, CLASSES), activation, init)
 
 
 def best(kind: str) -> Trained:
@@ -93,7 +93,7 @@ def measure() -> Measured:
 
 def draw(figure: Figure, data: Any) -> None:
     """Slopes of the activations, gradients by layer, and the trainings."""
-    slopes, layers, losses = style.row(figure, 3)
+    slopes, layers, losses = style.axes_row(figure, 3)
     style.name(slopes, "input z", "slope dy/dz", "One activation")
     style.name(
         layers, "layer, from the input", "root mean square of the\nweights' gradient (nats)", "Before training", log="y"

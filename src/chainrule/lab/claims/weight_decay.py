@@ -97,7 +97,7 @@ def measure() -> Measured:
 
 def draw(figure: Figure, data: Any) -> None:
     """The final weights by input, and the path of the run over the closed form's."""
-    weights, path = style.row(figure, 2)
+    weights, path = style.axes_row(figure, 2)
     style.name(weights, "input", "|weight| after the training", f"Inputs 1 to {USEFUL} matter, the others do not")
     for n, (name, w) in enumerate(data["final"].items()):
         places = np.arange(1, len(w) + 1) + 0.22 * (n - 1)

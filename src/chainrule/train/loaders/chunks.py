@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import DataError
-from chainrule.train.loaders.base import Chunk, Room, room_for, shape_only
+from chainrule.train.loaders.data_loader import Chunk, Room, room_for, shape_only
 from chainrule.train.session import FitConfig
 from chainrule.train.structures import Structures
 

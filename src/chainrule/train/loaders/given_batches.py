@@ -64,7 +64,7 @@ class Source:
             return
         if again:
             raise ArgumentError(
-                f"a {type(given).__name__} can be gone through only once", where="X",
+                f"a {type(given).__name__} can be iterated over only once", where="X",
                 hint="give the function that makes it, or a list of batches",
             )  # fmt: skip
         self._given = list(given)
@@ -116,7 +116,7 @@ def loader(setup: Setup, state: TrainState, given: Any, validation: Any, again: 
     source = Source(given, again)
     if not (validation is None or isinstance(validation, (tuple, list))):
         raise ArgumentError(
-            "of batches none can be held out", where="validation", expected="(X, y), or batches", got=validation
+            "no rows can be held out of batches", where="validation", expected="(X, y), or batches", got=validation
         )
     look = Look(source, setup, state)
     if setup.normalize is not None and state.standardizer is None:
@@ -301,12 +301,15 @@ class BatchLoader(Chunked):
             wanted = min(self.batch, self.rows - step * self.batch)
             if len(arrays[0]) != wanted:
                 raise DataError(
-                    "another size than in the pass before", where=where, expected=f"{wanted} rows", got=len(arrays[0])
+                    "not of the size it had in the previous pass",
+                    where=where,
+                    expected=f"{wanted} rows",
+                    got=len(arrays[0]),
                 )
             for place, array in zip(room, arrays, strict=True):
                 place[at : at + wanted] = array
         if stop == self.steps and next(self._batches, None) is not None:
-            raise DataError("more batches than in the pass before", where=f"epoch {epoch + 1}", expected=self.steps)
+            raise DataError("more batches than in the previous pass", where=f"epoch {epoch + 1}", expected=self.steps)
 
     def _next_batch(self, where: str) -> list[Array]:
         try:

@@ -11,10 +11,10 @@ from chainrule import tree
 from chainrule.errors import ArgumentError
 from chainrule.nn.named_losses import NamedLosses
 from chainrule.train import checks, structures, weights
-from chainrule.train import estimate as memory
+from chainrule.train import memory_estimate as memory
 from chainrule.train.as_numbers import numbers, refuse_several
 from chainrule.train.inference import forward
-from chainrule.train.loaders.base import InMemory, shape_only
+from chainrule.train.loaders.data_loader import InMemory, shape_only
 from chainrule.train.structures import Structures, labels
 from chainrule.train.structures import of as structures_of
 from chainrule.tree import LEAF

@@ -56,7 +56,7 @@ def loader(setup: Setup, state: TrainState, stream: Stream, y: Any, validation: 
         state.standardizer = Standardizer.of(look.moments)
     if isinstance(state.standardizer, dict):
         raise ArgumentError(
-            "several inputs by name were trained on", where="X", got="a stream", hint="make a new Trainer"
+            "the trainer was fitted on several named inputs", where="X", got="a stream", hint="make a new Trainer"
         )
     arrays = [] if held is None else held_out(held, setup, state, SINGLE)
     return StreamLoader(stream, look, state.standardizer, arrays, noted)

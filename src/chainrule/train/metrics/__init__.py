@@ -1,15 +1,15 @@
 """Metrics: what is measured of outputs and targets while a network trains, and when it is evaluated."""
 
-from chainrule.train.metrics.base import Metric
-from chainrule.train.metrics.choice import (
+from chainrule.train.metrics.metric import Metric
+from chainrule.train.metrics.metric_choice import (
     NAMES,
     Function,
-    Wanted,
+    MetricSpec,
     by_output,
     chosen,
     classifies,
     is_better_greater,
-    named,
+    metric_name,
     regresses,
 )
 
@@ -17,11 +17,11 @@ __all__ = [
     "NAMES",
     "Function",
     "Metric",
-    "Wanted",
+    "MetricSpec",
     "by_output",
     "chosen",
     "classifies",
     "is_better_greater",
-    "named",
+    "metric_name",
     "regresses",
 ]

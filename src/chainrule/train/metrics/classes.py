@@ -10,7 +10,7 @@ from chainrule.errors import ArgumentError
 from chainrule.graph import functions as F
 from chainrule.graph.indexing import put_add
 from chainrule.graph.tensor import Tensor
-from chainrule.train.metrics.base import Contributions, Mean, Metric, double, rows_of, summed, total, weighted
+from chainrule.train.metrics.metric import Contributions, Mean, Metric, double, rows_of, summed, total, weighted
 
 
 class Accuracy(Mean):
@@ -25,7 +25,7 @@ class Accuracy(Mean):
             raise ArgumentError(
                 "with a loss of your own, accuracy is of class labels",
                 where="metrics",
-                expected="labels (N,), whole numbers, and outputs (N, K) of which the largest is the class",
+                expected="integer labels (N,), and outputs (N, K) of which the largest is the class",
                 got=f"{target.dtype} targets {target.shape}, outputs {getattr(output, 'shape', type(output).__name__)}",
                 hint="use BCELoss or BCEWithLogitsLoss for labels of 0 and 1, or leave accuracy out",
             )

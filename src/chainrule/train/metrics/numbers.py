@@ -8,7 +8,7 @@ import numpy as np
 
 from chainrule.graph import functions as F
 from chainrule.graph.tensor import Tensor
-from chainrule.train.metrics.base import Contributions, Mean, Metric, double, rows_of, summed, total, weighted
+from chainrule.train.metrics.metric import Contributions, Mean, Metric, double, rows_of, summed, total, weighted
 
 
 class _OfNumbers(Mean):

@@ -9,10 +9,10 @@ from typing import Any
 
 from chainrule.errors import ArgumentError, nearest
 from chainrule.nn.module import Module
-from chainrule.optim.base import Optimizer
+from chainrule.optim.lr_schedules import Schedule
+from chainrule.optim.optimizer import Optimizer
 from chainrule.optim.penalties import Clip, Penalty
-from chainrule.optim.schedules import Schedule
-from chainrule.train.sweep.layout import described
+from chainrule.train.sweep.layout import config_text
 from chainrule.train.sweep.result import RESERVED
 
 Config = dict[str, Any]
@@ -48,9 +48,7 @@ def check_names(config: Config, takes: Mapping[str, Mapping[str, bool]]) -> None
     known = {"seed", *itertools.chain.from_iterable(takes.values())}
     for name in config:
         if name in RESERVED:
-            raise ArgumentError(
-                "a result says something else by this name", where=f"grid, {name}", hint="call the argument otherwise"
-            )
+            raise ArgumentError("this name is taken by the results", where=f"grid, {name}", hint="rename the argument")
         if name not in known:
             raise ArgumentError(
                 "no function takes this argument", where=f"grid, {name}", expected=", ".join(nearest(name, known))
@@ -60,7 +58,7 @@ def check_names(config: Config, takes: Mapping[str, Mapping[str, bool]]) -> None
             if needed and name not in config:
                 raise ArgumentError(
                     f"the function takes {name!r}, which the grid lacks", where=part,
-                    got=described(config) or "an empty grid",
+                    got=config_text(config) or "an empty grid",
                 )  # fmt: skip
 
 
@@ -82,7 +80,7 @@ def combinations(grid: Any) -> list[Config]:
 
 def _values(name: str, given: Any) -> list[Any]:
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
-        raise ArgumentError("values to try are wanted", where=f"grid, {name}", expected="a list", got=repr(given))
+        raise ArgumentError("not a list of values", where=f"grid, {name}", expected="a list", got=repr(given))
     values = list(given)
     if not values:
         raise ArgumentError("no values to try", where=f"grid, {name}", expected="at least one")

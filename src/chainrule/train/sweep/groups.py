@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -14,11 +15,13 @@ from chainrule.passes import hoist_constants as hoist
 from chainrule.train import mistakes
 from chainrule.train.label_order import LabelOrder
 from chainrule.train.metrics import regresses
-from chainrule.train.monitor import Monitor
+from chainrule.train.monitor import Monitor, Monitored
 from chainrule.train.plan import KEPT
-from chainrule.train.program import Batches, Training, Trials
-from chainrule.train.step import Step
-from chainrule.train.sweep.layout import GraphKey, Plan, Shape
+from chainrule.train.prepare import monitored_value
+from chainrule.train.program import Batches, Training
+from chainrule.train.step import TrainingStep
+from chainrule.train.sweep.layout import GraphKey, Shape, SweepPlan
+from chainrule.train.sweep.trials import Trials
 
 Array = np.ndarray[Any, Any]
 
@@ -44,7 +47,7 @@ class Grouping:
     traced.
     """
 
-    plan: Plan
+    plan: SweepPlan
     _signed: dict[GraphKey, Signatures] = field(default_factory=dict)
     _outlines: dict[Any, int] = field(default_factory=dict)
     _constants: dict[Any, Array] = field(default_factory=dict)
@@ -69,7 +72,8 @@ class Grouping:
         for key in shape.graph_keys():
             self._signed[key] = self._signatures(key, configs)
         for config in configs:
-            alike = tuple(self._signed[key][config].outline for key in shape.graph_keys())
+            outlines = tuple(self._signed[key][config].outline for key in shape.graph_keys())
+            alike = outlines, self.plan.observing[config]
             groups.setdefault(alike, []).append(config)
         return list(groups.values())
 
@@ -144,7 +148,7 @@ class CompileGroup:
         places: for each graph, which of its constants which of these numbers stands for.
     """
 
-    plan: Plan
+    plan: SweepPlan
     shape: Shape
     trials: list[tuple[int, int]]
     numbers: dict[int, list[Array]]
@@ -152,7 +156,7 @@ class CompileGroup:
 
     @classmethod
     def of(
-        cls, plan: Plan, shape: Shape, trials: list[tuple[int, int]], drawn: dict[GraphKey, Signatures]
+        cls, plan: SweepPlan, shape: Shape, trials: list[tuple[int, int]], drawn: dict[GraphKey, Signatures]
     ) -> CompileGroup:
         """The group of these trials, from the signatures of its combinations."""
         configs = list(dict.fromkeys(config for config, _ in trials))
@@ -178,7 +182,7 @@ class CompileGroup:
         config, split = self.trials[0]
         trainer, step = self.plan.step(config, self.shape)
         y, batch = self.plan.rows.y, self.shape.batch
-        wrong = mistakes.named(step, [self.plan.rows.X[0], y], batch)
+        wrong = mistakes.find(step, [self.plan.rows.X[0], y], batch)
         if self.plan.shuffle == "never" and not regresses(trainer.loss):
             order = LabelOrder()
             order.add(y[self.plan.rows.splits[split][0]])
@@ -192,8 +196,17 @@ class CompileGroup:
         plan.check_labels(trainer, config)
         state = step.state()
         given = [placeholder(x.shape, x.dtype, f"number{i}") for i, x in enumerate(self.numbers[config])]
-        keeps = tuple(len(given) + i for i, name in enumerate(tree.names(state)) if name.split(".")[0] in KEPT)
-        monitor = Monitor("val_loss" if self.shape.validation else "loss", keeps=keeps, latest=plan.patience is None)
+        names = tree.names(state)
+        keeps = tuple(len(given) + i for i, name in enumerate(names) if name.split(".")[0] in KEPT)
+        observed, schedule = Monitored("val_loss" if self.shape.validation else "loss"), step.schedule
+        early, evaluates = plan.early_stopping, self.shape.validation > 0
+        monitor = Monitor(keeps=keeps)
+        if early is not None:
+            judged = monitored_value(trainer.metrics, evaluates, early.monitor, early.mode)
+            monitor = Monitor(judged, keeps, latest=not early.restore_best)
+        if schedule is not None and schedule.observes:
+            factor = len(given) + names.index("factor")
+            monitor = dataclasses.replace(monitor, schedule=schedule, observed=observed, factor=factor)
         training = Training(
             self._batches("training", given, step),
             self._batches("evaluation", given, step) if self.shape.validation else None,
@@ -203,9 +216,9 @@ class CompileGroup:
             trainer.summed,
             monitor,
         )
-        return Trials(training, plan.patience)
+        return Trials(training, plan.early_stopping)
 
-    def _batches(self, kind: str, given: Sequence[Tensor], step: Step) -> Batches:
+    def _batches(self, kind: str, given: Sequence[Tensor], step: TrainingStep) -> Batches:
         rows, batch = self.shape.batches(kind)
         graphs, record = {}, tree.LEAF
         for key, places in self.places.items():

@@ -11,6 +11,7 @@ import numpy as np
 
 from chainrule.data.standardize import Standardizer
 from chainrule.errors import ArgumentError, check_choice
+from chainrule.train.callbacks import EarlyStopping
 from chainrule.train.history import History
 from chainrule.train.sweep.layout import as_text
 from chainrule.train.trainer import Trainer
@@ -49,7 +50,7 @@ class Trial:
 
     def values(self) -> dict[str, list[float]]:
         """What can be scored by, an epoch each."""
-        return {"loss": self.history.loss, "val_loss": self.history.val_loss, **self.history.metrics}
+        return self.history.values()
 
     def score(self, name: str) -> float:
         """A metric, or "loss" or "val_loss": at the best epoch where early stopping chose one, else at the last.
@@ -61,15 +62,14 @@ class Trial:
             return float("nan")
         return values[-1 if self.history.best_epoch is None else self.history.best_epoch - 1]
 
-    def ended(self, epochs: int, patience: int | None) -> None:
+    def ended(self, epochs: int, early: EarlyStopping | None, *, greater_is_better: bool) -> None:
         """Say in the history how the training ended."""
-        history, best = self.history, 0
-        if patience is not None:
-            losses = np.nan_to_num(history.val_loss, nan=np.inf)
-            best = int(losses.argmin()) + 1 if len(losses) and losses.min() < np.inf else 0
-            history.best_epoch = best or None
+        history, waited = self.history, 0
+        if early is not None:
+            best, waited = early.judged(history.values().get(early.monitor, []), greater_is_better)
+            history.best_epoch = best or None if early.restore_best else None
         history.stopped = "finished"
-        if patience is not None and history.epochs - best >= patience:
+        if early is not None and waited >= early.patience:
             history.stopped = "early stopping"
         elif history.epochs < epochs:
             history.stopped = "not finite"
@@ -131,7 +131,7 @@ class SweepResult:
         greater = self._greater_is_better(self.scored_by)
         if greater is None:
             raise ArgumentError(
-                "which way is better?", where="scored_by", got=repr(self.scored_by),
+                "no direction is known for it", where="scored_by", got=repr(self.scored_by),
                 hint="say so: f.greater_is_better = True, or False, of the function before it is given as a metric",
             )  # fmt: skip
         sign = -1.0 if greater else 1.0

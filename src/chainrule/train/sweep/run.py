@@ -12,17 +12,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chainrule import backends, resources, tree
-from chainrule.backends.estimate import seconds
-from chainrule.backends.loop import Check, LoopProgram
+from chainrule.backends.cost import seconds
+from chainrule.backends.loop_program import CheckReport, LoopProgram
 from chainrule.errors import TrainingWarning
-from chainrule.train.loop import RETURN_EVERY, interruptible
+from chainrule.train.fit_loop import RETURN_EVERY, interruptible
 from chainrule.train.plan import KEPT
-from chainrule.train.program import Trials
-from chainrule.train.progress import Count
-from chainrule.train.step import Step
+from chainrule.train.prepare import monitored_value
+from chainrule.train.progress import Line
+from chainrule.train.step import TrainingStep
 from chainrule.train.sweep.groups import CompileGroup, Grouping
-from chainrule.train.sweep.layout import Array, Plan, described
+from chainrule.train.sweep.layout import Array, SweepPlan, config_text
 from chainrule.train.sweep.result import Trial
+from chainrule.train.sweep.trials import Trials
 from chainrule.train.trainer import Trainer
 
 PLACES = 64
@@ -35,7 +36,7 @@ class _Started(NamedTuple):
     """A combination whose trials are at work."""
 
     trainer: Trainer
-    step: Step
+    step: TrainingStep
     state: Any
 
 
@@ -111,7 +112,7 @@ class Results(NamedTuple):
     kept: list[Any]
     whole: Array
     values: dict[str, Array]
-    check: Check | None
+    check: CheckReport | None
 
 
 class _Job(NamedTuple):
@@ -134,7 +135,7 @@ class Sweeping:
         interrupted: whether Ctrl-C has ended it.
     """
 
-    plan: Plan
+    plan: SweepPlan
     trials: list[list[Trial]]
     interrupted: bool = False
     _order: Callable[[int, int, bool], Array] = field(init=False)
@@ -146,7 +147,7 @@ class Sweeping:
 
     def run(self, progress: bool) -> None:
         """Train all trials; after Ctrl-C those at work are the last ones."""
-        bar = Count(sum(map(len, self.trials)), "trials") if progress else None
+        bar = Line("trial", sum(map(len, self.trials))) if progress else None
         threads = 1 if self.plan.backend == "numpy" else resources.cores()
         pool = ThreadPoolExecutor(threads)
         try:
@@ -171,12 +172,12 @@ class Sweeping:
                 found.setdefault(mistake, []).append(group)
         told = []
         for mistake, of in found.items():
-            first = described(self.plan.configs[of[0].trials[0][0]])
+            first = config_text(self.plan.configs[of[0].trials[0][0]])
             told.append(mistake if len(of) == len(groups) else f"{first}: {mistake}")
         return told
 
     def _run_all(
-        self, runs: list[_GroupRun], data: Sequence[Any], pool: ThreadPoolExecutor, threads: int, bar: Count | None
+        self, runs: list[_GroupRun], data: Sequence[Any], pool: ThreadPoolExecutor, threads: int, bar: Line | None
     ) -> None:
         running: dict[Future[Results], _Job] = {}
         while True:
@@ -190,7 +191,7 @@ class Sweeping:
                 job.run.compiled = True
                 self._put_back(job, future.result())
                 if bar is not None:
-                    bar.add(len(job.trials))
+                    bar.show(bar.done + len(job.trials))
 
     def _next(self, runs: list[_GroupRun]) -> _GroupRun | None:
         return None if self.interrupted else next((run for run in runs if run.waits), None)
@@ -236,18 +237,24 @@ class Sweeping:
         epochs = int(np.isfinite(whole).sum())
         columns = {name: value[:epochs].tolist() for name, value in values.items()}
         losses, val_losses = columns.pop("loss"), columns.pop("val_loss", [])
-        history.add(losses, columns, _rates(started, steps, plan.epochs)[:epochs], val_losses)
+        factors = columns.pop("factor", [1.0] * epochs)
+        history.add(losses, columns, _rates(started, steps, factors), val_losses)
         history.backend = plan.backend
         trial.steps = history.epochs * steps
-        trial.ended(plan.epochs, plan.patience)
+        early, greater = plan.early_stopping, False
+        if early is not None:
+            metrics = started.trainer.metrics
+            greater = monitored_value(metrics, bool(val_losses), early.monitor, early.mode).sign < 0
+        trial.ended(plan.epochs, early, greater_is_better=greater)
 
 
-def _rates(started: _Started, steps: int, epochs: int) -> list[float]:
-    """The learning rate at the end of each epoch."""
-    rate, schedule = started.trainer.optimizer.lr, started.step.schedule
+def _rates(started: _Started, steps: int, observed: list[float]) -> list[float]:
+    """The learning rate at the end of each epoch, where observing the losses made these factors of it."""
+    lr, schedule = started.trainer.optimizer.lr, started.step.schedule
     if schedule is None:
-        return [rate] * epochs
-    return [rate * float(factor) for factor in schedule(np.arange(1, epochs + 1) * steps - 1).numpy()]
+        return [lr] * len(observed)
+    scheduled = schedule(np.arange(1, len(observed) + 1) * steps - 1).numpy()
+    return [lr * factor * float(by_step) for factor, by_step in zip(observed, scheduled, strict=True)]
 
 
 def _padded(arrays: Sequence[Any], places: int) -> Array:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from chainrule.backends.estimate import choose
 from chainrule.data.split import folds as dealt
 from chainrule.data.standardize import Standardizer
 from chainrule.errors import ArgumentError, ChainruleError, ShapeError, check_choice, check_number
 from chainrule.graph.random import seeded
 from chainrule.nn.losses import CrossEntropyLoss, Loss, NLLLoss
 from chainrule.nn.module import Module
-from chainrule.optim.base import Optimizer
+from chainrule.optim.optimizer import Optimizer
 from chainrule.train import checks
-from chainrule.train.metrics import classifies, is_better_greater
-from chainrule.train.metrics import named as named_metric
+from chainrule.train.callbacks import EarlyStopping
+from chainrule.train.metrics import classifies, is_better_greater, metric_name
+from chainrule.train.prepare import monitored_value
 from chainrule.train.sweep import grid as grids
-from chainrule.train.sweep.layout import GraphKey, Plan, Rows, described, named
+from chainrule.train.sweep.layout import SweepPlan, SweepRows, config_text, in_trial, observation
 from chainrule.train.sweep.result import SweepResult, Trial
 from chainrule.train.sweep.run import Sweeping
 from chainrule.train.trainer import Trainer
@@ -115,7 +114,7 @@ class Sweep:
                 }
                 return Trainer(**made, **self.settings, backend=self.backend, seed=seed)
         except ChainruleError as error:
-            raise named(error, config) from None
+            raise in_trial(error, config) from None
 
     def fit(
         self,
@@ -126,8 +125,9 @@ class Sweep:
         validation: float | tuple[Any, Any] | None = None,
         folds: int | None = None,
         shuffle: str = "epoch",
-        early_stopping: int | None = None,
+        early_stopping: int | EarlyStopping | None = None,
         progress: bool = True,
+        monitor: str | None = None,
     ) -> SweepResult:
         """Train all trials.
 
@@ -135,7 +135,7 @@ class Sweep:
         trial; of each combination the numbers in which it differs; the optimizers' states of those at work only.
 
         Args:
-            X, y, epochs, batch_size, shuffle, early_stopping: as `Trainer.fit` takes them.
+            X, y, epochs, batch_size, shuffle, early_stopping, monitor: as `Trainer.fit` takes them.
             validation: None, the fraction of rows to hold out (the same for all trials: those that a `Trainer` of
                 seed 0 holds out), or (X, y).
             folds: train each combination so many times, each time evaluated on another part of the rows (classes dealt
@@ -146,55 +146,48 @@ class Sweep:
             The result. Ctrl-C ends the sweep after the trials at work: those that were not begun are "interrupted".
 
         Raises:
-            ArgumentError: both folds and validation, early_stopping without either, a number outside its range, a
-                schedule that watches the losses.
+            ArgumentError: both folds and validation, early_stopping without either, a number outside its range.
             ChainruleError: what `Trainer` and its `fit` raise, naming the combination.
 
         Warns:
             TrainingWarning: what the theory says cannot go well, each mistake once, before the first step.
         """
         began = time.perf_counter()
-        checks.arguments(epochs, batch_size, shuffle, early_stopping)
-        if early_stopping is not None and folds is None and validation is None:
-            raise ArgumentError("nothing to stop by", where="early_stopping", hint="give folds=5 or validation=0.1")
-        first, optimizers = self._checked()
+        early = checks.arguments(epochs, batch_size, shuffle, early_stopping, monitor)
+        if early is not None and early.monitor.startswith("val_") and folds is None and validation is None:
+            raise ArgumentError(
+                "there is nothing to monitor", where="early_stopping", hint="give folds=5 or validation=0.1"
+            )
+        first, optimizers, observing = self._checked()
         rows = self._rows(first, X, y, validation, folds)
-        plan = Plan(self.configs, self.trainer, optimizers, rows, epochs, batch_size, shuffle, early_stopping, "numpy")
-        plan = dataclasses.replace(plan, backend=self._backend(plan))
+        if early is not None:
+            monitored_value(first.metrics, len(rows.splits[0][1]) > 0, early.monitor, early.mode)
+        plan = SweepPlan(
+            self.configs, self.trainer, optimizers, observing, rows, epochs, batch_size, shuffle, early,
+        ).on(self.backend)  # fmt: skip
         trials = [[Trial(config, split) for split in range(len(rows.splits))] for config in self.configs]
         Sweeping(plan, trials).run(progress)
         fitted = {"epochs": epochs, "batch_size": batch_size, "shuffle": shuffle}
-        greater = {named_metric(metric): is_better_greater(metric) for metric in first.metrics}
+        greater = {metric_name(metric): is_better_greater(metric) for metric in first.metrics}
         return SweepResult(self.trainer, trials, rows.standardizers, fitted, greater, time.perf_counter() - began)
 
-    def _checked(self) -> tuple[Trainer, list[Optimizer]]:
-        """The first trainer, and all optimizers; each combination is looked at before any is trained."""
-        first, optimizers = self.trainer(self.configs[0]), []
+    def _checked(self) -> tuple[Trainer, list[Optimizer], list[Any]]:
+        """The first trainer, all optimizers, and what schedules observe; each combination is looked at beforehand."""
+        first, optimizers, observing = self.trainer(self.configs[0]), [], []
         for config in self.configs:
             trainer = self.trainer(config)
             checks.something_to_train(trainer.model)
-            if trainer.schedule is not None and trainer.schedule.observes:
-                raise ArgumentError(
-                    f"{type(trainer.schedule).__name__} observes the losses, which a sweep's trials do not do yet",
-                    where="schedule", hint="use one that is a function of the step, as Cosine",
-                )  # fmt: skip
             if _task(trainer) != _task(first):
                 raise ArgumentError(
-                    "losses that want other targets or metrics than the first combination's cannot be compared",
-                    where=described(config), expected=f"one like {type(first.loss).__name__}",
+                    "losses with other targets or metrics than the first combination's cannot be compared",
+                    where=config_text(config), expected=f"one like {type(first.loss).__name__}",
                     got=type(trainer.loss).__name__,
                 )  # fmt: skip
             optimizers.append(trainer.optimizer)
-        return first, optimizers
+            observing.append(observation(trainer.schedule))
+        return first, optimizers, observing
 
-    def _backend(self, plan: Plan) -> str:
-        if self.backend != "auto":
-            return self.backend
-        shape = plan.shape(0, 0)
-        graph = plan.graph(0, GraphKey("training", shape.batch, shape)).simplify()
-        return choose([graph], [plan.epochs * shape.steps * len(plan.configs) * len(plan.rows.splits)])
-
-    def _rows(self, trainer: Trainer, X: Any, y: Any, validation: Any, folds: int | None) -> Rows:
+    def _rows(self, trainer: Trainer, X: Any, y: Any, validation: Any, folds: int | None) -> SweepRows:
         dtype = trainer.dtype
         X, y = checks.features(X, dtype), checks.targets(y, trainer.loss, dtype)
         checks.equal_lengths(X, y)
@@ -202,7 +195,7 @@ class Sweep:
         splits = [(every, every[:0])]
         if folds is not None:
             if validation is not None:
-                raise ArgumentError("both are given", where="folds and validation", expected="one of them")
+                raise ArgumentError("give only one of them", where="folds and validation", expected="one of them")
             splits = dealt(y, "classify" if classifies(trainer.loss) else "regress", folds)
         elif isinstance(validation, (tuple, list)) and len(validation) == 2:
             held = checks.features(validation[0], dtype, "validation X")
@@ -214,9 +207,9 @@ class Sweep:
             splits = [checks.split(len(X), validation, SPLIT_SEED)]
         how = self.settings["normalize"]
         if how is None:
-            return Rows([X], y, splits, [None] * len(splits))
+            return SweepRows([X], y, splits, [None] * len(splits))
         learnt = [Standardizer.fit(X[train], how) for train, _ in splits]
-        return Rows([standardizer(X) for standardizer in learnt], y, splits, learnt)
+        return SweepRows([standardizer(X) for standardizer in learnt], y, splits, learnt)
 
 
 def _joined(first: Any, second: Any, name: str) -> Any:
@@ -231,4 +224,4 @@ def _task(trainer: Trainer) -> Any:
     """What has to be the same for all trials: what their losses want of the targets, and the metrics."""
     loss = trainer.loss
     labels = isinstance(loss, (CrossEntropyLoss, NLLLoss))
-    return labels, isinstance(loss, Loss), list(map(named_metric, trainer.metrics))
+    return labels, isinstance(loss, Loss), list(map(metric_name, trainer.metrics))

@@ -1,0 +1,1 @@
+"""From a table to a model: what `chainrule fit` and the estimators for tables do."""
