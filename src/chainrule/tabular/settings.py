@@ -22,6 +22,8 @@ FEW_ROWS = 4000
 """Below so many rows pieces of numbers fit their noise."""
 MANY_ROWS = 10_000
 """From so many rows wider networks learn more than they cost."""
+MANY_COLUMNS = 32
+"""From so many columns a first layer of 64 leaves out what matters (digits)."""
 WIDE = 512
 """More columns than this pieces do not make."""
 HELD_OUT = 0.15
@@ -76,8 +78,10 @@ def schedule(chosen: Chosen, shape: Shape) -> str:
 
 
 def layers(chosen: Chosen, shape: Shape) -> list[int]:
-    """Two of 64 for small tables, of 128 where there are rows enough to use them."""
-    return [64, 64] if shape.rows < MANY_ROWS else [128, 128]
+    """Two of 64 for small tables; wider ones where there are many columns, or rows enough to use them."""
+    if shape.rows >= MANY_ROWS:
+        return [128, 128]
+    return [128, 64] if shape.columns >= MANY_COLUMNS else [64, 64]
 
 
 def bins(chosen: Chosen, shape: Shape) -> int:
