@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.tabular.model import Rows, TabularModel
-from chainrule.tabular.scores import Score
+from chainrule.tabular.scores import Score, row_log_losses
 
 Array = np.ndarray[Any, Any]
 ROWS = 500
@@ -65,8 +65,7 @@ def _losses(model: TabularModel, versions: Array, rows: Rows, places: Array) -> 
     found = model.answers.mean(model.answers.of_members(outputs), counted)
     truth = np.tile(rows.y, len(versions))
     if model.preprocessor.task == "classify":
-        own = np.maximum(found[np.arange(len(truth)), truth], np.finfo(np.float64).tiny)
-        return -np.log(own).reshape(len(versions), -1)
+        return row_log_losses(truth, found).reshape(len(versions), -1)
     centre = np.average(rows.y, weights=rows.weight)
     variance = np.average((rows.y - centre) ** 2, weights=rows.weight) or 1.0
     return ((found - truth) ** 2 / variance).reshape(len(versions), -1)

@@ -71,10 +71,15 @@ def balanced_accuracy(truth: Array, chances: Array, weight: Array) -> float:
     return float(np.mean([np.average(hits[truth == c], weights=weight[truth == c]) for c in np.unique(truth)]))
 
 
+def row_log_losses(truth: Array, chances: Array) -> Array:
+    """(n,) −ln of the probability of each row's class; that of the smallest number for 0."""
+    own: Array = chances[np.arange(len(truth)), truth]
+    return -np.log(np.maximum(own, np.finfo(np.float64).tiny))
+
+
 def log_loss(truth: Array, chances: Array, weight: Array) -> float:
     """−ln of the probability of a row's class, on average."""
-    own = np.maximum(chances[np.arange(len(truth)), truth], np.finfo(np.float64).tiny)
-    return float(np.average(-np.log(own), weights=weight))
+    return float(np.average(row_log_losses(truth, chances), weights=weight))
 
 
 def auc(truth: Array, chances: Array, weight: Array) -> float:
